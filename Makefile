@@ -1,0 +1,4 @@
+PYTHON ?= python3
+.PHONY: setup
+setup:
+	@$(PYTHON) toolchain/bootstrap.py

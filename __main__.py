@@ -1,0 +1,8 @@
+"""A working lab for Kubernetes Dynamic Resource Allocation on NVIDIA GPUs."""
+
+import pulumi
+
+from components import lab, settings
+
+for name, value in lab.build(settings.read()).outputs.items():
+    pulumi.export(name, value)

@@ -1,0 +1,92 @@
+"""`python -m checks NAME`: verify one thing and print the verdict as JSON.
+
+The graph gives the input as JSON on stdin. A program that a person can run alone (see --help)
+takes its defaults instead and prints a table.
+
+Exit code 0: there is a verdict, passed or failed. Anything else: the program itself broke; for
+`require`, `verdict` and `gate-devices`, whose task it is to stop an update, also: it failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from checks import cluster, driver, exclusive, prerequisites, verdict
+from checks.result import NotSo, skipped
+
+Program = Callable[[str, dict[str, Any]], dict[str, Any]]
+PROGRAMS: dict[str, Program] = {
+    "prerequisites": prerequisites.run,
+    "cluster": cluster.run,
+    "driver": driver.run,
+    "exclusive": exclusive.run,
+}
+STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "gate-devices": driver.gate,
+    "require": lambda given: verdict.require(given["result"]),
+    "verdict": verdict.weigh,
+}
+
+
+def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Run a check unless what it needs did not pass, and leave its result for the next update."""
+    for module, status in given["needs"].items():
+        if status != "passed":
+            return skipped(given["module"], f"needs module {module}")
+    result = PROGRAMS[name](given["module"], given["parameters"])
+    folder = verdict.RESULTS / given["stack"] / "checks"
+    folder.mkdir(parents=True, exist_ok=True)
+    verdict.write(folder / f"{name}.json", {"run": given["run"], "result": result})
+    return result
+
+
+def alone(as_json: bool) -> int:
+    """Module 0 without a stack, for a person who wants to know beforehand."""
+    result = prerequisites.run("0", prerequisites.defaults())
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        from report.table import show
+
+        show({"0": result})
+    return 0 if result["status"] == "passed" else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m checks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=[*PROGRAMS, *STOPPERS])
+    parser.add_argument("--input", type=Path, help="file with the input instead of stdin")
+    parser.add_argument("--json", action="store_true", help="prerequisites alone: JSON, no table")
+    options = parser.parse_args()
+    text = (
+        options.input.read_text()
+        if options.input
+        else ("" if sys.stdin.isatty() else sys.stdin.read())
+    )
+    if options.name == "prerequisites" and not text.strip():
+        return alone(options.json)
+    if not text.strip():
+        parser.error("this program takes its input as JSON on stdin or from --input")
+    given = json.loads(text)
+    if options.name in PROGRAMS:
+        sys.stdout.write(json.dumps(check(options.name, given)) + "\n")
+        return 0
+    try:
+        sys.stdout.write(f"{STOPPERS[options.name](given) or 'passed'}\n")
+    except NotSo as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

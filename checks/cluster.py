@@ -1,0 +1,100 @@
+"""Module 1: the API server answers, serves DRA, runs the gates asked for, and has its nodes.
+
+Parameters: kubeconfig, kubernetesVersion, featureGates ("Name=true" strings), nodes (names),
+simulated (whether the nodes are).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubernetes import client
+from prometheus_client.parser import text_string_to_metric_families
+
+from checks.kube import Kube, condition
+from checks.result import Checklist, NotSo
+
+KINDS = {"deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices"}
+READY_SECONDS = 30.0
+LOGS = "see the logs: make logs STACK=…"
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    kube = Kube(parameters["kubeconfig"])
+    checklist = Checklist(module)
+    checklist.verify(
+        "api-version",
+        "the API server answers, in the version that was asked for",
+        lambda: _version(kube, parameters["kubernetesVersion"]),
+        expected=parameters["kubernetesVersion"],
+        remedy=LOGS,
+    )
+    checklist.verify(
+        "dra-served",
+        "resource.k8s.io/v1 is served",
+        lambda: _served(kube),
+        expected=", ".join(sorted(KINDS)),
+        needs=["api-version"],
+        remedy="use Kubernetes 1.34 or later",
+    )
+    checklist.verify(
+        "feature-gates-set",
+        "the feature gates are as asked for",
+        lambda: _gates(kube, parameters["featureGates"]),
+        needs=["api-version"],
+        expected=", ".join(parameters["featureGates"]) or "defaults",
+        remedy=LOGS,
+    )
+    checklist.verify(
+        "nodes-ready",
+        "every node is ready",
+        lambda: _nodes(kube, parameters["nodes"]),
+        expected=", ".join(parameters["nodes"]),
+        needs=["api-version"],
+        simulated=parameters["simulated"],
+        remedy=LOGS,
+    )
+    return checklist.to_json()
+
+
+def _version(kube: Kube, expected: str) -> str:
+    found = str(kube.get(client.VersionApi(kube.api).get_code).git_version).removeprefix("v")
+    if found != expected:
+        raise NotSo(found)
+    return found
+
+
+def _served(kube: Kube) -> str:
+    listed = kube.get(client.ResourceV1Api(kube.api).get_api_resources)
+    names = {resource.name for resource in listed.resources}
+    if missing := KINDS - names:
+        raise NotSo(f"not served: {', '.join(sorted(missing))}")
+    return ", ".join(sorted(KINDS))
+
+
+def _gates(kube: Kube, asked: list[str]) -> str:
+    """The API server tells the gates that are on in its metrics."""
+    text = kube.get(
+        kube.api.call_api, "/metrics", "GET", auth_settings=["BearerToken"], response_type="str"
+    )[0]
+    found = {
+        sample.labels["name"]: "true" if sample.value else "false"
+        for family in text_string_to_metric_families(text)
+        if family.name == "kubernetes_feature_enabled"
+        for sample in family.samples
+    }
+    wrong = [gate for gate in asked if found.get(gate.partition("=")[0]) != gate.partition("=")[2]]
+    if wrong:
+        raise NotSo("not so: " + ", ".join(wrong))
+    return ", ".join(asked) or f"{len(found)} gates at their defaults"
+
+
+def _nodes(kube: Kube, names: list[str]) -> str:
+    def ready(nodes: list[Any]) -> set[str]:
+        states = ((node.metadata.name, condition(node, "Ready")) for node in nodes)
+        return {name for name, state in states if state is not None and state.status == "True"}
+
+    nodes = kube.wait(kube.core.list_node, lambda found: set(names) <= ready(found), READY_SECONDS)
+    if missing := set(names) - ready(nodes):
+        raise NotSo(f"after {READY_SECONDS:.0f} s not ready: {', '.join(sorted(missing))}")
+    return ", ".join(sorted(names))

@@ -1,0 +1,87 @@
+"""What the driver publishes: the devices in its ResourceSlices, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from checks.kube import Kube
+from checks.result import NotSo
+
+DRIVER = "gpu.nvidia.com"
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of a slice; attributes without their type, capacity as Kubernetes writes it."""
+
+    driver: str
+    pool: str
+    name: str
+    node: str
+    attributes: dict[str, str | int | bool]
+    capacity: dict[str, str]
+
+    @property
+    def uuid(self) -> str:
+        return str(self.attributes.get("uuid", ""))
+
+
+def published(slices: list[Any]) -> list[Device]:
+    """The GPUs in the slices that are the newest of their pool; incomplete pools count too."""
+    own = [s for s in slices if s.spec.driver == DRIVER]
+    newest: dict[str, int] = {}
+    for item in own:
+        pool = item.spec.pool
+        newest[pool.name] = max(newest.get(pool.name, 0), pool.generation)
+    return [
+        Device(
+            DRIVER,
+            item.spec.pool.name,
+            device.name,
+            item.spec.node_name or "",
+            {name: _value(value) for name, value in (device.attributes or {}).items()},
+            {name: str(value.value) for name, value in (device.capacity or {}).items()},
+        )
+        for item in own
+        if item.spec.pool.generation == newest[item.spec.pool.name]
+        for device in item.spec.devices or []
+    ]
+
+
+def _value(attribute: Any) -> str | int | bool:
+    for kind in ("string", "version", "int", "bool"):
+        found = getattr(attribute, kind, None)
+        if found is not None:
+            value: str | int | bool = found
+            return value
+    return ""
+
+
+def wait_for(kube: Kube, nodes: list[str], per_node: int, seconds: float) -> list[Device]:
+    """Every expected GPU, as soon as all are published.
+
+    Raises NotSo at the deadline, naming each node and how many of its GPUs are missing.
+    """
+
+    def missing(devices: list[Device]) -> dict[str, int]:
+        have = {node: sum(d.node == node for d in devices) for node in nodes}
+        return {node: per_node - count for node, count in have.items() if count < per_node}
+
+    slices = kube.wait(
+        kube.resource.list_resource_slice, lambda found: not missing(published(found)), seconds
+    )
+    devices = published(slices)
+    if short := missing(devices):
+        names = ", ".join(f"{count} of {per_node} on {node}" for node, count in short.items())
+        raise NotSo(f"after {seconds:.0f} s these GPUs are in no slice of {DRIVER}: {names}")
+    return devices
+
+
+def allocated(claim: Any, devices: list[Device]) -> Device | None:
+    """The device that a claim with one request got, None while it has none."""
+    allocation = claim.status.allocation if claim.status else None
+    if allocation is None or not allocation.devices.results:
+        return None
+    result = allocation.devices.results[0]
+    return next((d for d in devices if (d.pool, d.name) == (result.pool, result.device)), None)

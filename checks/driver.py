@@ -1,0 +1,129 @@
+"""Module 2: the chart is installed, its device classes exist, every GPU is published.
+
+Parameters: kubeconfig, namespace, version, nodes (names), gpusPerNode, attributes (names that a
+GPU of this driver version must have), simulated (whether nodes and slices are).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checks import devices
+from checks.kube import Kube
+from checks.result import Checklist, NotSo
+
+CLASSES = {"gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com"}
+PLUGIN = "dra-driver-nvidia-gpu-kubelet-plugin"
+SECONDS = 30.0
+AGAIN = "run the update again; make kubectl ARGS='get pods -A' shows what hangs"
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    kube = Kube(parameters["kubeconfig"])
+    namespace, nodes = parameters["namespace"], parameters["nodes"]
+    per_node, simulated = parameters["gpusPerNode"], parameters["simulated"]
+    checklist = Checklist(module)
+    checklist.verify(
+        "chart-version",
+        "NVIDIA's chart is installed, in the version that was asked for",
+        lambda: _chart(kube, namespace, parameters["version"]),
+        expected=parameters["version"],
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "device-classes",
+        "the driver's device classes exist",
+        lambda: _classes(kube),
+        expected=", ".join(sorted(CLASSES)),
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "plugin-ready",
+        "the kubelet plugin is ready on every node",
+        lambda: _plugin(kube, namespace, len(nodes)),
+        needs=["chart-version"],
+        expected=f"{len(nodes)} of {len(nodes)}",
+        simulated=simulated,
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "devices-published",
+        "every GPU is in a ResourceSlice",
+        lambda: _published(kube, nodes, per_node),
+        expected=f"{len(nodes) * per_node} GPUs",
+        simulated=simulated,
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "device-attributes",
+        "every GPU is described as this driver version describes it",
+        lambda: _attributes(kube, set(parameters["attributes"])),
+        needs=["devices-published"],
+        expected=", ".join(parameters["attributes"]),
+        simulated=simulated,
+        remedy="compare with a ResourceSlice of the real driver; please report what differs",
+    )
+    return checklist.to_json()
+
+
+def _chart(kube: Kube, namespace: str, version: str) -> str:
+    """The chart names itself on all its objects; the plugin's DaemonSet is the one that counts."""
+    daemon = kube.get(kube.apps.read_namespaced_daemon_set, PLUGIN, namespace)
+    found = str((daemon.metadata.labels or {}).get("helm.sh/chart", ""))
+    if found != f"dra-driver-nvidia-gpu-{version}":
+        raise NotSo(found or "a DaemonSet without chart label")
+    return version
+
+
+def _classes(kube: Kube) -> str:
+    listed = kube.get(kube.resource.list_device_class).items
+    if missing := CLASSES - {item.metadata.name for item in listed}:
+        raise NotSo(f"missing: {', '.join(sorted(missing))}")
+    return ", ".join(sorted(CLASSES))
+
+
+def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
+    def ready(found: list[Any]) -> int:
+        return sum(d.status.number_ready or 0 for d in found)
+
+    found = kube.wait(
+        kube.apps.list_namespaced_daemon_set,
+        lambda d: ready(d) >= nodes,
+        SECONDS,
+        namespace=namespace,
+        field_selector=f"metadata.name={PLUGIN}",
+    )
+    text = f"{ready(found)} of {nodes}"
+    if ready(found) < nodes:
+        raise NotSo(text)
+    return text
+
+
+def _published(kube: Kube, nodes: list[str], per_node: int) -> str:
+    found = devices.wait_for(kube, nodes, per_node, SECONDS)
+    uuids = {device.uuid for device in found}
+    if len(uuids) < len(found):
+        raise NotSo(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
+    products = {str(device.attributes.get("productName")) for device in found}
+    return f"{len(found)} GPUs ({', '.join(sorted(products))})"
+
+
+def _attributes(kube: Kube, expected: set[str]) -> str:
+    for device in devices.published(kube.get(kube.resource.list_resource_slice).items):
+        found = set(device.attributes)
+        if found != expected:
+            lacking, extra = sorted(expected - found), sorted(found - expected)
+            raise NotSo(f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}")
+        if "memory" not in device.capacity:
+            raise NotSo(f"{device.node}/{device.name} has no capacity 'memory'")
+    return ", ".join(sorted(expected))
+
+
+def gate(parameters: dict[str, Any]) -> None:
+    """Wait until every expected GPU is published; raises NotSo that says what is missing."""
+    devices.wait_for(
+        Kube(parameters["kubeconfig"]),
+        parameters["nodes"],
+        parameters["gpusPerNode"],
+        parameters["seconds"],
+    )

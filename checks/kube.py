@@ -1,0 +1,142 @@
+"""Reading a cluster: the official client, with watches and deadlines.
+
+Every call raises NotSo with words for a person when the API server refuses or cannot be
+reached, so that a probe need not catch anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kubernetes import client, config, watch
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import HTTPError
+
+from checks.result import NotSo
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the client raises into NotSo."""
+    try:
+        yield
+    except ApiException as error:
+        raise NotSo(
+            f"the API server answers {error.status} {error.reason}: {_message(error)}"
+        ) from error
+    except HTTPError as error:
+        raise NotSo(f"the API server cannot be reached: {error}") from error
+    except (ConfigException, OSError) as error:
+        raise NotSo(f"the kubeconfig cannot be used: {error}") from error
+
+
+def _message(error: ApiException) -> str:
+    body = error.body if isinstance(error.body, str) else ""
+    return body.strip().replace("\n", " ")[:300]
+
+
+@dataclass(frozen=True)
+class Kube:
+    """A cluster, by the path of its kubeconfig (and a context in it, None for the current)."""
+
+    kubeconfig: str
+    context: str | None = None
+
+    @cached_property
+    def api(self) -> Any:
+        with explained():
+            return config.new_client_from_config(self.kubeconfig, self.context)
+
+    @property
+    def core(self) -> Any:
+        return client.CoreV1Api(self.api)
+
+    @property
+    def apps(self) -> Any:
+        return client.AppsV1Api(self.api)
+
+    @property
+    def resource(self) -> Any:
+        return client.ResourceV1Api(self.api)
+
+    def get(self, read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """One read; NotSo when it is refused."""
+        with explained():
+            return read(*arguments, **options)
+
+    def wait(
+        self,
+        lister: Callable[..., Any],
+        until: Callable[[list[Any]], bool],
+        seconds: float,
+        **selection: Any,
+    ) -> list[Any]:
+        """The objects that `lister` lists, as soon as `until` holds of them, or at the deadline.
+
+        Watches; where a watch ends early it is taken up again. The caller looks at what comes
+        back: nothing is raised for lateness, only for an API server that refuses.
+        """
+        deadline = time.monotonic() + seconds
+        with explained():
+            listed = lister(**selection)
+            objects = {item.metadata.uid: item for item in listed.items}
+            version = listed.metadata.resource_version
+            while not until(list(objects.values())):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                events = watch.Watch().stream(
+                    lister,
+                    resource_version=version,
+                    timeout_seconds=max(1, round(left)),
+                    **selection,
+                )
+                for event in events:
+                    item = event["object"]
+                    version = item.metadata.resource_version
+                    if event["type"] == "DELETED":
+                        objects.pop(item.metadata.uid, None)
+                    else:
+                        objects[item.metadata.uid] = item
+                    if until(list(objects.values())) or time.monotonic() >= deadline:
+                        return list(objects.values())
+        return list(objects.values())
+
+    def wait_for_pod(
+        self, namespace: str, name: str, until: Callable[[Any], bool], seconds: float
+    ) -> Any:
+        """The pod when `until` holds of it, or as it is at the deadline; None if there is none."""
+        found = self.wait(
+            self.core.list_namespaced_pod,
+            lambda pods: any(until(pod) for pod in pods),
+            seconds,
+            namespace=namespace,
+            field_selector=f"metadata.name={name}",
+        )
+        return found[0] if found else None
+
+
+def condition(subject: Any, kind: str) -> Any:
+    """The condition of that type in the object's status, None if it has none."""
+    conditions = (subject.status.conditions or []) if subject.status else []
+    return next((c for c in conditions if c.type == kind), None)
+
+
+def describe(pod: Any) -> str:
+    """Where a pod stands, for a person."""
+    if pod is None:
+        return "no such pod"
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        return f"{pod.status.phase}, {scheduled.reason}: {scheduled.message}"
+    return (
+        f"{pod.status.phase} on {pod.spec.node_name}"
+        if pod.spec.node_name
+        else str(pod.status.phase)
+    )

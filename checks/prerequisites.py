@@ -1,0 +1,188 @@
+"""Module 0: what this machine needs for the cluster that is asked for, before anything is made.
+
+Parameters: kubernetesVersion, driverChart, featureGates and runtimeConfig ("Name=true" strings).
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from checks.result import Checklist, NotSo
+from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
+
+BIN = Path(".tools/bin")
+TESTED = ("Linux", "x86_64")
+NEEDED_DISK = 1.0
+"""GB: binaries are there already; a cluster's data and logs stay far below."""
+NEEDED_MEMORY = 1.5
+"""GB: twice what the control plane, kwok and the engine were seen to take."""
+SETUP = "run: make setup"
+GATE_REFUSED = re.compile(r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*")
+GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    checklist = Checklist(module)
+    checklist.verify(
+        "platform",
+        "the platform is one that the workshop is tested on",
+        _platform,
+        expected="Linux x86_64",
+        failure="warning",
+        remedy="it may well work; please report what you see",
+    )
+    tools = [
+        checklist.verify(
+            f"tool-{name}",
+            f"{name} runs",
+            partial(_version, name, expected),
+            expected=f"version {expected}",
+            remedy=remedy,
+        )
+        for name, expected, remedy in _tools(parameters["kubernetesVersion"])
+    ]
+    checklist.verify(
+        "driver-chart",
+        "the driver's Helm chart is there",
+        lambda: _chart(parameters["driverChart"]),
+        expected=parameters["driverChart"],
+        remedy=f"{SETUP}; or set driverChart to a chart that exists",
+    )
+    asked = tuple(f"tool-{name}" for name in GATES_ASKED) if all(tools) else ()
+    checklist.verify(
+        "feature-gates",
+        "every component knows the feature gates that are asked for",
+        lambda: _gates(parameters["featureGates"]),
+        needs=asked,
+        expected="gates that Kubernetes " + parameters["kubernetesVersion"] + " knows",
+        remedy="correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",
+    )
+    checklist.verify(
+        "runtime-config",
+        "the API server knows the APIs that are to be switched",
+        lambda: _apis(parameters["runtimeConfig"]),
+        needs=asked,
+        expected="API groups that Kubernetes " + parameters["kubernetesVersion"] + " knows",
+        remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
+    )
+    checklist.verify(
+        "disk",
+        "there is room for the cluster's files",
+        _disk,
+        expected=f"{NEEDED_DISK} GB free",
+        remedy="free some room in this folder's file system",
+    )
+    checklist.verify(
+        "memory",
+        "there is memory for the control plane",
+        _memory,
+        failure="warning",
+        expected=f"{NEEDED_MEMORY} GB available",
+        remedy="end some other programs first",
+    )
+    return checklist.to_json()
+
+
+def _platform() -> str:
+    found = (platform.system(), platform.machine())
+    if found != TESTED:
+        raise NotSo(" ".join(found))
+    return " ".join(found)
+
+
+def _tools(kubernetes: str) -> list[tuple[str, str, str]]:
+    """Program, how its version must begin, and the remedy."""
+    other = f"{SETUP}; the embedded cluster has Kubernetes {KUBERNETES_VERSION} only"
+    return [
+        *((name, kubernetes, other) for name in GATES_ASKED),
+        ("etcd", "3.6", SETUP),
+        ("kwok", "0.8", SETUP),
+        ("kwokctl", "0.8", SETUP),
+    ]
+
+
+def _version(name: str, expected: str) -> str:
+    program = BIN / name
+    try:
+        done = subprocess.run(
+            [str(program), "--version"], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise NotSo(f"{program} cannot be run: {error.strerror}") from error
+    versions = re.findall(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    if done.returncode or not versions:
+        raise NotSo(f"{program} --version ended with {done.returncode}")
+    if not versions[0].startswith(expected):
+        raise NotSo(f"version {versions[0]}")
+    return str(versions[0])
+
+
+def _chart(reference: str) -> str:
+    if reference.startswith("oci://"):
+        return f"{reference} (fetched when it is installed)"
+    if not (Path(reference) / "Chart.yaml").exists() and not reference.endswith(".tgz"):
+        raise NotSo(f"{reference} holds no Chart.yaml")
+    return reference
+
+
+def _refusal(program: str, flag: str, value: str) -> str:
+    """What the program says against a flag's value. It checks its flags before it starts."""
+    done = subprocess.run(
+        [str(BIN / program), f"--{flag}={value}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    return done.stderr
+
+
+def _gates(gates: list[str]) -> str:
+    for gate in gates:
+        for program in GATES_ASKED:
+            said = _refusal(program, "feature-gates", gate)
+            if match := GATE_REFUSED.search(said):
+                raise NotSo(f"{program}: {match[0]}")
+    return ", ".join(gates) or "none asked for"
+
+
+def _apis(switches: list[str]) -> str:
+    for switch in switches:
+        said = _refusal("kube-apiserver", "runtime-config", switch)
+        if match := re.search(r"unknown api groups [^,\]\"]*", said):
+            raise NotSo(f"kube-apiserver: {match[0]}")
+    return ", ".join(switches) or "none asked for"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(".").free / 1e9
+    found = f"{free:.1f} GB free"
+    if free < NEEDED_DISK:
+        raise NotSo(found)
+    return found
+
+
+def _memory() -> str:
+    available = psutil.virtual_memory().available / 1e9
+    found = f"{available:.1f} GB available"
+    if available < NEEDED_MEMORY:
+        raise NotSo(found)
+    return found
+
+
+def defaults() -> dict[str, Any]:
+    """The parameters for a person who runs the program alone."""
+    return {
+        "kubernetesVersion": KUBERNETES_VERSION,
+        "driverChart": f".tools/charts/dra-driver-nvidia-gpu-{DRIVER_CHARTS[0]}",
+        "featureGates": [],
+        "runtimeConfig": [],
+    }

@@ -1,0 +1,110 @@
+"""The result of a check program: findings about single statements, and one verdict over them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Status = Literal["passed", "warning", "failed", "skipped"]
+
+
+class NotSo(Exception):
+    """A statement does not hold; the text says what was found instead."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verified statement.
+
+    simulated: what it says is about a simulated node or device. seconds: how long it took to
+    find out, waiting included. remedy: what to do when it failed, else empty.
+    """
+
+    id: str
+    title: str
+    status: Status
+    simulated: bool
+    expected: str
+    found: str
+    seconds: float
+    remedy: str = ""
+
+
+def verdict(statuses: Iterable[str]) -> Status:
+    """failed if one failed; skipped if all were; else passed (a warning does not fail)."""
+    known = list(statuses)
+    if "failed" in known:
+        return "failed"
+    if known and all(status == "skipped" for status in known):
+        return "skipped"
+    return "passed"
+
+
+@dataclass
+class Checklist:
+    """Verifies statements one after the other and keeps what was found."""
+
+    module: str
+    findings: list[Finding] = field(default_factory=list)
+
+    def verify(
+        self,
+        identity: str,
+        title: str,
+        probe: Callable[[], str],
+        *,
+        expected: str,
+        remedy: str,
+        simulated: bool = False,
+        needs: Iterable[str] = (),
+        failure: Status = "failed",
+    ) -> bool:
+        """Run `probe`, which returns what it found or raises NotSo; returns whether it holds.
+
+        needs: ids of statements of this list without which this one has no meaning.
+        failure: "warning" for a statement that is good to know but stops nobody.
+        """
+        unmet = [need for need in needs if not self._holds(need)]
+        if unmet:
+            self.skip(identity, title, f"needs {unmet[0]}", simulated=simulated)
+            return False
+        started = time.monotonic()
+        status: Status = "passed"
+        try:
+            found = probe()
+        except NotSo as error:
+            status, found = failure, str(error)
+        seconds = round(time.monotonic() - started, 3)
+        self.findings.append(
+            Finding(
+                identity,
+                title,
+                status,
+                simulated,
+                expected,
+                found,
+                seconds,
+                "" if status == "passed" else remedy,
+            )
+        )
+        return status == "passed"
+
+    def skip(self, identity: str, title: str, reason: str, *, simulated: bool = False) -> None:
+        self.findings.append(Finding(identity, title, "skipped", simulated, "", reason, 0.0))
+
+    def _holds(self, identity: str) -> bool:
+        return any(f.id == identity and f.status in ("passed", "warning") for f in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "module": self.module,
+            "status": verdict(finding.status for finding in self.findings),
+            "checks": [asdict(finding) for finding in self.findings],
+        }
+
+
+def skipped(module: str, reason: str) -> dict[str, Any]:
+    """The result of a check that was not run at all."""
+    return {"module": module, "status": "skipped", "reason": reason, "checks": []}

@@ -1,0 +1,71 @@
+"""The end of an update: keep every result, say what failed, and fail the update when strict.
+
+Results go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from checks.result import NotSo, verdict
+
+RESULTS = Path(".results")
+
+
+def weigh(given: dict[str, Any]) -> str:
+    """Keep the results; returns the status of the stack.
+
+    Raises NotSo, with every failed statement and its remedy, when strict and something failed.
+    """
+    results = given["verification"]
+    status = verdict(result["status"] for result in results.values())
+    keep(given["stack"], given | {"status": status})
+    if status == "failed" and given["strict"]:
+        raise NotSo(explain(results))
+    return status
+
+
+def require(result: dict[str, Any]) -> str:
+    """Raises NotSo, with what failed and the remedy, unless the result passed."""
+    if result["status"] != "passed":
+        raise NotSo(explain({result["module"]: result}))
+    return "passed"
+
+
+def explain(results: dict[str, Any]) -> str:
+    """Every failed statement with what was expected, what was found and the remedy."""
+    lines = []
+    for module, result in sorted(results.items()):
+        for finding in result["checks"]:
+            if finding["status"] == "failed":
+                lines += [
+                    f"module {module}, {finding['id']}: {finding['title']}: not so",
+                    f"  expected: {finding['expected']}",
+                    f"  found:    {finding['found']}",
+                    f"  remedy:   {finding['remedy']}",
+                ]
+    return "\n".join(lines)
+
+
+def keep(stack: str, content: dict[str, Any]) -> Path:
+    """Write the results of this update beside those of earlier ones; returns the file."""
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = RESULTS / stack / name
+    folder.mkdir(parents=True)
+    path = folder / "results.json"
+    write(path, content)
+    link = RESULTS / stack / ".latest.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(RESULTS / stack / "latest")
+    return path
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    new.replace(path)

@@ -1,0 +1,1 @@
+"""The resource graph: one component a file, typed arguments, few outputs."""

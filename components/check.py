@@ -1,0 +1,133 @@
+"""Checks as resources: a Check verifies one module's statements, the Verdict weighs them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components import program, runs
+
+PROGRAMS = Path("checks")
+Result = dict[str, Any]
+"""A check's JSON: {"module", "status", "checks": […]} (see checks/result.py)."""
+
+
+@dataclass(frozen=True)
+class CheckArgs:
+    """program: a name in `checks/`; module: the module that it verifies.
+
+    parameters: what the program is told, as JSON; subjects: identities (uids) of what it looks
+    at, so that it runs again when they change; manifests: files with the same effect;
+    needs: checks that must have passed.
+    """
+
+    program: str
+    module: str
+    parameters: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
+    subjects: Sequence[pulumi.Input[str]] = ()
+    manifests: Sequence[Path] = ()
+    needs: Sequence[Check] = ()
+
+
+class Check(pulumi.ComponentResource):
+    """Runs a check program after `opts.depends_on` and hands on its result.
+
+    result: the program's JSON. It never fails the graph: where the program could not run, it
+    says so itself.
+    """
+
+    result: pulumi.Output[Result]
+
+    def __init__(self, args: CheckArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("dra-workshop:check:Check", f"check-{args.program}", None, opts)
+        stack = pulumi.get_stack()
+        self.module = args.module
+        statuses = {need.module: need.result["status"] for need in args.needs}
+        command = program.run(
+            f"check-{args.program}",
+            f"checks {args.program}",
+            pulumi.Output.all(
+                stack=stack,
+                module=args.module,
+                run=runs.run_id(stack, args.program),
+                digest=program.digest(PROGRAMS, *args.manifests),
+                needs=statuses,
+                parameters=dict(args.parameters),
+                subjects=list(args.subjects),
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
+        )
+        printed = command.stdout.apply(json.loads).recover(lambda _: None)
+        self.result = pulumi.Output.all(statuses, printed).apply(
+            lambda found: found[1] or _not_run(args.module, found[0])
+        )
+        self.register_outputs({"result": self.result})
+
+
+def _not_run(module: str, needs: Mapping[str, str]) -> Result:
+    """The result of a check whose program did not run to its end."""
+    missing = [identity for identity, status in needs.items() if status != "passed"]
+    if missing:
+        reason = f"needs module {missing[0]}"
+        return {"module": module, "status": "skipped", "reason": reason, "checks": []}
+    finding = {
+        "id": f"module-{module}-made",
+        "title": "what is checked could be made",
+        "status": "failed",
+        "simulated": False,
+        "expected": "every resource of the module",
+        "found": "a resource, or the check program itself, failed",
+        "seconds": 0.0,
+        "remedy": "see the error of the update, mend it and run the update again",
+    }
+    return {"module": module, "status": "failed", "checks": [finding]}
+
+
+class Gate(pulumi.ComponentResource):
+    """Fails the update unless the check passed; `passed` is what to depend on."""
+
+    passed: pulumi.Resource
+
+    def __init__(self, name: str, check: Check, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("dra-workshop:check:Gate", name, None, opts)
+        self.passed = program.run(
+            name,
+            "checks require",
+            pulumi.Output.all(result=check.result),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({})
+
+
+class Verdict(pulumi.ComponentResource):
+    """The last resource: keeps all results and, when strict, fails the update if one failed.
+
+    No output of the stack depends on it, so a failed update still exports everything.
+    """
+
+    def __init__(
+        self,
+        strict: bool,
+        results: Mapping[str, pulumi.Output[Result]],
+        report: Mapping[str, pulumi.Input[Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("dra-workshop:check:Verdict", "verdict", None, opts)
+        program.run(
+            "verdict",
+            "checks verdict",
+            pulumi.Output.all(
+                stack=pulumi.get_stack(),
+                strict=strict,
+                verification=dict(results),
+                digest=program.digest(PROGRAMS),
+                **report,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({})

@@ -1,0 +1,23 @@
+"""Ways to get a cluster, one a file, behind one small interface."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+
+class Cluster(Protocol):
+    """What the rest of the program knows of a cluster.
+
+    kubeconfig: its path relative to the project; incarnation: an id that changes when the
+    cluster was made anew; facts: what the stack exports; disposable: the resource that takes
+    all objects with it when it is destroyed, None where they must be deleted one by one.
+    """
+
+    kubeconfig: str
+    provider: k8s.Provider
+    incarnation: pulumi.Output[str]
+    facts: pulumi.Output[dict[str, Any]]
+    disposable: pulumi.Resource | None

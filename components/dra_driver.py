@@ -1,0 +1,110 @@
+"""NVIDIA's DRA driver as a Helm release, and the gate on the devices that it publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import semver
+
+from components import manifests, program
+
+NAME = "dra-driver-nvidia-gpu"
+"""Of the chart, the release and, as NVIDIA's documents have it, the namespace."""
+PUBLISH_SECONDS = 120
+
+
+def values(version: str) -> dict[str, Any]:
+    """The chart's values for a lab with GPUs and without ComputeDomains.
+
+    computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
+    RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
+    mode unless TimeSlicingSettings is on too (NVIDIA's driver, pull request 1270).
+    """
+    gates = {"MPSSupport": True}
+    if semver.Version.parse(version) < semver.Version(0, 5, 0):
+        gates["TimeSlicingSettings"] = True
+    return {
+        "gpuResourcesEnabledOverride": True,
+        "resources": {"computeDomains": {"enabled": False}},
+        "featureGates": gates,
+    }
+
+
+@dataclass(frozen=True)
+class DraDriverArgs:
+    """chart: folder or oci:// reference; version: of the driver, without "v".
+
+    kubeconfig: path; nodes and gpus_per_node: what must be published before the gate opens.
+    publishers: the slices, where something else than the chart's plugin publishes them.
+    """
+
+    chart: str
+    version: str
+    kubeconfig: str
+    nodes: Sequence[str]
+    gpus_per_node: int
+    publishers: Sequence[Any] = ()
+
+
+class DraDriver(pulumi.ComponentResource):
+    """The driver in a namespace of its own.
+
+    namespace: its name; installed: the resources that bring the driver and its slices;
+    identity: changes when one of them was made anew; ready: depend on it for the devices;
+    facts: what the stack exports.
+    """
+
+    def __init__(self, args: DraDriverArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("dra-workshop:driver:DraDriver", "driver", None, opts)
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        # The kubelet plugin is privileged, as it must be.
+        labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+        namespace = k8s.core.v1.Namespace(
+            "driver", metadata={"name": NAME, "labels": labels}, opts=child
+        )
+        self.namespace = NAME
+        release = k8s.helm.v3.Release(
+            "driver",
+            name=NAME,
+            namespace=namespace.metadata["name"],
+            chart=args.chart,
+            version=args.version,
+            values=values(args.version),
+            # Only ComputeDomains have CRDs, and Helm would never remove them.
+            skip_crds=True,
+            timeout=180,
+            opts=child,
+        )
+        self.installed: list[pulumi.Resource] = [release, *args.publishers]
+        self.identity = [
+            release.status["revision"].apply(str),
+            *(manifests.uid(slice_) for slice_ in args.publishers),
+        ]
+        self.ready = program.run(
+            "devices-published",
+            "checks gate-devices",
+            {
+                "kubeconfig": args.kubeconfig,
+                "nodes": list(args.nodes),
+                "gpusPerNode": args.gpus_per_node,
+                "seconds": PUBLISH_SECONDS,
+                "digest": program.digest(Path("checks")),
+            },
+            pulumi.ResourceOptions.merge(
+                child,
+                pulumi.ResourceOptions(depends_on=self.installed),
+            ),
+        )
+        self.facts: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
+            name=release.name,
+            chart=NAME,
+            version=release.status["version"],
+            namespace=release.namespace,
+            devices=len(args.nodes) * args.gpus_per_node,
+        )
+        self.register_outputs({"facts": self.facts})

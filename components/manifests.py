@@ -1,0 +1,82 @@
+"""Kubernetes YAML from `manifests/`, as resources.
+
+The files are valid for `kubectl apply`; components patch only what configuration decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import yaml
+
+MANIFESTS = Path("manifests")
+Manifest = dict[str, Any]
+
+_TYPES: Mapping[tuple[str, str], Any] = {
+    ("v1", "ConfigMap"): k8s.core.v1.ConfigMap,
+    ("v1", "Namespace"): k8s.core.v1.Namespace,
+    ("v1", "Node"): k8s.core.v1.Node,
+    ("v1", "Pod"): k8s.core.v1.Pod,
+    ("resource.k8s.io/v1", "ResourceClaim"): k8s.resource.v1.ResourceClaim,
+    ("resource.k8s.io/v1", "ResourceSlice"): k8s.resource.v1.ResourceSlice,
+}
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; the text names the file."""
+
+
+def load(folder: str, root: Path = MANIFESTS) -> dict[str, Manifest]:
+    """The objects of `manifests/<folder>/*.yaml` as {"Kind/name": object}, in file order.
+
+    Raises ManifestError for a folder without files, YAML that does not parse, an object without
+    apiVersion, kind or name, and two objects of the same kind and name.
+    """
+    objects: dict[str, Manifest] = {}
+    files = sorted((root / folder).glob("*.yaml"))
+    if not files:
+        raise ManifestError(f"{root / folder}: no manifests there")
+    for path in files:
+        try:
+            documents = list(yaml.safe_load_all(path.read_text()))
+        except yaml.YAMLError as error:
+            raise ManifestError(f"{path}: {error}") from error
+        for document in documents:
+            key = _key(path, document)
+            if key in objects:
+                raise ManifestError(f"{path}: {key} is defined twice")
+            objects[key] = document
+    return objects
+
+
+def _key(path: Path, document: Any) -> str:
+    try:
+        kind, name = document["kind"], document["metadata"]["name"]
+        document["apiVersion"]
+    except (KeyError, TypeError):
+        raise ManifestError(f"{path}: an object lacks apiVersion, kind or metadata.name") from None
+    return f"{kind}/{name}"
+
+
+def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> Any:
+    """The manifest as a resource called `name`; values in it may be Outputs.
+
+    Kinds without a type of their own become CustomResources, which have a spec only.
+    """
+    identity = (manifest["apiVersion"], manifest["kind"])
+    fields = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
+    if identity in _TYPES:
+        return _TYPES[identity](name, **fields, opts=opts)
+    return k8s.apiextensions.CustomResource(
+        name, api_version=identity[0], kind=identity[1], **fields, opts=opts
+    )
+
+
+def uid(resource: Any) -> pulumi.Output[str]:
+    """The uid of an object: it changes when the object was made anew."""
+    found: pulumi.Output[str] = resource.metadata["uid"]
+    return found

@@ -1,0 +1,33 @@
+"""Module 2: NVIDIA's driver is installed and every GPU is published."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components import gpu_node
+from components.check import Check, CheckArgs
+from components.site import Chapter, Site
+
+
+def build(site: Site) -> list[Check]:
+    settings = site.settings
+    published = Check(
+        CheckArgs(
+            program="driver",
+            module="2",
+            parameters={
+                "kubeconfig": site.cluster.kubeconfig,
+                "namespace": site.driver.namespace,
+                "version": settings.driver_version,
+                "nodes": site.nodes.names,
+                "gpusPerNode": settings.gpus_per_node,
+                "attributes": gpu_node.attribute_names(settings.driver_version),
+                "simulated": site.simulated,
+            },
+            subjects=[site.cluster.incarnation, *site.driver.identity],
+            needs=site.needed_by("2"),
+        ),
+        # Not after the gate: where it fails, this check tells in detail what is missing.
+        pulumi.ResourceOptions(parent=Chapter("2"), depends_on=site.driver.installed),
+    )
+    return [published]

@@ -1,0 +1,33 @@
+"""Which run a check is in: a new one for as long as its last verdict was a failure.
+
+A run id goes into the inputs of a check and of the pods that it observes. While it stays the
+same nothing is done again; a new one makes fresh pods and has them checked. Check programs
+leave their last result in `.results/<stack>/checks/`, which is read here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+FIRST = "first"
+VERIFY = "DRA_WORKSHOP_VERIFY"
+"""Environment variable that asks for a new run of every check (`make verify`)."""
+
+_now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def run_id(stack: str, check: str, results: Path = Path(".results")) -> str:
+    """The run that `check` is in; a file that cannot be read counts as a failed run."""
+    record = results / stack / "checks" / f"{check}.json"
+    if os.environ.get(VERIFY):
+        return _now
+    if not record.exists():
+        return FIRST
+    try:
+        last = json.loads(record.read_text())
+        return _now if last["result"]["status"] == "failed" else str(last["run"])
+    except (ValueError, KeyError, TypeError):
+        return _now

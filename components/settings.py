@@ -1,0 +1,240 @@
+"""Stack configuration, read and validated once; nothing else in the program reads it.
+
+Every rejected value gives one line that names the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import semver
+
+from components.gpu_node import gpu_uuid, node_names
+from components.gpu_profiles import GPU_PROFILES, GpuProfile
+from components.modules.registry import MODULES
+from toolchain.tools import DRIVER_CHARTS
+
+CLUSTERS = ("embedded",)
+NODES = ("simulated",)
+DRIVERS = ("nvidia",)
+MOST_NODES = 16
+"""More would be too many resources for Pulumi's file backend, whose cost grows quadratically."""
+MOST_GPUS = 16
+OLDEST_DRIVER = semver.Version(0, 4, 1)
+"""0.4.0 renders a duplicate label; older charts have other names (NVIDIA's release notes)."""
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+GPU_UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+GATE = re.compile(r"[A-Z][A-Za-z0-9]*=(true|false)")
+API = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+){1,2}=(true|false)")
+
+
+class SettingsError(ValueError):
+    """A configuration value that cannot be used; the text is one line for its author."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        shown = value if isinstance(value, str) else json.dumps(value)
+        super().__init__(f"configuration key '{key}': '{shown}' is not allowed; {allowed}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one stack is to be. Versions carry no leading "v"; `target` is a GPU's UUID or None."""
+
+    stack: str
+    modules: tuple[str, ...]
+    cluster: str
+    node: str
+    nodes: int
+    gpus_per_node: int
+    gpu_profile: GpuProfile
+    kubernetes_version: str
+    driver: str
+    driver_version: str
+    driver_chart: str
+    feature_gates: tuple[str, ...]
+    runtime_config: tuple[str, ...]
+    strict: bool
+    target: str | None
+
+    @property
+    def expected_devices(self) -> int:
+        return self.nodes * self.gpus_per_node
+
+
+KEYS = (
+    "modules",
+    "cluster",
+    "node",
+    "nodes",
+    "gpusPerNode",
+    "gpuProfile",
+    "kubernetesVersion",
+    "driver",
+    "driverVersion",
+    "driverChart",
+    "featureGates",
+    "runtimeConfig",
+    "strict",
+    "target",
+)
+
+
+def read() -> Settings:
+    """The settings of the stack that is being deployed.
+
+    Raises pulumi.RunError, which Pulumi prints without a traceback.
+    """
+    config = pulumi.Config()
+    prefix = f"{config.name}:"
+    given = {
+        key.removeprefix(prefix): value
+        for key, value in pulumi.runtime.config.CONFIG.get().items()
+        if key.startswith(prefix)
+    }
+    try:
+        return parse(given, pulumi.get_stack())
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def parse(given: Mapping[str, str], stack: str) -> Settings:
+    """Settings from raw configuration: key → string, arrays as JSON text.
+
+    Raises SettingsError for the first value that cannot be used.
+    """
+    for key in given:
+        if key not in KEYS:
+            raise SettingsError(key, given[key], f"there is no such key; keys: {', '.join(KEYS)}")
+    _matches("stack name", stack, DNS_LABEL, "use small letters, digits and inner hyphens")
+    driver_version = _driver_version(given["driverVersion"])
+    settings = Settings(
+        stack=stack,
+        modules=_modules(_strings("modules", given["modules"])),
+        cluster=_one_of("cluster", given["cluster"], CLUSTERS),
+        node=_one_of("node", given["node"], NODES),
+        nodes=_count("nodes", given["nodes"], MOST_NODES),
+        gpus_per_node=_count("gpusPerNode", given["gpusPerNode"], MOST_GPUS),
+        gpu_profile=GPU_PROFILES[_one_of("gpuProfile", given["gpuProfile"], GPU_PROFILES)],
+        kubernetes_version=str(_version("kubernetesVersion", given["kubernetesVersion"])),
+        driver=_one_of("driver", given["driver"], DRIVERS),
+        driver_version=str(driver_version),
+        driver_chart=_chart(given.get("driverChart", ""), driver_version),
+        feature_gates=_pairs(
+            "featureGates", given["featureGates"], GATE, "each is Name=true or Name=false"
+        ),
+        runtime_config=_pairs(
+            "runtimeConfig",
+            given["runtimeConfig"],
+            API,
+            "each is group/version=true or group/version=false",
+        ),
+        strict=_one_of("strict", given["strict"].lower(), ("true", "false")) == "true",
+        target=_target(given.get("target", "")),
+    )
+    _require_simulated_target(settings)
+    return settings
+
+
+def _require_simulated_target(settings: Settings) -> None:
+    """On simulated nodes it is known which GPUs there will be."""
+    known = [
+        gpu_uuid(node, index)
+        for node in node_names(settings.nodes)
+        for index in range(settings.gpus_per_node)
+    ]
+    if settings.node == "simulated" and settings.target not in (None, *known):
+        raise SettingsError("target", settings.target, f"allowed: {', '.join(known)}")
+
+
+def _one_of(key: str, value: str, allowed: Mapping[str, Any] | Sequence[str]) -> str:
+    if value not in allowed:
+        raise SettingsError(key, value, f"allowed: {', '.join(allowed)}")
+    return value
+
+
+def _matches(key: str, value: str, pattern: re.Pattern[str], allowed: str) -> str:
+    if not pattern.fullmatch(value) or len(value) > 63:
+        raise SettingsError(key, value, allowed)
+    return value
+
+
+def _count(key: str, value: str, most: int) -> int:
+    allowed = f"a whole number from 1 to {most}"
+    try:
+        number = int(value)
+    except ValueError:
+        raise SettingsError(key, value, allowed) from None
+    if not 1 <= number <= most:
+        raise SettingsError(key, value, allowed)
+    return number
+
+
+def _version(key: str, value: str) -> semver.Version:
+    try:
+        return semver.Version.parse(value)
+    except (ValueError, TypeError):
+        raise SettingsError(key, value, "a version such as 1.36.4, without a leading v") from None
+
+
+def _driver_version(value: str) -> semver.Version:
+    version = _version("driverVersion", value)
+    if version < OLDEST_DRIVER:
+        raise SettingsError("driverVersion", value, f"{OLDEST_DRIVER} or later")
+    return version
+
+
+def _chart(value: str, version: semver.Version) -> str:
+    """The chart reference: the one that is given, else set-up's copy of that version."""
+    if value:
+        return value
+    if str(version) not in DRIVER_CHARTS:
+        raise SettingsError(
+            "driverVersion",
+            str(version),
+            f"set-up has the charts of {', '.join(DRIVER_CHARTS)}; for another version set "
+            "driverChart to a folder or an oci:// reference",
+        )
+    return f"./.tools/charts/dra-driver-nvidia-gpu-{version}"
+
+
+def _target(value: str) -> str | None:
+    if not value:
+        return None
+    return _matches("target", value, GPU_UUID, "the UUID of a GPU, as nvidia-smi -L prints it")
+
+
+def _strings(key: str, value: str) -> list[str]:
+    """An array of strings. Pulumi hands arrays over as JSON text."""
+    try:
+        items = json.loads(value)
+    except json.JSONDecodeError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise SettingsError(key, value, 'a list of quoted strings, such as ["0", "3"]')
+    return items
+
+
+def _modules(ids: list[str]) -> tuple[str, ...]:
+    if not ids:
+        raise SettingsError("modules", ids, f"at least one of: {', '.join(MODULES)}")
+    for position, identity in enumerate(ids):
+        _one_of("modules", identity, MODULES)
+        if identity in ids[:position]:
+            raise SettingsError("modules", identity, "each module is named once")
+    return tuple(ids)
+
+
+def _pairs(key: str, value: str, pattern: re.Pattern[str], allowed: str) -> tuple[str, ...]:
+    items = _strings(key, value)
+    names = [item.partition("=")[0] for item in items]
+    for position, item in enumerate(items):
+        if not pattern.fullmatch(item):
+            raise SettingsError(key, item, allowed)
+        if names[position] in names[:position]:
+            raise SettingsError(key, item, f"{names[position]} is named twice")
+    return tuple(items)

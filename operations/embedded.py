@@ -1,0 +1,278 @@
+"""Makes and removes an embedded cluster: kwokctl's binary runtime on loopback.
+
+All of a cluster's files are in `.run/<stack>/`: kubeconfig, cluster.json (the facts that the
+stack exports), log, and kwokctl's own folder with certificates, data and logs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import psutil
+import tenacity
+
+from operations.errors import OperationError
+from toolchain import cache
+
+RUN = Path(".run")
+BIN = Path(".tools/bin")
+PORTS = range(31999, 20000, -1)
+"""Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
+COMPONENTS = (
+    "kube-apiserver",
+    "etcd",
+    "etcd-peer",
+    "kwok-controller",
+    "kube-controller-manager",
+    "kube-scheduler",
+)
+READY_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What to make; kubernetesVersion is checked by module 0, not here."""
+
+    stack: str
+    kubernetesVersion: str  # noqa: N815 (the JSON's own names)
+    featureGates: tuple[str, ...]  # noqa: N815
+    runtimeConfig: tuple[str, ...]  # noqa: N815
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Specification:
+        return cls(
+            given["stack"],
+            given["kubernetesVersion"],
+            tuple(given["featureGates"]),
+            tuple(given["runtimeConfig"]),
+        )
+
+
+def create(wanted: Specification) -> dict[str, Any]:
+    """Make the cluster and return its facts; a half-made or older one is removed first.
+
+    Raises OperationError, having removed what it made, with the reason from the logs.
+    """
+    started = time.monotonic()
+    delete(wanted.stack)
+    folder = RUN / wanted.stack
+    folder.mkdir(parents=True)
+    try:
+        _start(wanted, folder)
+        _wait_until_usable(folder / "kubeconfig")
+        facts = {
+            "kind": "embedded",
+            "name": wanted.stack,
+            "kubeconfig": str(folder / "kubeconfig"),
+            "server": _server(folder / "kubeconfig"),
+            "kubernetesVersion": wanted.kubernetesVersion,
+            "incarnation": secrets.token_hex(4),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        (folder / "cluster.json").write_text(json.dumps(facts, indent=2) + "\n")
+    except BaseException as error:
+        reason = _reason(folder)
+        delete(wanted.stack)
+        if isinstance(error, OperationError):
+            raise OperationError(f"{error}{reason}") from error
+        raise
+    return facts
+
+
+def delete(stack: str) -> None:
+    """Stop the cluster's processes and remove its files; nothing there is no error.
+
+    Raises OperationError that names a process or file that is left.
+    """
+    folder = RUN / stack
+    if folder.exists():
+        _kwokctl(["delete", "cluster", "--name", stack], folder)
+    left = _stop(processes(folder))
+    if left:
+        names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+        raise OperationError(f"processes of cluster {stack} do not end: {names}")
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise OperationError(f"{folder} cannot be removed; remove it by hand and try again")
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """The processes whose program lies in the cluster's folder."""
+    mark = f"{folder.resolve()}{os.sep}"
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"]
+        if command and command[0].startswith(mark):
+            found.append(process)
+    return found
+
+
+def _stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """End the processes, politely first; returns those that are still there."""
+    for process in running:
+        process.terminate()
+    _, stubborn = psutil.wait_procs(running, timeout=5)
+    for process in stubborn:
+        process.kill()
+    _, left = psutil.wait_procs(stubborn, timeout=5)
+    return list(left)
+
+
+def _start(wanted: Specification, folder: Path) -> None:
+    cache.folder().mkdir(parents=True, exist_ok=True)
+    # Between choosing ports and listening on them nobody else may choose the same.
+    with filelock.FileLock(cache.folder() / "ports.lock", timeout=READY_SECONDS):
+        ports = _free_ports()
+        arguments = [
+            "create",
+            "cluster",
+            "--name",
+            wanted.stack,
+            "--runtime",
+            "binary",
+            "--kubeconfig",
+            str(folder / "kubeconfig"),
+            "--kube-apiserver-port",
+            str(ports["kube-apiserver"]),
+            "--etcd-port",
+            str(ports["etcd"]),
+            "--controller-port",
+            str(ports["kwok-controller"]),
+            "--kube-controller-manager-port",
+            str(ports["kube-controller-manager"]),
+            "--kube-scheduler-port",
+            str(ports["kube-scheduler"]),
+            "--disable-qps-limits",
+            "--enable-crds",
+            "Stage",
+            "--kube-feature-gates",
+            ",".join(wanted.featureGates),
+            "--kube-runtime-config",
+            ",".join(wanted.runtimeConfig),
+            "--wait",
+            f"{READY_SECONDS}s",
+            "--timeout",
+            f"{READY_SECONDS}s",
+        ]
+        for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+            arguments += [f"--{name}-binary", str((BIN / name).absolute())]
+        arguments += ["--kwok-controller-binary", str((BIN / "kwok").absolute())]
+        for extra in _loopback_only(ports):
+            arguments += ["--extra-args", extra]
+        done = _kwokctl(arguments, folder)
+    if done.returncode:
+        raise OperationError(f"the control plane of {wanted.stack} did not start")
+
+
+def _loopback_only(ports: dict[str, int]) -> Iterator[str]:
+    """kwokctl listens on every address by default, etcd even without a password.
+
+    Each component comes once before one is repeated: kwokctl 0.8.0 panics otherwise.
+    """
+    peer = f"http://127.0.0.1:{ports['etcd-peer']}"
+    client = f"http://127.0.0.1:{ports['etcd']}"
+    yield f"etcd=listen-client-urls={client}"
+    yield "kube-apiserver=bind-address=127.0.0.1"
+    yield "kube-controller-manager=bind-address=127.0.0.1"
+    yield "kube-scheduler=bind-address=127.0.0.1"
+    yield f"kwok-controller=server-address=127.0.0.1:{ports['kwok-controller']}"
+    yield f"etcd=advertise-client-urls={client}"
+    yield f"etcd=listen-peer-urls={peer}"
+    yield f"etcd=initial-advertise-peer-urls={peer}"
+    yield f"etcd=initial-cluster=node0={peer}"
+
+
+def _free_ports() -> dict[str, int]:
+    """A free loopback port for every component; raises OperationError when there are too few."""
+    with ExitStack() as held:
+        free: list[int] = []
+        for port in PORTS:
+            if len(free) == len(COMPONENTS):
+                return dict(zip(COMPONENTS, free, strict=True))
+            listener = held.enter_context(socket.socket())
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            free.append(port)
+    raise OperationError(
+        f"fewer than {len(COMPONENTS)} ports from {PORTS[-1]} to {PORTS[0]} are "
+        "free; end some of the programs that listen there"
+    )
+
+
+def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"KWOK_WORKDIR": str((folder / "kwok").absolute())}
+    # A file, not a pipe: the daemons inherit it, and a pipe would keep the Command waiting.
+    with (folder / "log").open("ab") as log:
+        return subprocess.run(
+            [str(BIN / "kwokctl"), *arguments],
+            env=environment,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _reason(folder: Path) -> str:
+    """The last errors of the control plane, for a person."""
+    errors: list[str] = []
+    for log in sorted(folder.rglob("*log")):
+        if log.is_file():
+            lines = log.read_text(errors="replace").splitlines()
+            telling = [line for line in lines if line.startswith(("E", "F")) or "error" in line]
+            errors += [f"\n  {log.name}: {line[:300]}" for line in telling[-2:]]
+    return "".join(errors)
+
+
+def _server(kubeconfig: Path) -> str:
+    import yaml
+
+    server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    return server
+
+
+def _wait_until_usable(kubeconfig: Path) -> None:
+    """Wait for what kwokctl does not: API descriptions and the account that pods run under."""
+    from kubernetes import client, config
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    api = config.new_client_from_config(str(kubeconfig))
+    waiting = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(30),
+        wait=tenacity.wait_fixed(0.1),
+        retry=tenacity.retry_if_exception_type((ApiException, HTTPError)),
+    )
+    try:
+        waiting(client.CoreV1Api(api).read_namespaced_service_account, "default", "default")
+        waiting(
+            api.call_api,
+            "/openapi/v3",
+            "GET",
+            auth_settings=["BearerToken"],
+            response_type="object",
+        )
+    except tenacity.RetryError as error:
+        raise OperationError(
+            f"the control plane does not become usable: {error.last_attempt.exception()}"
+        ) from error
+
+
+def report(message: str) -> None:
+    """Progress for the person; stdout belongs to the result."""
+    sys.stderr.write(f"{message}\n")

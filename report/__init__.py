@@ -1,0 +1,1 @@
+"""Results for people: the JSON of the checks as tables."""

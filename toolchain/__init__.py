@@ -1,0 +1,1 @@
+"""Everything that the workshop runs on, from package registries, into `.tools/`."""

@@ -1,0 +1,111 @@
+"""First step of set-up: make `.venv` with the locked packages, then hand over to `toolchain`.
+
+Runs on the system's Python with nothing but the standard library. The environment counts as
+made only when the digest of its lock file has been written into it, so a killed or changed
+installation is made again.
+
+Usage: python3 toolchain/bootstrap.py [--dev]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+OLDEST = (3, 11)
+
+
+def fail(message: str) -> None:
+    sys.exit(f"set-up: {message}")
+
+
+def say(message: str) -> None:
+    print(f"set-up: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def run(step: str, command: list[str], log: Path) -> None:
+    with log.open("ab") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        text = log.read_text(errors="replace").splitlines()
+        fail("\n  ".join([f"{step} failed; the end of {log.relative_to(ROOT)} says:", *text[-8:]]))
+
+
+def environment_is_made(lock: Path) -> bool:
+    stamp = VENV / ".lock-digest"
+    made = stamp.read_text().split() if stamp.exists() else []
+    return digest(lock) in made and (VENV / "bin" / "python").exists()
+
+
+def digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
+
+
+def make_environment(lock: Path) -> None:
+    if environment_is_made(lock):
+        return
+    started = time.monotonic()
+    say(f"installing the Python packages of {lock.name} into .venv")
+    log = ROOT / ".tools" / "python.log"
+    log.unlink(missing_ok=True)
+    if not (VENV / "bin" / "pip").exists():
+        run(
+            "making a virtual environment (Debian and Ubuntu: apt install python3-venv)",
+            [sys.executable, "-m", "venv", "--clear", str(VENV)],
+            log,
+        )
+    (VENV / ".lock-digest").unlink(missing_ok=True)
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--require-hashes"]
+    run(
+        "installing Python packages (is the package registry reachable?)",
+        [*pip, "--disable-pip-version-check", "-r", str(lock)],
+        log,
+    )
+    made = [lock]
+    if lock.name == "requirements-dev.lock":  # it holds all of the plain one
+        made.append(ROOT / "requirements.lock")
+    (VENV / ".lock-digest").write_text("\n".join(map(digest, made)) + "\n")
+    say(f"Python packages installed ({time.monotonic() - started:.0f} s)")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="Set up the workshop in this checkout.")
+    arguments.add_argument("--dev", action="store_true", help="also what the tests need")
+    options = arguments.parse_args()
+    if sys.version_info < OLDEST:
+        found = ".".join(map(str, sys.version_info[:3]))
+        fail(
+            f"Python {found} is too old; {OLDEST[0]}.{OLDEST[1]} or later is needed "
+            "(choose one with: make PYTHON=python3.12 …)"
+        )
+    if sys.platform not in ("linux", "darwin"):
+        fail(f"platform {sys.platform} is not supported; Linux and macOS are (Windows: use WSL2)")
+
+    import fcntl  # not on Windows, so only after the line above
+
+    (ROOT / ".tools").mkdir(exist_ok=True)
+    with (ROOT / ".tools" / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another set-up is at work in this checkout; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        make_environment(ROOT / ("requirements-dev.lock" if options.dev else "requirements.lock"))
+        python = str(VENV / "bin" / "python")
+        done = subprocess.run([python, "-m", "toolchain", "install"], cwd=ROOT, check=False)
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    try:
+        main()
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on where it stopped")

@@ -1,0 +1,157 @@
+"""Builds tools from their wrapper modules into the cache, once.
+
+A tool is built in a folder of its own beside the final one and moved there when it is whole, so
+a kill leaves nothing that looks finished; what Go had compiled by then is kept in its build
+cache, so the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from toolchain import cache
+from toolchain.errors import SetupError
+from toolchain.go import Go
+from toolchain.progress import say, step
+from toolchain.tools import GoTool
+
+REFUSALS = ("403 Forbidden", "410 Gone", "404 Not Found", "not available")
+UNREACHABLE = ("dial tcp", "no such host", "connection refused", "i/o timeout", "TLS handshake")
+
+
+def built(tool: GoTool) -> Path | None:
+    """The folder with the tool's programs, None while it has not been built."""
+    folder = cache.folder() / tool.cache_name
+    return folder if folder.is_dir() else None
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Only one set-up of a user builds at a time; a second one waits and finds the work done."""
+    cache.folder().mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(cache.folder() / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say("another set-up is building the same tools; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def build(tool: GoTool, go: Go, position: str) -> None:
+    """Build `tool` into the cache; call it inside `alone`.
+
+    position: "2 of 6", for the person who waits.
+    """
+    final = cache.folder() / tool.cache_name
+    for stale in cache.folder().glob(f"{tool.cache_name}.partial-*"):
+        shutil.rmtree(stale)
+    partial = final.with_name(f"{final.name}.partial-{os.getpid()}")
+    partial.mkdir()
+    log = cache.folder() / "logs" / f"{tool.cache_name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("")
+    say(f"{tool.title} ({position}): fetching its sources")
+    if tool.programs:
+        packages = _packages(tool, go, log)
+        with step(f"building {tool.title} ({position})", packages) as progress:
+            for program, package in tool.programs.items():
+                _compile(tool, go, package, partial / program, log, progress.advance)
+        megabytes = sum(f.stat().st_size for f in partial.iterdir()) / 1e6
+        say(f"built {tool.title} ({position}) in {progress.seconds:.0f} s, {megabytes:.0f} MB")
+    for name, (module, path) in tool.files.items():
+        _copy(_module_folder(tool, go, module, log) / path, partial / name)
+    partial.rename(final)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder out of the module cache, whose files are read-only."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
+    else:
+        shutil.copyfile(source, target)
+        target.chmod(0o755)
+
+
+def _module_folder(tool: GoTool, go: Go, module: str, log: Path) -> Path:
+    """Where the source of a module that the wrapper requires lies; fetched when it does not."""
+    asked = subprocess.run(
+        [go.program, "mod", "download", "-json", module],
+        cwd=tool.folder,
+        env=go.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        log.write_text(asked.stdout + asked.stderr)
+        raise _failure(tool, log)
+    return Path(json.loads(asked.stdout)["Dir"])
+
+
+def _packages(tool: GoTool, go: Go, log: Path) -> int:
+    """How many packages the tool is made of; fetches their sources as a side effect."""
+    listed = subprocess.run(
+        [go.program, "list", "-deps", "-f", "{{.ImportPath}}", *tool.programs.values()],
+        cwd=tool.folder,
+        env=go.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        log.write_text(listed.stderr)
+        raise _failure(tool, log)
+    return len(listed.stdout.splitlines())
+
+
+def _compile(
+    tool: GoTool, go: Go, package: str, output: Path, log: Path, advance: Callable[[], None]
+) -> None:
+    flags = " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in tool.sets.items())])
+    command = [go.program, "build", "-v", "-ldflags", flags, "-o", str(output), package]
+    with (
+        log.open("a") as record,
+        subprocess.Popen(
+            command,
+            cwd=tool.folder,
+            env=go.environment(),
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as compiler,
+    ):
+        assert compiler.stderr is not None  # noqa: S101
+        for line in compiler.stderr:  # with -v, one line a package that was compiled
+            record.write(line)
+            advance()
+    if compiler.returncode:
+        raise _failure(tool, log)
+
+
+def _failure(tool: GoTool, log: Path) -> SetupError:
+    lines = log.read_text().splitlines()
+    for line in lines:
+        if any(mark in line for mark in UNREACHABLE):
+            return SetupError(
+                f"building {tool.title}: the Go module registry cannot be reached; "
+                f"check the network, or set GOPROXY to a registry that you reach\n  {line}"
+            )
+        if any(mark in line for mark in REFUSALS):
+            return SetupError(
+                f"building {tool.title}: the Go module registry refuses a version; "
+                f"set GOPROXY to a registry that has it\n  {line}"
+            )
+    end = "\n  ".join(lines[-8:])
+    return SetupError(f"building {tool.title} failed; the whole log is {log}\n  {end}")

