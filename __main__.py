@@ -2,7 +2,8 @@
 
 import pulumi
 
-from components import lab, settings
+from components import failures, lab, settings
 
+failures.go_on()
 for name, value in lab.build(settings.read()).outputs.items():
     pulumi.export(name, value)

@@ -74,9 +74,7 @@ def _served(kube: Kube) -> str:
 
 def _gates(kube: Kube, asked: list[str]) -> str:
     """The API server tells the gates that are on in its metrics."""
-    text = kube.get(
-        kube.api.call_api, "/metrics", "GET", auth_settings=["BearerToken"], response_type="str"
-    )[0]
+    text = kube.text("/metrics")
     found = {
         sample.labels["name"]: "true" if sample.value else "false"
         for family in text_string_to_metric_families(text)

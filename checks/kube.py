@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from kubernetes import client, config, watch
@@ -19,6 +19,9 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from checks.result import NotSo
+
+GONE = 410
+OK = 200
 
 
 @contextmanager
@@ -70,6 +73,18 @@ class Kube:
         with explained():
             return read(*arguments, **options)
 
+    def text(self, path: str) -> str:
+        """What the API server answers at a path that is no API object, such as /metrics."""
+        with explained():
+            request = self.api.param_serialize(
+                method="GET", resource_path=path, auth_settings=["BearerToken"]
+            )
+            response = self.api.call_api(*request)
+            body: str = response.read().decode()
+            if response.status != OK:
+                raise NotSo(f"{path} answers {response.status} {response.reason}")
+            return body
+
     def wait(
         self,
         lister: Callable[..., Any],
@@ -84,29 +99,15 @@ class Kube:
         """
         deadline = time.monotonic() + seconds
         with explained():
-            listed = lister(**selection)
-            objects = {item.metadata.uid: item for item in listed.items}
-            version = listed.metadata.resource_version
-            while not until(list(objects.values())):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                events = watch.Watch().stream(
-                    lister,
-                    resource_version=version,
-                    timeout_seconds=max(1, round(left)),
-                    **selection,
-                )
-                for event in events:
-                    item = event["object"]
-                    version = item.metadata.resource_version
-                    if event["type"] == "DELETED":
-                        objects.pop(item.metadata.uid, None)
-                    else:
-                        objects[item.metadata.uid] = item
-                    if until(list(objects.values())) or time.monotonic() >= deadline:
+            while True:
+                listed = lister(**selection)
+                objects = {item.metadata.uid: item for item in listed.items}
+                if until(list(objects.values())) or time.monotonic() >= deadline:
+                    return list(objects.values())
+                for changed in _changes(lister, listed, deadline, selection):
+                    objects = changed(objects)
+                    if until(list(objects.values())):
                         return list(objects.values())
-        return list(objects.values())
 
     def wait_for_pod(
         self, namespace: str, name: str, until: Callable[[Any], bool], seconds: float
@@ -120,6 +121,32 @@ class Kube:
             field_selector=f"metadata.name={name}",
         )
         return found[0] if found else None
+
+
+def _changes(
+    lister: Callable[..., Any], listed: Any, deadline: float, selection: dict[str, Any]
+) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """What happens after a list, each as a function from the objects before to those after.
+
+    Ends at the deadline, and when the server ends the watch or has forgotten where it began.
+    """
+    left = max(1, round(deadline - time.monotonic()))
+    try:
+        for event in watch.Watch().stream(
+            lister,
+            resource_version=listed.metadata.resource_version,
+            timeout_seconds=left,
+            **selection,
+        ):
+            yield partial(_changed, event["type"], event["object"])
+    except ApiException as error:
+        if error.status != GONE:
+            raise
+
+
+def _changed(kind: str, item: Any, objects: dict[str, Any]) -> dict[str, Any]:
+    others = {uid: other for uid, other in objects.items() if uid != item.metadata.uid}
+    return others if kind == "DELETED" else others | {item.metadata.uid: item}
 
 
 def condition(subject: Any, kind: str) -> Any:

@@ -117,7 +117,11 @@ class SimulatedNodes(pulumi.ComponentResource):
             "metadata": {
                 "name": name,
                 # The stage node-ready turns the capacity into the node's status.
-                "annotations": {"kwok.x-k8s.io/node": "fake"}
+                # Before it has it, pods of this stack would be refused.
+                "annotations": {
+                    "kwok.x-k8s.io/node": "fake",
+                    "pulumi.com/waitFor": "condition=Ready",
+                }
                 | {f"dra-workshop/{resource}": size for resource, size in CAPACITY.items()},
                 "labels": {
                     "kubernetes.io/hostname": name,

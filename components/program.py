@@ -15,7 +15,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
-PYTHON = ".tools/bin/python"
+PYTHON = ".venv/bin/python"
 
 
 def digest(*paths: Path) -> str:

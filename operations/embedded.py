@@ -12,7 +12,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,7 +22,10 @@ from typing import Any
 import filelock
 import psutil
 import tenacity
+import yaml
 
+from checks.kube import Kube
+from checks.result import NotSo
 from operations.errors import OperationError
 from toolchain import cache
 
@@ -40,6 +42,7 @@ COMPONENTS = (
     "kube-scheduler",
 )
 READY_SECONDS = 90
+USABLE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -240,39 +243,27 @@ def _reason(folder: Path) -> str:
 
 
 def _server(kubeconfig: Path) -> str:
-    import yaml
-
     server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     return server
 
 
 def _wait_until_usable(kubeconfig: Path) -> None:
-    """Wait for what kwokctl does not: API descriptions and the account that pods run under."""
-    from kubernetes import client, config
-    from kubernetes.client.exceptions import ApiException
-    from urllib3.exceptions import HTTPError
+    """Wait for what kwokctl does not: API descriptions and the account that pods run under.
 
-    api = config.new_client_from_config(str(kubeconfig))
-    waiting = tenacity.Retrying(
-        stop=tenacity.stop_after_delay(30),
+    Raises OperationError at the deadline.
+    """
+    kube = Kube(str(kubeconfig))
+    for attempt in tenacity.Retrying(
+        stop=tenacity.stop_after_delay(USABLE_SECONDS),
         wait=tenacity.wait_fixed(0.1),
-        retry=tenacity.retry_if_exception_type((ApiException, HTTPError)),
-    )
-    try:
-        waiting(client.CoreV1Api(api).read_namespaced_service_account, "default", "default")
-        waiting(
-            api.call_api,
-            "/openapi/v3",
-            "GET",
-            auth_settings=["BearerToken"],
-            response_type="object",
-        )
-    except tenacity.RetryError as error:
-        raise OperationError(
-            f"the control plane does not become usable: {error.last_attempt.exception()}"
-        ) from error
+        retry=tenacity.retry_if_exception_type(NotSo),
+        retry_error_callback=_unusable,
+    ):
+        with attempt:
+            kube.get(kube.core.read_namespaced_service_account, "default", "default")
+            kube.text("/openapi/v3")
 
 
-def report(message: str) -> None:
-    """Progress for the person; stdout belongs to the result."""
-    sys.stderr.write(f"{message}\n")
+def _unusable(state: tenacity.RetryCallState) -> None:
+    reason = state.outcome.exception() if state.outcome else None
+    raise OperationError(f"the control plane does not become usable: {reason}")

@@ -50,7 +50,7 @@ def install() -> None:
     changed = [
         *[_place(tool) for tool in programs],
         *[_place_chart(chart) for chart in CHARTS],
-        _place_packaged(),
+        _place_kubectl(),
         _write_env(own_pulumi),
         *[_place_plugin(plugin) for plugin in PLUGINS if own_pulumi],
         _make_stacks(),
@@ -207,19 +207,16 @@ def _place_plugin(plugin: str) -> bool:
 # --- things that come as packages -------------------------------------------------------------
 
 
-def _place_packaged() -> bool:
-    """kubectl from its wheel, and the project's own interpreter."""
-    scripts = Path(sysconfig.get_path("scripts"))
-    changed = False
-    for name in ("kubectl", "python"):
-        link, target = BIN / name, scripts / name
-        if not target.exists():
-            raise SetupError(f"{target} is missing; remove .venv and run set-up again")
-        if not link.is_symlink() or link.readlink() != target:
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
-            changed = True
-    return changed
+def _place_kubectl() -> bool:
+    """kubectl, from the package that carries it."""
+    link, target = BIN / "kubectl", Path(sysconfig.get_path("scripts")) / "kubectl"
+    if not target.exists():
+        raise SetupError(f"{target} is missing; run: make clean setup")
+    if link.is_symlink() and link.readlink() == target:
+        return False
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    return True
 
 
 # --- the environment and the stacks -----------------------------------------------------------
