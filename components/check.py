@@ -37,8 +37,8 @@ class CheckArgs:
 class Check(pulumi.ComponentResource):
     """Runs a check program after `opts.depends_on` and hands on its result.
 
-    result: the program's JSON. It never fails the graph: where the program could not run, it
-    says so itself.
+    result: the program's JSON. A failed verdict does not fail the graph; that is for the Gate
+    and the Verdict.
     """
 
     result: pulumi.Output[Result]
@@ -62,30 +62,8 @@ class Check(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
         )
-        printed = command.stdout.apply(json.loads).recover(lambda _: None)
-        self.result = pulumi.Output.all(statuses, printed).apply(
-            lambda found: found[1] or _not_run(args.module, found[0])
-        )
+        self.result = command.stdout.apply(json.loads)
         self.register_outputs({"result": self.result})
-
-
-def _not_run(module: str, needs: Mapping[str, str]) -> Result:
-    """The result of a check whose program did not run to its end."""
-    missing = [identity for identity, status in needs.items() if status != "passed"]
-    if missing:
-        reason = f"needs module {missing[0]}"
-        return {"module": module, "status": "skipped", "reason": reason, "checks": []}
-    finding = {
-        "id": f"module-{module}-made",
-        "title": "what is checked could be made",
-        "status": "failed",
-        "simulated": False,
-        "expected": "every resource of the module",
-        "found": "a resource, or the check program itself, failed",
-        "seconds": 0.0,
-        "remedy": "see the error of the update, mend it and run the update again",
-    }
-    return {"module": module, "status": "failed", "checks": [finding]}
 
 
 class Gate(pulumi.ComponentResource):

@@ -78,7 +78,12 @@ class DraDriver(pulumi.ComponentResource):
             # Only ComputeDomains have CRDs, and Helm would never remove them.
             skip_crds=True,
             timeout=180,
-            opts=child,
+            opts=pulumi.ResourceOptions.merge(
+                child,
+                # Such a cluster takes the release away when it goes. When it is made anew the
+                # release is not there to be uninstalled, which would be an error.
+                pulumi.ResourceOptions(retain_on_delete=opts.deleted_with is not None),
+            ),
         )
         self.installed: list[pulumi.Resource] = [release, *args.publishers]
         self.identity = [
@@ -88,13 +93,14 @@ class DraDriver(pulumi.ComponentResource):
         self.ready = program.run(
             "devices-published",
             "checks gate-devices",
-            {
-                "kubeconfig": args.kubeconfig,
-                "nodes": list(args.nodes),
-                "gpusPerNode": args.gpus_per_node,
-                "seconds": PUBLISH_SECONDS,
-                "digest": program.digest(Path("checks")),
-            },
+            pulumi.Output.all(
+                kubeconfig=args.kubeconfig,
+                nodes=list(args.nodes),
+                gpusPerNode=args.gpus_per_node,
+                seconds=PUBLISH_SECONDS,
+                subjects=self.identity,
+                digest=program.digest(Path("checks")),
+            ),
             pulumi.ResourceOptions.merge(
                 child,
                 pulumi.ResourceOptions(depends_on=self.installed),

@@ -10,7 +10,6 @@ import pulumi
 
 from checks.result import verdict
 from components.check import Check, Gate, Result, Verdict
-from components.cluster import Cluster
 from components.cluster.embedded import EmbeddedCluster, EmbeddedClusterArgs
 from components.dra_driver import DraDriver, DraDriverArgs
 from components.gpu_node import (
@@ -110,13 +109,10 @@ def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:
 def exports(
     site: Site, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
 ) -> dict[str, pulumi.Input[Any]]:
-    """The outputs that design.md promises; what this stack does not make is None or empty.
-
-    Where a resource failed, its facts are None: the other outputs are exported all the same.
-    """
+    """The stack's outputs (docs/architecture.md); what it does not make is None or empty."""
     return {
-        "cluster": facts(site.made_cluster),
-        "driver": facts(site.made_driver),
+        "cluster": site.made_cluster.facts if site.made_cluster else None,
+        "driver": site.made_driver.facts if site.made_driver else None,
         "modules": {
             module.id: {
                 "title": module.title,
@@ -134,11 +130,3 @@ def exports(
         ),
         "report": f".results/{site.settings.stack}/latest/results.json",
     }
-
-
-def facts(made: Cluster | DraDriver | None) -> pulumi.Output[dict[str, Any] | None] | None:
-    """What a part of the lab says of itself; None where it was not asked for or has failed."""
-    if made is None:
-        return None
-    known: pulumi.Output[dict[str, Any] | None] = made.facts.apply(lambda found: found)
-    return known.recover(lambda _: None)

@@ -41,17 +41,15 @@ def run(
     opts: pulumi.ResourceOptions,
     *,
     delete: str | None = None,
-    triggers: list[Any] | None = None,
 ) -> local.Command:
     """A Command that runs `python -m PROGRAM`, with `stdin` as JSON, at create and at update.
 
-    delete: the program that undoes it; triggers: what replaces it when it changes.
+    delete: the program that undoes it.
     """
     return local.Command(
         name,
         create=f"{PYTHON} -m {program}",
         delete=f"{PYTHON} -m {delete}" if delete else None,
         stdin=pulumi.Output.json_dumps(stdin, sort_keys=True),
-        triggers=triggers,
         opts=opts,
     )

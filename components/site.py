@@ -67,11 +67,14 @@ class Site:
     ) -> pulumi.ResourceOptions:
         """Options for Kubernetes objects on the lab's cluster.
 
-        On a cluster of ours that is destroyed as a whole its objects go with it.
+        On a cluster of ours that is destroyed as a whole its objects go with it. They have fixed
+        names, so an old one must be gone before its replacement is made; where the cluster
+        itself is a new one, "gone" is what the provider finds there.
         """
         return pulumi.ResourceOptions(
             parent=parent,
             provider=self.cluster.provider,
             depends_on=list(after),
             deleted_with=self.cluster.disposable,
+            delete_before_replace=True,
         )

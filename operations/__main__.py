@@ -15,18 +15,18 @@ def parser() -> argparse.ArgumentParser:
     cluster = groups.add_parser("cluster", help="embedded clusters").add_subparsers(
         dest="action", required=True
     )
-    cluster.add_parser("create", help="make one; its specification is JSON on stdin")
-    delete = cluster.add_parser("delete", help="stop one and remove its files")
-    delete.add_argument("--stack", required=True)
+    cluster.add_parser("up", help="have one running; its specification is JSON on stdin")
+    down = cluster.add_parser("down", help="stop one and remove its files")
+    down.add_argument("--stack", required=True)
     return root
 
 
 def run(arguments: argparse.Namespace) -> None:
     from operations import embedded
 
-    if arguments.action == "create":
-        wanted = embedded.Specification.from_json(json.load(sys.stdin))
-        sys.stdout.write(json.dumps(embedded.create(wanted)) + "\n")
+    if arguments.action == "up":
+        wanted = embedded.Specification(**json.load(sys.stdin))
+        sys.stdout.write(json.dumps(embedded.up(wanted)) + "\n")
     else:
         embedded.delete(arguments.stack)
 

@@ -13,18 +13,20 @@ import shutil
 import socket
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 import psutil
 import tenacity
+import urllib3
 import yaml
 
-from checks.kube import Kube
+from checks.kube import OK, Kube
 from checks.result import NotSo
 from operations.errors import OperationError
 from toolchain import cache
@@ -41,57 +43,79 @@ COMPONENTS = (
     "kube-controller-manager",
     "kube-scheduler",
 )
+PROCESSES = 5
 READY_SECONDS = 90
 USABLE_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Specification:
-    """What to make; kubernetesVersion is checked by module 0, not here."""
+    """What to make; whatever is in it forces a new cluster when it changes.
+
+    gates and runtime_config are "Name=true" strings. The version is checked by module 0.
+    """
 
     stack: str
-    kubernetesVersion: str  # noqa: N815 (the JSON's own names)
-    featureGates: tuple[str, ...]  # noqa: N815
-    runtimeConfig: tuple[str, ...]  # noqa: N815
-
-    @classmethod
-    def from_json(cls, given: dict[str, Any]) -> Specification:
-        return cls(
-            given["stack"],
-            given["kubernetesVersion"],
-            tuple(given["featureGates"]),
-            tuple(given["runtimeConfig"]),
-        )
+    kubernetes_version: str
+    feature_gates: list[str]
+    runtime_config: list[str]
 
 
-def create(wanted: Specification) -> dict[str, Any]:
-    """Make the cluster and return its facts; a half-made or older one is removed first.
+def up(wanted: Specification) -> dict[str, Any]:
+    """Have the cluster running as specified; returns its facts.
 
+    One that runs as specified is left alone, one whose processes ended is started again with
+    its data, and anything else in its place, half-made or differently made, is removed first.
     Raises OperationError, having removed what it made, with the reason from the logs.
     """
+    folder = RUN / wanted.stack
+    facts = _facts(folder)
+    if facts.get("specification") != asdict(wanted):
+        return _create(wanted, folder)
+    if len(processes(folder)) < PROCESSES:
+        done = _kwokctl(["start", "cluster", "--name", wanted.stack], folder)
+        if done.returncode:
+            raise OperationError(
+                f"the control plane of {wanted.stack} does not start again{_reason(folder)}"
+            )
+        _wait_until_usable(folder, facts["ports"])
+    return facts
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What is known of a cluster in that folder; written last, so a half-made one has none."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "cluster.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _create(wanted: Specification, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     delete(wanted.stack)
-    folder = RUN / wanted.stack
     folder.mkdir(parents=True)
     try:
-        _start(wanted, folder)
-        _wait_until_usable(folder / "kubeconfig")
-        facts = {
-            "kind": "embedded",
-            "name": wanted.stack,
-            "kubeconfig": str(folder / "kubeconfig"),
-            "server": _server(folder / "kubeconfig"),
-            "kubernetesVersion": wanted.kubernetesVersion,
-            "incarnation": secrets.token_hex(4),
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        (folder / "cluster.json").write_text(json.dumps(facts, indent=2) + "\n")
+        ports = _start(wanted, folder)
+        _wait_until_usable(folder, ports)
     except BaseException as error:
         reason = _reason(folder)
         delete(wanted.stack)
         if isinstance(error, OperationError):
             raise OperationError(f"{error}{reason}") from error
         raise
+    facts = {
+        "kind": "embedded",
+        "name": wanted.stack,
+        "kubeconfig": str(folder / "kubeconfig"),
+        "server": _server(folder / "kubeconfig"),
+        "specification": asdict(wanted),
+        "ports": ports,
+        # Distinguishes this cluster from earlier and later ones of the same name.
+        "incarnation": secrets.token_hex(4),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    (folder / "cluster.json").write_text(json.dumps(facts, indent=2) + "\n")
     return facts
 
 
@@ -134,7 +158,7 @@ def _stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
     return list(left)
 
 
-def _start(wanted: Specification, folder: Path) -> None:
+def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     cache.folder().mkdir(parents=True, exist_ok=True)
     # Between choosing ports and listening on them nobody else may choose the same.
     with filelock.FileLock(cache.folder() / "ports.lock", timeout=READY_SECONDS):
@@ -162,9 +186,9 @@ def _start(wanted: Specification, folder: Path) -> None:
             "--enable-crds",
             "Stage",
             "--kube-feature-gates",
-            ",".join(wanted.featureGates),
+            ",".join(wanted.feature_gates),
             "--kube-runtime-config",
-            ",".join(wanted.runtimeConfig),
+            ",".join(wanted.runtime_config),
             "--wait",
             f"{READY_SECONDS}s",
             "--timeout",
@@ -178,6 +202,7 @@ def _start(wanted: Specification, folder: Path) -> None:
         done = _kwokctl(arguments, folder)
     if done.returncode:
         raise OperationError(f"the control plane of {wanted.stack} did not start")
+    return ports
 
 
 def _loopback_only(ports: dict[str, int]) -> Iterator[str]:
@@ -247,12 +272,13 @@ def _server(kubeconfig: Path) -> str:
     return server
 
 
-def _wait_until_usable(kubeconfig: Path) -> None:
-    """Wait for what kwokctl does not: API descriptions and the account that pods run under.
+def _wait_until_usable(folder: Path, ports: dict[str, int]) -> None:
+    """Wait for what kwokctl does not: API descriptions, the account that pods run under, and a
+    scheduler that has all it watches.
 
     Raises OperationError at the deadline.
     """
-    kube = Kube(str(kubeconfig))
+    kube = Kube(str(folder / "kubeconfig"))
     for attempt in tenacity.Retrying(
         stop=tenacity.stop_after_delay(USABLE_SECONDS),
         wait=tenacity.wait_fixed(0.1),
@@ -262,6 +288,24 @@ def _wait_until_usable(kubeconfig: Path) -> None:
         with attempt:
             kube.get(kube.core.read_namespaced_service_account, "default", "default")
             kube.text("/openapi/v3")
+            _ask_scheduler(ports["kube-scheduler"])
+
+
+def _ask_scheduler(port: int) -> None:
+    """Raises NotSo unless the scheduler is ready; a gate whose API is not served keeps it so."""
+    pool = urllib3.PoolManager(cert_reqs="CERT_NONE")  # its certificate is its own, on loopback
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+        try:
+            answer = pool.request("GET", f"https://127.0.0.1:{port}/readyz", retries=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise NotSo(f"the scheduler cannot be reached: {error}") from error
+    if answer.status != OK:
+        failed = [line for line in answer.data.decode().splitlines() if line.startswith("[-]")]
+        raise NotSo(
+            f"the scheduler is not ready ({', '.join(failed)}); a feature gate may need an API "
+            "that only runtimeConfig switches on"
+        )
 
 
 def _unusable(state: tenacity.RetryCallState) -> None:

@@ -229,8 +229,6 @@ def environment(own_pulumi: bool = True) -> dict[str, str]:
         "PULUMI_HOME": str(PULUMI_HOME),
         # The stacks hold no secret.
         "PULUMI_CONFIG_PASSPHRASE": "",
-        # A failed resource must not keep independent ones, and the outputs, from being made.
-        "PULUMI_CONTINUE_ON_ERROR": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
     if own_pulumi:

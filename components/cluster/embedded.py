@@ -6,7 +6,6 @@ beside them for simulated nodes. All files of the cluster lie in `.run/<stack>/`
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,26 +38,24 @@ class EmbeddedCluster(pulumi.ComponentResource):
     def __init__(self, args: EmbeddedClusterArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:EmbeddedCluster", "cluster", None, opts)
         stack = pulumi.get_stack()
-        specification = {
-            "stack": stack,
-            "kubernetesVersion": args.kubernetes_version,
-            "featureGates": list(args.feature_gates),
-            "runtimeConfig": list(args.runtime_config),
-        }
-        # Whatever is in the specification forces a new cluster, and nothing else does.
-        digest = hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest()
+        # operations/embedded.py makes a new cluster when any of this changes. That is an update
+        # in place, not a replacement: to replace it the engine would first have to delete every
+        # object on it, through a provider that it has closed by then (pulumi 3.259.0).
         command = program.run(
             "cluster",
-            "operations cluster create",
-            specification,
+            "operations cluster up",
+            {
+                "stack": stack,
+                "kubernetes_version": args.kubernetes_version,
+                "feature_gates": list(args.feature_gates),
+                "runtime_config": list(args.runtime_config),
+            },
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,
-                delete_before_replace=True,
-                custom_timeouts=pulumi.CustomTimeouts(create="3m", delete="1m"),
+                custom_timeouts=pulumi.CustomTimeouts(create="3m", update="3m", delete="1m"),
             ),
-            delete=f"operations cluster delete --stack {stack}",
-            triggers=[digest[:12]],
+            delete=f"operations cluster down --stack {stack}",
         )
         self.disposable = command
         self.facts = command.stdout.apply(json.loads)
@@ -67,7 +64,8 @@ class EmbeddedCluster(pulumi.ComponentResource):
         self.provider = k8s.Provider(
             "cluster",
             kubeconfig=self.kubeconfig,
-            cluster_identifier=pulumi.Output.concat(digest[:12], "-", self.incarnation),
+            # Objects belong to one incarnation of the cluster: on another they are made anew.
+            cluster_identifier=self.incarnation,
             upsert_existing_objects=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[command]),
         )
