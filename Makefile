@@ -1,4 +1,81 @@
+# Everything that a person does with the workshop. `make` alone says what there is.
 PYTHON ?= python3
-.PHONY: setup
-setup:
+STACK  ?= dev
+SET    ?=
+ARGS   ?= get pods,resourceclaims -A
+JSON   ?=
+CACHE  ?=
+
+VENV := .venv/bin/python
+RUN  := $(VENV) -m operations
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev up preview destroy verify results list kubectl logs \
+        test lint types unit plan embedded golden docs lock clean
+
+help: ## what there is
+	@echo 'usage: make TARGET [STACK=$(STACK)] [SET="key=value …"]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: ## have all tools in .tools/ and .venv (part of every target below)
 	@$(PYTHON) toolchain/bootstrap.py
+
+setup-dev:
+	@$(PYTHON) toolchain/bootstrap.py --dev
+
+up: setup ## configure a stack with SET, bring it up and show what was found
+	@$(RUN) up --stack '$(STACK)' --set '$(SET)'
+
+preview: setup ## what an update would change
+	@$(RUN) preview --stack '$(STACK)'
+
+verify: setup ## run every check of a stack again
+	@$(RUN) up --stack '$(STACK)' --verify
+
+results: setup ## what the last update of a stack found; JSON=1 for JSON
+	@$(RUN) results --stack '$(STACK)' $(if $(JSON),--json)
+
+destroy: setup ## remove all that a stack made; its results stay in .results/
+	@$(RUN) destroy --stack '$(STACK)'
+
+list: setup ## the stacks: what each shows, needs and takes
+	@$(RUN) list
+
+kubectl: setup ## run kubectl on a stack's cluster: ARGS='get pods -A'
+	@$(RUN) kubectl --stack '$(STACK)' --arguments '$(ARGS)'
+
+logs: setup ## the end of the logs of a stack's control plane
+	@$(RUN) logs --stack '$(STACK)'
+
+test: setup-dev ## linters, types and every test that can run on this machine
+	@$(VENV) -m tests
+
+lint: setup-dev ## style of the code
+	@$(VENV) -m ruff check . && $(VENV) -m ruff format --check .
+
+types: setup-dev ## types of the code
+	@$(VENV) -m mypy
+
+unit: setup-dev ## tests of pure logic and of the graph, without tools
+	@$(VENV) -m pytest tests/unit
+
+plan: setup-dev ## golden previews of every stack
+	@$(VENV) -m pytest tests/plan
+
+embedded: setup-dev ## real updates of every stack on embedded clusters
+	@$(VENV) -m pytest tests/embedded
+
+golden: setup-dev ## write the golden previews anew
+	@$(VENV) -m pytest tests/plan --golden
+
+docs: setup-dev ## write the generated parts of the README anew
+	@$(VENV) -m report.readme
+
+lock: setup-dev ## write the lock files anew from pyproject.toml
+	@$(VENV) -m uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+	    pyproject.toml -o requirements.lock
+	@$(VENV) -m uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+	    --extra dev pyproject.toml -o requirements-dev.lock
+
+clean: ## remove .tools/ and .venv; CACHE=1 also the cache of built tools
+	@if [ -x $(VENV) ]; then $(VENV) -m toolchain clean $(if $(CACHE),--cache); fi

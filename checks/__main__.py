@@ -51,7 +51,7 @@ def alone(as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
-        from report.table import show
+        from report.results import show
 
         show({"0": result})
     return 0 if result["status"] == "passed" else 1

@@ -48,7 +48,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist.verify(
         "nodes-ready",
         "every node is ready",
-        lambda: _nodes(kube, parameters["nodes"]),
+        lambda: wait_for_nodes(kube, parameters["nodes"], READY_SECONDS),
         expected=", ".join(parameters["nodes"]),
         needs=["api-version"],
         simulated=parameters["simulated"],
@@ -87,12 +87,14 @@ def _gates(kube: Kube, asked: list[str]) -> str:
     return ", ".join(asked) or f"{len(found)} gates at their defaults"
 
 
-def _nodes(kube: Kube, names: list[str]) -> str:
+def wait_for_nodes(kube: Kube, names: list[str], seconds: float) -> str:
+    """The names, as soon as all these nodes are ready; raises NotSo at the deadline."""
+
     def ready(nodes: list[Any]) -> set[str]:
         states = ((node.metadata.name, condition(node, "Ready")) for node in nodes)
         return {name for name, state in states if state is not None and state.status == "True"}
 
-    nodes = kube.wait(kube.core.list_node, lambda found: set(names) <= ready(found), READY_SECONDS)
+    nodes = kube.wait(kube.core.list_node, lambda found: set(names) <= ready(found), seconds)
     if missing := set(names) - ready(nodes):
-        raise NotSo(f"after {READY_SECONDS:.0f} s not ready: {', '.join(sorted(missing))}")
+        raise NotSo(f"after {seconds:.0f} s not ready: {', '.join(sorted(missing))}")
     return ", ".join(sorted(names))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import devices
+from checks import cluster, devices
 from checks.kube import Kube
 from checks.result import Checklist, NotSo
 
@@ -120,10 +120,10 @@ def _attributes(kube: Kube, expected: set[str]) -> str:
 
 
 def gate(parameters: dict[str, Any]) -> None:
-    """Wait until every expected GPU is published; raises NotSo that says what is missing."""
-    devices.wait_for(
-        Kube(parameters["kubeconfig"]),
-        parameters["nodes"],
-        parameters["gpusPerNode"],
-        parameters["seconds"],
-    )
+    """Wait until every node is ready and every GPU published: before, pods would be refused.
+
+    Raises NotSo that says what is missing.
+    """
+    kube = Kube(parameters["kubeconfig"])
+    cluster.wait_for_nodes(kube, parameters["nodes"], parameters["seconds"])
+    devices.wait_for(kube, parameters["nodes"], parameters["gpusPerNode"], parameters["seconds"])

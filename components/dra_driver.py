@@ -55,7 +55,8 @@ class DraDriver(pulumi.ComponentResource):
     """The driver in a namespace of its own.
 
     namespace: its name; installed: the resources that bring the driver and its slices;
-    identity: changes when one of them was made anew; ready: depend on it for the devices;
+    identity: changes when one of them was made anew; ready: depend on it for nodes that are ready
+    and devices that are published;
     facts: what the stack exports.
     """
 

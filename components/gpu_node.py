@@ -92,7 +92,7 @@ class SimulatedNodesArgs:
 class SimulatedNodes(pulumi.ComponentResource):
     """Nodes that kwok keeps ready, and the stages by which it runs, holds and ends their pods.
 
-    names: of the nodes; uids: name → uid of the Node object; ready: depend on it to run pods.
+    names: of the nodes; uids: name → uid of the Node object; made: depend on it for pods.
     """
 
     def __init__(self, args: SimulatedNodesArgs, opts: pulumi.ResourceOptions) -> None:
@@ -106,7 +106,7 @@ class SimulatedNodes(pulumi.ComponentResource):
         self.names = node_names(args.count)
         nodes = {name: self._node(name, child) for name in self.names}
         self.uids = {name: manifests.uid(node) for name, node in nodes.items()}
-        self.ready: list[pulumi.Resource] = [*stages, *nodes.values()]
+        self.made: list[pulumi.Resource] = [*stages, *nodes.values()]
         self.register_outputs({"names": self.names})
 
     @staticmethod
@@ -117,11 +117,7 @@ class SimulatedNodes(pulumi.ComponentResource):
             "metadata": {
                 "name": name,
                 # The stage node-ready turns the capacity into the node's status.
-                # Before it has it, pods of this stack would be refused.
-                "annotations": {
-                    "kwok.x-k8s.io/node": "fake",
-                    "pulumi.com/waitFor": "condition=Ready",
-                }
+                "annotations": {"kwok.x-k8s.io/node": "fake"}
                 | {f"dra-workshop/{resource}": size for resource, size in CAPACITY.items()},
                 "labels": {
                     "kubernetes.io/hostname": name,

@@ -87,7 +87,7 @@ def add_driver(site: Site) -> None:
             slices.slices,
         ),
         # The chart's pods need nodes that run them.
-        site.objects(None, *site.nodes.ready),
+        site.objects(None, *site.nodes.made),
     )
 
 

@@ -16,28 +16,78 @@ def parser() -> argparse.ArgumentParser:
         dest="action", required=True
     )
     cluster.add_parser("up", help="have one running; its specification is JSON on stdin")
-    down = cluster.add_parser("down", help="stop one and remove its files")
-    down.add_argument("--stack", required=True)
+    cluster.add_parser("down", help="stop one and remove its files").add_argument(
+        "--stack", required=True
+    )
+    groups.add_parser("list", help="the stacks: what each shows, needs and takes")
+    for name, help_text in {
+        "up": "configure a stack, bring it up and show what was found",
+        "preview": "what an update would change",
+        "destroy": "remove all that a stack made",
+        "results": "what the last update of a stack found",
+        "kubectl": "run kubectl on a stack's cluster",
+        "logs": "the end of the logs of a stack's control plane",
+    }.items():
+        action = groups.add_parser(name, help=help_text)
+        action.add_argument("--stack", required=True)
+        if name == "up":
+            action.add_argument("--set", default="", help="'key=value …', written to its file")
+            action.add_argument("--verify", action="store_true", help="run every check again")
+        if name == "results":
+            action.add_argument("--json", action="store_true")
+        if name == "kubectl":
+            action.add_argument("--arguments", default="get pods,resourceclaims -A")
+        if name == "logs":
+            action.add_argument("--lines", type=int, default=20)
     return root
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
+    if options.group == "cluster":
+        return run_cluster(options)
+    from operations import stacks
+    from report import results
+
+    match options.group:
+        case "up":
+            return stacks.up(options.stack, options.set, options.verify)
+        case "preview":
+            return stacks.preview(options.stack)
+        case "destroy":
+            return stacks.destroy(options.stack)
+        case "list":
+            results.show_stacks(stacks.rows())
+        case "results":
+            stacks.require(options.stack)
+            return results.show_latest(options.stack, as_json=options.json)
+        case "kubectl":
+            return stacks.kubectl(options.stack, options.arguments)
+        case "logs":
+            stacks.logs(options.stack, options.lines)
+    return 0
+
+
+def run_cluster(options: argparse.Namespace) -> int:
+    """Kept apart: a Command of the graph must not load the whole program."""
     from operations import embedded
 
-    if arguments.action == "up":
+    if options.action == "up":
         wanted = embedded.Specification(**json.load(sys.stdin))
         sys.stdout.write(json.dumps(embedded.up(wanted)) + "\n")
     else:
-        embedded.delete(arguments.stack)
+        embedded.down(options.stack)
+    return 0
 
 
 def main() -> int:
     try:
-        run(parser().parse_args())
+        return run(parser().parse_args())
     except OperationError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        return 130
 
 
 if __name__ == "__main__":

@@ -93,14 +93,14 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _create(wanted: Specification, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
-    delete(wanted.stack)
+    down(wanted.stack)
     folder.mkdir(parents=True)
     try:
         ports = _start(wanted, folder)
         _wait_until_usable(folder, ports)
     except BaseException as error:
         reason = _reason(folder)
-        delete(wanted.stack)
+        down(wanted.stack)
         if isinstance(error, OperationError):
             raise OperationError(f"{error}{reason}") from error
         raise
@@ -119,7 +119,7 @@ def _create(wanted: Specification, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def delete(stack: str) -> None:
+def down(stack: str) -> None:
     """Stop the cluster's processes and remove its files; nothing there is no error.
 
     Raises OperationError that names a process or file that is left.

@@ -24,6 +24,6 @@ def build(site: Site) -> list[Check]:
             subjects=[site.cluster.incarnation, *site.nodes.uids.values()],
             needs=site.needed_by("1"),
         ),
-        pulumi.ResourceOptions(parent=Chapter("1"), depends_on=site.nodes.ready),
+        pulumi.ResourceOptions(parent=Chapter("1"), depends_on=site.nodes.made),
     )
     return [ready]

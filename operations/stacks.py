@@ -1,0 +1,184 @@
+"""What `make up`, `preview`, `destroy`, `set` and their like do to a stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.modules.registry import MODULES, closure
+from components.runs import VERIFY
+from components.settings import SettingsError, parse
+from operations.errors import OperationError
+from toolchain.install import BIN, committed_stacks, environment
+
+PROJECT = Path("Pulumi.yaml")
+RUN = Path(".run")
+
+
+def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
+    """Run pulumi in the project's environment; returns its exit code.
+
+    On a terminal it draws its own progress. Elsewhere its lines are handed on, without the JSON
+    that check programs print for the graph.
+    """
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    variables = os.environ | environment() | {"PATH": path} | (extra or {})
+    if quiet:
+        done = subprocess.run(
+            ["pulumi", *arguments], env=variables, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise OperationError(done.stderr.strip())
+        return 0
+    if sys.stdout.isatty():
+        return subprocess.run(["pulumi", *arguments], env=variables, check=False).returncode
+    plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
+    with subprocess.Popen(
+        ["pulumi", *arguments, *plain], env=variables, text=True, stdout=subprocess.PIPE
+    ) as engine:
+        assert engine.stdout is not None  # noqa: S101
+        printed = ""
+        for line in engine.stdout:
+            shown = line.partition(' {"')[0].rstrip() + "\n"
+            if shown != printed:
+                sys.stdout.write(shown)
+                sys.stdout.flush()
+            printed = shown
+    return engine.returncode
+
+
+def require(stack: str) -> None:
+    """Raise OperationError, with the names that there are, for a stack that does not exist."""
+    if stack not in committed_stacks():
+        raise OperationError(
+            f"there is no stack '{stack}'; stacks: {', '.join(committed_stacks())} (make list)"
+        )
+
+
+def up(stack: str, changes: str, verify: bool) -> int:
+    """Configure the stack and bring it up; then show what was found."""
+    from report import results
+
+    require(stack)
+    configure(stack, changes)
+    code = pulumi(
+        "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
+        extra={VERIFY: "1"} if verify else None,
+    )  # fmt: skip
+    results.show_latest(stack)
+    return code
+
+
+def preview(stack: str) -> int:
+    require(stack)
+    return pulumi("preview", "--diff", "--stack", stack)
+
+
+def destroy(stack: str) -> int:
+    require(stack)
+    return pulumi("destroy", "--yes", "--skip-preview", "--stack", stack)
+
+
+def configure(stack: str, changes: str) -> None:
+    """Write `key=value …` into the stack's file; a list is written with commas.
+
+    Raises OperationError, before anything is written, for a value that cannot be used.
+    """
+    wanted = _parsed(changes)
+    if not wanted:
+        return
+    project = yaml.safe_load(PROJECT.read_text())["config"]
+    values = {key: _typed(project, key, value) for key, value in wanted.items()}
+    try:
+        parse(current(stack) | {key: _raw(value) for key, value in values.items()}, stack)
+    except SettingsError as error:
+        raise OperationError(str(error)) from error
+    for key, value in values.items():
+        if isinstance(value, list):
+            pulumi("config", "rm", key, "--stack", stack, quiet=True)
+            for index, item in enumerate(value):
+                _set(stack, f"{key}[{index}]", item)
+        else:
+            _set(stack, key, value)
+
+
+def _set(stack: str, path: str, value: str) -> None:
+    pulumi(
+        "config", "set", "--stack", stack, "--type", "string", "--path", path, "--", value,
+        quiet=True,
+    )  # fmt: skip
+
+
+def _parsed(changes: str) -> dict[str, str]:
+    pairs = [item.partition("=") for item in shlex.split(changes)]
+    for key, sign, _ in pairs:
+        if not sign:
+            raise OperationError(f"SET takes key=value pairs; '{key}' has no '='")
+    return {key: value for key, _, value in pairs}
+
+
+def _typed(project: dict[str, Any], key: str, value: str) -> str | list[str]:
+    if project.get(key, {}).get("type") != "array":
+        return value
+    return [item for item in value.split(",") if item]
+
+
+def _raw(value: Any) -> str:
+    """As Pulumi hands it to the program."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def current(stack: str) -> dict[str, str]:
+    """The stack's configuration with the project's defaults, as the program gets it."""
+    project = yaml.safe_load(PROJECT.read_text())
+    defaults = {key: entry["default"] for key, entry in project["config"].items()}
+    given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text()).get("config") or {}
+    prefix = f"{project['name']}:"
+    own = {key.removeprefix(prefix): value for key, value in given.items()}
+    return {key: _raw(value) for key, value in (defaults | own).items()}
+
+
+def modules_of(stack: str) -> list[str]:
+    """The modules that the stack runs, with those that they need."""
+    wanted = json.loads(current(stack)["modules"])
+    return [module.id for module in closure(wanted)]
+
+
+def rows() -> list[tuple[str, str, str, str, str]]:
+    """Every stack: name, modules, what it shows, what it needs, seconds on the embedded cluster."""
+    found = []
+    for stack in committed_stacks():
+        ids = modules_of(stack)
+        last = MODULES[ids[-1]]
+        shows = last.shows if stack == last.stack else f"modules {', '.join(ids)} (the default)"
+        found.append((stack, ", ".join(ids), shows, last.requires, f"{last.takes} s"))
+    return found
+
+
+def kubeconfig(stack: str) -> Path:
+    require(stack)
+    path = RUN / stack / "kubeconfig"
+    if not path.exists():
+        raise OperationError(f"stack {stack} has no cluster running; run: make up STACK={stack}")
+    return path
+
+
+def kubectl(stack: str, arguments: str) -> int:
+    command = [str(BIN / "kubectl"), "--kubeconfig", str(kubeconfig(stack))]
+    return subprocess.run([*command, *shlex.split(arguments)], check=False).returncode
+
+
+def logs(stack: str, lines: int) -> None:
+    """The end of every log of the stack's control plane."""
+    folder = kubeconfig(stack).parent
+    for path in sorted(folder.rglob("*.log")):
+        sys.stdout.write(f"==> {path}\n")
+        end = path.read_text(errors="replace").splitlines()[-lines:]
+        sys.stdout.write("\n".join(end) + "\n\n")

@@ -1,0 +1,87 @@
+"""Results as tables in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+RESULTS = Path(".results")
+COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
+
+
+def console() -> Console:
+    """Where there is no terminal, lines are as long as they need to be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def show(verification: dict[str, Any]) -> None:
+    """Print every statement of every module, and below it what failed and how to mend it."""
+    table = _table(("module", "check", "status", "", "found", "seconds"))
+    for module, result in sorted(verification.items()):
+        if result.get("reason"):
+            table.add_row(module, "", status(result["status"]), "", Text(result["reason"]), "")
+        for finding in result["checks"]:
+            table.add_row(
+                module,
+                finding["id"],
+                status(finding["status"]),
+                "simulated" if finding["simulated"] else "",
+                Text(finding["found"]),
+                f"{finding['seconds']:.1f}",
+            )
+    out = console()
+    out.print(table)
+    for module, result in sorted(verification.items()):
+        for finding in result["checks"]:
+            if finding["status"] in ("failed", "warning"):
+                line = (
+                    f"module {module}, {finding['id']}: expected {finding['expected']}; "
+                    f"{finding['remedy']}"
+                )
+                out.print(line, markup=False)
+
+
+def show_latest(stack: str, as_json: bool = False) -> int:
+    """What the last finished update of the stack found; returns 1 if there is nothing."""
+    path = RESULTS / stack / "latest" / "results.json"
+    if not path.exists():
+        sys.stderr.write(f"no results of stack {stack} yet; run: make up STACK={stack}\n")
+        return 1
+    kept = json.loads(path.read_text())
+    if as_json:
+        sys.stdout.write(json.dumps(kept, indent=2) + "\n")
+        return 0
+    show(kept["verification"])
+    console().print(
+        Text.assemble(
+            f"stack {stack}: ", status(kept["status"]), f", simulated: {kept['simulated']}, ",
+            f"results in {path}",
+        )
+    )  # fmt: skip
+    return 0
+
+
+def show_stacks(rows: Iterable[Sequence[str]]) -> None:
+    table = _table(("stack", "modules", "shows", "needs", "takes"))
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def _table(columns: Iterable[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column in ("seconds", "takes")
+        table.add_column(column, overflow="fold", justify="right" if right else "left")
+    return table
+
+
+def status(name: str) -> Text:
+    return Text(name, style=COLOURS.get(name, ""))
