@@ -109,10 +109,13 @@ def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:
 def exports(
     site: Site, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
 ) -> dict[str, pulumi.Input[Any]]:
-    """The stack's outputs (docs/architecture.md); what it does not make is None or empty."""
+    """The stack's outputs (docs/architecture.md); what it does not make is empty.
+
+    Never None: Pulumi drops such an output.
+    """
     return {
-        "cluster": site.made_cluster.facts if site.made_cluster else None,
-        "driver": site.made_driver.facts if site.made_driver else None,
+        "cluster": site.made_cluster.facts if site.made_cluster else {},
+        "driver": site.made_driver.facts if site.made_driver else {},
         "modules": {
             module.id: {
                 "title": module.title,
@@ -123,7 +126,7 @@ def exports(
         },
         "verification": results,
         "benchmarks": {},
-        "evaluation": None,
+        "evaluation": {},
         "simulated": "all" if site.simulated else "none",
         "status": pulumi.Output.all(**results).apply(
             lambda found: verdict(result["status"] for result in found.values())

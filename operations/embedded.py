@@ -73,6 +73,7 @@ def up(wanted: Specification) -> dict[str, Any]:
     if facts.get("specification") != asdict(wanted):
         return _create(wanted, folder)
     if len(processes(folder)) < PROCESSES:
+        _forget_dead(folder)
         done = _kwokctl(["start", "cluster", "--name", wanted.stack], folder)
         if done.returncode:
             raise OperationError(
@@ -80,6 +81,18 @@ def up(wanted: Specification) -> dict[str, Any]:
             )
         _wait_until_usable(folder, facts["ports"])
     return facts
+
+
+def _forget_dead(folder: Path) -> None:
+    """Remove the records of processes that ended.
+
+    kwokctl takes a process for running when its number exists, which a zombie's does, and after
+    a reboot a stranger's.
+    """
+    alive = {process.pid for process in processes(folder)}
+    for record in folder.glob("kwok/clusters/*/pids/*.pid"):
+        if int(record.read_text()) not in alive:
+            record.unlink()
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,261 @@
+"""A cluster in memory that stands in for checks.kube.Kube; time passes by scripted changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import ProtocolError
+
+from checks.kube import explained
+from components.gpu_node import devices
+from components.gpu_profiles import GPU_PROFILES
+
+KUBECONFIG = ".run/lab/kubeconfig"
+NAMESPACE = "lab"
+DRIVER_VERSION = "0.5.0"
+
+FORBIDDEN = ApiException(status=403, reason="Forbidden", body="you may not\n")
+BROKEN = ApiException(status=500, reason="Internal Server Error", body="etcd is gone")
+NOT_FOUND = ApiException(status=404, reason="Not Found", body="no such thing")
+UNREACHABLE = ProtocolError("connection refused")
+FORBIDDEN_TEXT = "the API server answers 403 Forbidden: you may not"
+BROKEN_TEXT = "the API server answers 500 Internal Server Error: etcd is gone"
+NOT_FOUND_TEXT = "the API server answers 404 Not Found: no such thing"
+UNREACHABLE_TEXT = "the API server cannot be reached: connection refused"
+
+
+@dataclass
+class FakeKube:
+    """What is in the cluster, and what becomes of it.
+
+    changes: what happens while somebody waits, one after the other, all before the deadline.
+    on_patch: what happens when a pod is patched. refusals: API call → error that answers it;
+    "*" stands for every call.
+    """
+
+    nodes: list[Any] = field(default_factory=list)
+    pods: list[Any] = field(default_factory=list)
+    claims: list[Any] = field(default_factory=list)
+    slices: list[Any] = field(default_factory=list)
+    daemon_sets: list[Any] = field(default_factory=list)
+    device_classes: list[Any] = field(default_factory=list)
+    resources: list[str] = field(default_factory=list)
+    version: str = "v1.36.4"
+    metrics: str = ""
+    changes: list[Callable[[], None]] = field(default_factory=list)
+    on_patch: Callable[[], None] = lambda: None
+    refusals: dict[str, Exception] = field(default_factory=dict)
+
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> FakeKube:
+        """Be the cluster that `module` opens."""
+
+        def opened(kubeconfig: str) -> FakeKube:
+            assert kubeconfig == KUBECONFIG
+            return self
+
+        monkeypatch.setattr(module, "Kube", opened)
+        return self
+
+    @property
+    def api(self) -> FakeApi:
+        return FakeApi(self)
+
+    core = apps = resource = api
+
+    def get(self, read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with explained():
+            return read(*arguments, **options)
+
+    def text(self, path: str) -> str:
+        assert path == "/metrics"
+        with explained():
+            self.api.answer("metrics")
+        return self.metrics
+
+    def wait(
+        self,
+        lister: Callable[..., Any],
+        until: Callable[[list[Any]], bool],
+        seconds: float,
+        **selection: Any,
+    ) -> list[Any]:
+        while True:
+            found: list[Any] = self.get(lister, **selection).items
+            if until(found) or not self.changes:
+                return found
+            self.changes.pop(0)()
+
+    def wait_for_pod(
+        self, namespace: str, name: str, until: Callable[[Any], bool], seconds: float
+    ) -> Any:
+        found = self.wait(
+            self.core.list_namespaced_pod,
+            lambda pods: any(until(pod) for pod in pods),
+            seconds,
+            namespace=namespace,
+            field_selector=f"metadata.name={name}",
+        )
+        return found[0] if found else None
+
+
+@dataclass
+class FakeApi:
+    """The calls of the official client that checks make."""
+
+    kube: FakeKube
+
+    def answer(self, call: str) -> None:
+        error = self.kube.refusals.get(call) or self.kube.refusals.get("*")
+        if error is not None:
+            raise error
+
+    def get_code(self) -> Any:
+        self.answer("get_code")
+        return SimpleNamespace(git_version=self.kube.version)
+
+    def get_api_resources(self) -> Any:
+        self.answer("get_api_resources")
+        names = self.kube.resources
+        return SimpleNamespace(resources=[SimpleNamespace(name=name) for name in names])
+
+    def list_node(self) -> Any:
+        return self._list("list_node", self.kube.nodes)
+
+    def list_resource_slice(self) -> Any:
+        return self._list("list_resource_slice", self.kube.slices)
+
+    def list_device_class(self) -> Any:
+        return self._list("list_device_class", self.kube.device_classes)
+
+    def list_namespaced_pod(self, **selection: str) -> Any:
+        return self._list("list_namespaced_pod", self.kube.pods, **selection)
+
+    def list_namespaced_resource_claim(self, **selection: str) -> Any:
+        return self._list("list_namespaced_resource_claim", self.kube.claims, **selection)
+
+    def list_namespaced_daemon_set(self, **selection: str) -> Any:
+        return self._list("list_namespaced_daemon_set", self.kube.daemon_sets, **selection)
+
+    def read_namespaced_daemon_set(self, name: str, namespace: str) -> Any:
+        self.answer("read_namespaced_daemon_set")
+        return _one(self.kube.daemon_sets, name, namespace)
+
+    def patch_namespaced_pod(self, name: str, namespace: str, body: Any) -> Any:
+        self.answer("patch_namespaced_pod")
+        pod = _one(self.kube.pods, name, namespace)
+        added = body["metadata"]["annotations"]
+        pod.metadata.annotations = (pod.metadata.annotations or {}) | added
+        self.kube.on_patch()
+        return pod
+
+    def _list(self, call: str, items: list[Any], **selection: str) -> Any:
+        self.answer(call)
+        if selection:
+            name = selection["field_selector"].removeprefix("metadata.name=")
+            items = [i for i in items if _is(i, name, selection["namespace"])]
+        return SimpleNamespace(items=list(items))
+
+
+def _is(item: Any, name: str, namespace: str) -> bool:
+    return bool((item.metadata.name, item.metadata.namespace) == (name, namespace))
+
+
+def _one(items: list[Any], name: str, namespace: str) -> Any:
+    found = [item for item in items if _is(item, name, namespace)]
+    if not found:
+        raise NOT_FOUND
+    return found[0]
+
+
+def findings(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The findings of a result by their id, in order."""
+    return {finding["id"]: finding for finding in result["checks"]}
+
+
+def statuses(result: dict[str, Any]) -> dict[str, str]:
+    """Every statement's status; of a skipped one, why it was skipped."""
+    return {
+        identity: finding["found"] if finding["status"] == "skipped" else finding["status"]
+        for identity, finding in findings(result).items()
+    }
+
+
+def _metadata(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "uid": f"uid-of-{name}", "namespace": NAMESPACE} | more
+
+
+def node(name: str, ready: str = "True") -> Any:
+    conditions = [{"type": "Ready", "status": ready}]
+    return client.V1Node.from_dict(
+        {"metadata": _metadata(name), "status": {"conditions": conditions}}
+    )
+
+
+def pod(name: str, phase: str, on: str | None = None) -> Any:
+    """A pod; one that is on a node was scheduled."""
+    conditions = [{"type": "PodScheduled", "status": "True"}] if on else []
+    return client.V1Pod.from_dict(
+        {
+            "metadata": _metadata(name),
+            "spec": {"nodeName": on, "containers": []},
+            "status": {"phase": phase, "conditions": conditions},
+        }
+    )
+
+
+def unschedulable(name: str, message: str) -> Any:
+    waiting = pod(name, "Pending")
+    waiting.status.conditions = [
+        client.V1PodCondition(
+            type="PodScheduled", status="False", reason="Unschedulable", message=message
+        )
+    ]
+    return waiting
+
+
+def claim(name: str, device: tuple[str, str] | None = None) -> Any:
+    """A claim, with the device that it has as (pool, name)."""
+    return client.ResourceV1ResourceClaim.from_dict(
+        {
+            "metadata": _metadata(name),
+            "spec": {},
+            "status": {"allocation": allocation(*device)} if device else None,
+        }
+    )
+
+
+def allocation(pool: str, device: str) -> dict[str, Any]:
+    result = {"request": "gpu", "driver": "gpu.nvidia.com", "pool": pool, "device": device}
+    return {"devices": {"results": [result]}}
+
+
+def gpu_slice(on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia.com") -> Any:
+    """A node's slice, with simulated H200s."""
+    return client.V1ResourceSlice.from_dict(
+        {
+            "metadata": _metadata(f"{on}-{generation}"),
+            "spec": {
+                "driver": driver,
+                "nodeName": on,
+                "pool": {"name": on, "generation": generation, "resourceSliceCount": 1},
+                "devices": devices(on, gpus, GPU_PROFILES["h200"], DRIVER_VERSION),
+            },
+        }
+    )
+
+
+def daemon_set(name: str, ready: int, labels: dict[str, str] | None) -> Any:
+    return SimpleNamespace(
+        metadata=client.V1ObjectMeta.from_dict(_metadata(name, labels=labels)),
+        status=SimpleNamespace(number_ready=ready),
+    )
+
+
+def device_class(name: str) -> Any:
+    return client.V1DeviceClass.from_dict({"metadata": _metadata(name), "spec": {}})

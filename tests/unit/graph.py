@@ -1,0 +1,109 @@
+"""Runs the program against mocks and records which resource depends on which."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from pulumi.runtime import mocks
+
+from components import lab
+from components.settings import parse
+from operations import stacks
+
+Inputs = dict[str, Any]
+
+
+@dataclass
+class Recorded:
+    """One registered resource: type, inputs, and the names of what it depends on."""
+
+    type: str
+    inputs: Inputs
+    depends_on: set[str]
+    parent: str
+    deleted_with: str
+
+
+@dataclass
+class Graph:
+    resources: dict[str, Recorded] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+    def reaches(self, name: str, target: str) -> bool:
+        """Whether `name` waits, directly or not, for `target`."""
+        seen: set[str] = set()
+        queue = [name]
+        while queue:
+            current = queue.pop()
+            for other in self.resources[current].depends_on - seen:
+                seen.add(other)
+                queue.append(other)
+        return target in seen
+
+
+class _Mocks(mocks.Mocks):
+    """Every Command prints a passed result; every object has a uid."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, Inputs]:
+        state = dict(args.inputs)
+        if args.typ == "command:local:Command":
+            state["stdout"] = json.dumps(
+                {"module": "?", "status": "passed", "checks": [], "incarnation": "i1"}
+            )
+        if args.typ == "kubernetes:helm.sh/v3:Release":
+            state["status"] = {"version": "0.5.0", "revision": 1}
+        if "metadata" in state:
+            state["metadata"] = state["metadata"] | {"uid": f"uid-{args.name}"}
+        return args.name, state
+
+    def call(self, args: mocks.MockCallArgs) -> Inputs:
+        return {}
+
+
+class _Monitor(mocks.MockMonitor):
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(_Mocks())
+        self.graph = graph
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the SDK's name)
+        inputs = mocks.rpc.deserialize_properties(request.object)
+        depends = set(request.dependencies)
+        for of_property in request.propertyDependencies.values():
+            depends |= set(of_property.urns)
+        self.graph.resources[key(request.type, request.name)] = Recorded(
+            request.type,
+            inputs,
+            {_key_of(urn) for urn in depends},
+            _key_of(request.parent) if request.parent else "",
+            _key_of(request.deletedWith) if request.deletedWith else "",
+        )
+        return super().RegisterResource(request)
+
+
+def key(kind: str, name: str) -> str:
+    return f"{kind.rpartition(':')[2]}/{name}"
+
+
+def _key_of(urn: str) -> str:
+    kinds, _, name = urn.rpartition("::")
+    return key(kinds.rpartition("$")[2].rpartition("::")[2], name)
+
+
+def build(stack: str, **changes: str) -> Graph:
+    """The graph of a committed stack, with some configuration changed."""
+    graph = Graph()
+    settings = parse(stacks.current(stack) | changes, stack)
+
+    async def program() -> None:  # outputs belong to the event loop that they were made in
+        mocks.set_mocks(_Mocks(), project="dra-workshop", stack=stack, monitor=_Monitor(graph))
+        made = lab.build(settings)
+        await pulumi.runtime.stack.wait_for_rpcs()
+        resolved = pulumi.Output.from_input(made.outputs)
+        graph.outputs = await resolved.future() or {}
+
+    asyncio.run(program())
+    return graph

@@ -1,0 +1,194 @@
+"""Building into the cache, with a `go` that is a shell script."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolchain import build, cache, tools
+from toolchain.errors import SetupError
+from toolchain.go import Go
+from toolchain.tools import GoTool
+
+REFUSED = "go: example.com/x@v1.2.3: reading https://proxy.test/x.mod: 403 Forbidden"
+UNREACHABLE = "go: example.com/x@v1.2.3: dial tcp: lookup proxy.test: no such host"
+
+
+def write_script(path: Path, body: str) -> Path:
+    """A program that only needs /bin/sh; every call is noted beside it in NAME.calls."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\nPATH=/usr/bin:/bin\necho "$*" >> "$0.calls"\n{body}\n')
+    path.chmod(0o700)
+    return path
+
+
+def calls(program: Path | str) -> list[str]:
+    noted = Path(f"{program}.calls")
+    return noted.read_text().splitlines() if noted.exists() else []
+
+
+def fake_go(
+    folder: Path,
+    *,
+    version: str = "go1.26.1",
+    fetch: str = "printf 'alpha\\nbeta\\n'",
+    compile_: str = 'echo alpha >&2; echo beta >&2; echo program > "$2"',
+    module: str = "exit 1",
+) -> Go:
+    """A Go compiler whose answers are shell commands; `$2` of compile_ is the file to write."""
+    body = f"""case $1 in
+env) echo {version} ;;
+list) {fetch} ;;
+build) while [ "$1" != -o ]; do shift; done
+    {compile_} ;;
+mod) {module} ;;
+esac"""
+    return Go(str(write_script(folder / "go", body)))
+
+
+def make_tool(modules: Path, monkeypatch: pytest.MonkeyPatch, name: str = "example") -> GoTool:
+    """A tool of one program, with a wrapper module of its own."""
+    monkeypatch.setattr(tools, "MODULES", modules)
+    (modules / name).mkdir(parents=True)
+    (modules / name / "go.mod").write_text(f"module {name}\n")
+    (modules / name / "go.sum").write_text("")
+    return GoTool(name, "1.2.3", {name: "."}, sets={"main.version": "1.2.3"})
+
+
+def build_alone(tool: GoTool, go: Go) -> None:
+    with build.alone():
+        build.build(tool, go, "2 of 6")
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def partial_folders() -> list[Path]:
+    return list(cache.folder().glob("*.partial-*"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoTool:
+    return make_tool(tmp_path / "modules", monkeypatch)
+
+
+def test_a_built_tool_lies_in_the_cache_under_its_version_and_digest(
+    tool: GoTool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build.built(tool) is None
+    build_alone(tool, fake_go(tmp_path))
+    assert build.built(tool) == cache.folder() / f"example-1.2.3-{tool.digest}"
+    assert (cache.folder() / tool.cache_name / "example").read_text() == "program\n"
+    said = capsys.readouterr().err
+    assert "example 1.2.3 (2 of 6): fetching its sources" in said
+    assert "building example 1.2.3 (2 of 6): 2 packages" in said
+    assert "built example 1.2.3 (2 of 6) in 0 s" in said
+
+
+def test_the_version_is_linked_into_the_program(tool: GoTool, tmp_path: Path) -> None:
+    go = fake_go(tmp_path)
+    build_alone(tool, go)
+    assert "-ldflags -s -w -X main.version=1.2.3 -o" in calls(go.program)[-1]
+
+
+def test_a_failed_build_names_the_tool_its_last_lines_and_the_log(
+    tool: GoTool, tmp_path: Path
+) -> None:
+    go = fake_go(tmp_path, compile_="echo './main.go:7: undefined: x' >&2; exit 1")
+    with pytest.raises(SetupError, match=r"example 1\.2\.3 failed; the whole log is") as failure:
+        build_alone(tool, go)
+    log = cache.folder() / "logs" / f"{tool.cache_name}.log"
+    assert str(log) in str(failure.value)
+    assert str(failure.value).endswith("./main.go:7: undefined: x")
+    assert "undefined: x" in log.read_text()
+
+
+def test_a_failed_build_does_not_look_finished_and_is_made_good_by_the_next(
+    tool: GoTool, tmp_path: Path
+) -> None:
+    with pytest.raises(SetupError):
+        build_alone(tool, fake_go(tmp_path, compile_='echo half > "$2"; exit 1'))
+    assert build.built(tool) is None
+    build_alone(tool, fake_go(tmp_path))
+    assert (cache.folder() / tool.cache_name / "example").read_text() == "program\n"
+    assert partial_folders() == []
+
+
+def test_a_killed_build_does_not_look_finished_and_is_made_good_by_the_next(
+    tool: GoTool, tmp_path: Path
+) -> None:
+    hanging = 'echo half > "$2"; touch "$0.half"; while [ ! -e "$0.end" ]; do sleep 0.05; done'
+    go = fake_go(tmp_path, compile_=hanging)
+    setup = multiprocessing.get_context("fork").Process(target=build_alone, args=(tool, go))
+    setup.start()
+    wait_until((tmp_path / "go.half").exists)
+    setup.kill()
+    setup.join()
+    assert build.built(tool) is None
+    assert len(partial_folders()) == 1
+
+    build_alone(tool, fake_go(tmp_path))  # although the orphaned compiler still runs
+    (tmp_path / "go.end").touch()
+    assert (cache.folder() / tool.cache_name / "example").read_text() == "program\n"
+    assert partial_folders() == []
+
+
+@pytest.mark.parametrize("stage", ["fetch", "compile_"])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (REFUSED, "registry refuses a version; set GOPROXY to a registry that has it"),
+        (UNREACHABLE, "registry cannot be reached; check the network, or set GOPROXY"),
+    ],
+    ids=["refused", "unreachable"],
+)
+def test_a_registry_that_does_not_serve_is_told_from_a_broken_build(
+    tool: GoTool, tmp_path: Path, stage: str, line: str, told: str
+) -> None:
+    answer = {stage: f"echo '{line}' >&2; exit 1"}
+    with pytest.raises(SetupError) as failure:
+        build_alone(tool, fake_go(tmp_path, **answer))
+    first, *rest = str(failure.value).splitlines()
+    assert first.startswith("building example 1.2.3: the Go module ")
+    assert told in first
+    assert rest == [f"  {line}"]
+
+
+def test_files_of_a_module_are_copied_as_they_are(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "chart").mkdir(parents=True)
+    (source / "chart" / "Chart.yaml").write_text("name: example\n")
+    (source / "chart" / "Chart.yaml").chmod(0o400)  # as in Go's module cache
+    (source / "script").write_text("#!/bin/sh\n")
+    (source / "script").chmod(0o400)
+    (tmp_path / "modules" / "kube").mkdir(parents=True)
+    files = {"mine": ("example.com/x", "chart"), "run": ("example.com/x", "script")}
+    tool = GoTool("kube", "1.0.0", {}, files=files)
+
+    build_alone(tool, fake_go(tmp_path, module=f"""echo '{{"Dir": "{source}"}}'"""))
+
+    folder = cache.folder() / tool.cache_name
+    assert (folder / "mine" / "Chart.yaml").read_text() == "name: example\n"
+    assert (folder / "mine" / "Chart.yaml").stat().st_mode & 0o200, "it can be removed and edited"
+    assert (folder / "run").stat().st_mode & 0o111, "it can be run"
+
+
+def test_a_module_that_is_refused_is_told_as_such(tmp_path: Path) -> None:
+    tool = GoTool("kube", "1.0.0", {}, files={"mine": ("example.com/x", "chart")})
+    go = fake_go(tmp_path, module=f"""echo '{{"Error": "{REFUSED}"}}'; exit 1""")
+    with pytest.raises(SetupError, match="refuses a version"):
+        build_alone(tool, go)
+    assert build.built(tool) is None

@@ -1,0 +1,175 @@
+"""Module 1 says what a cluster lacks: its version, DRA, a feature gate, a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checks import cluster
+from checks.result import NotSo
+from tests.unit.fake_kube import (
+    BROKEN,
+    BROKEN_TEXT,
+    FORBIDDEN,
+    FORBIDDEN_TEXT,
+    KUBECONFIG,
+    NOT_FOUND,
+    NOT_FOUND_TEXT,
+    UNREACHABLE,
+    UNREACHABLE_TEXT,
+    FakeKube,
+    findings,
+    node,
+    statuses,
+)
+
+KINDS = "deviceclasses, resourceclaims, resourceclaimtemplates, resourceslices"
+METRICS = """\
+# TYPE kubernetes_feature_enabled gauge
+kubernetes_feature_enabled{name="DRAAdminAccess",stage="BETA"} 1
+kubernetes_feature_enabled{name="DRAConsumableCapacity",stage="ALPHA"} 0
+# TYPE apiserver_request_total counter
+apiserver_request_total{code="200"} 7
+"""
+PARAMETERS = {
+    "kubeconfig": KUBECONFIG,
+    "kubernetesVersion": "1.36.4",
+    "featureGates": ["DRAAdminAccess=true", "DRAConsumableCapacity=false"],
+    "nodes": ["gpu-node-0", "gpu-node-1"],
+    "simulated": True,
+}
+
+
+@pytest.fixture
+def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
+    """A cluster of which everything holds."""
+    monkeypatch.setattr(cluster.client, "VersionApi", lambda api: api)
+    monkeypatch.setattr(cluster.client, "ResourceV1Api", lambda api: api)
+    return FakeKube(
+        nodes=[node("gpu-node-0"), node("gpu-node-1")],
+        resources=[*cluster.KINDS, "resourceclaims/status"],
+        metrics=METRICS,
+    ).stand_in(monkeypatch, cluster)
+
+
+def run(**changed: Any) -> dict[str, Any]:
+    return cluster.run("1", PARAMETERS | changed)
+
+
+def failed(identity: str) -> str:
+    """Run it; what was found where the statement did not hold."""
+    result = run()
+    assert result["status"] == "failed"
+    finding = findings(result)[identity]
+    assert finding["status"] == "failed"
+    return str(finding["found"])
+
+
+def test_a_good_cluster_passes_and_says_what_it_has(kube: FakeKube) -> None:
+    result = run()
+    assert (result["module"], result["status"]) == ("1", "passed")
+    assert {identity: f["found"] for identity, f in findings(result).items()} == {
+        "api-version": "1.36.4",
+        "dra-served": KINDS,
+        "feature-gates-set": "DRAAdminAccess=true, DRAConsumableCapacity=false",
+        "nodes-ready": "gpu-node-0, gpu-node-1",
+    }
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_only_the_nodes_can_be_simulated(kube: FakeKube, simulated: bool) -> None:
+    found = findings(run(simulated=simulated))
+    marked = [identity for identity, finding in found.items() if finding["simulated"]]
+    assert marked == (["nodes-ready"] if simulated else [])
+
+
+def test_another_version_fails_and_the_rest_is_not_looked_at(kube: FakeKube) -> None:
+    kube.version = "v1.34.0"
+    result = run()
+    assert statuses(result) == {
+        "api-version": "failed",
+        "dra-served": "needs api-version",
+        "feature-gates-set": "needs api-version",
+        "nodes-ready": "needs api-version",
+    }
+    finding = findings(result)["api-version"]
+    assert (finding["expected"], finding["found"]) == ("1.36.4", "1.34.0")
+    assert "make logs" in finding["remedy"]
+
+
+def test_an_api_server_that_is_not_there_is_said_once(kube: FakeKube) -> None:
+    kube.refusals["*"] = UNREACHABLE
+    assert failed("api-version") == UNREACHABLE_TEXT
+    assert set(list(statuses(run()).values())[1:]) == {"needs api-version"}
+
+
+def test_a_kind_of_dra_that_is_not_served_is_named(kube: FakeKube) -> None:
+    kube.resources.remove("resourceslices")
+    assert failed("dra-served") == "not served: resourceslices"
+    finding = findings(run())["dra-served"]
+    assert (finding["expected"], finding["remedy"]) == (KINDS, "use Kubernetes 1.34 or later")
+
+
+def test_a_cluster_without_dra_fails(kube: FakeKube) -> None:
+    kube.refusals["get_api_resources"] = NOT_FOUND
+    assert failed("dra-served") == NOT_FOUND_TEXT
+
+
+@pytest.mark.parametrize(
+    "gate", ["DRAAdminAccess=false", "DRAConsumableCapacity=true", "NoSuchGate=true"]
+)
+def test_a_gate_that_is_not_as_asked_for_is_named(kube: FakeKube, gate: str) -> None:
+    finding = findings(run(featureGates=["DRAAdminAccess=true", gate]))["feature-gates-set"]
+    assert (finding["status"], finding["found"]) == ("failed", f"not so: {gate}")
+    assert finding["expected"] == f"DRAAdminAccess=true, {gate}"
+
+
+def test_without_gates_asked_for_the_defaults_are_counted(kube: FakeKube) -> None:
+    finding = findings(run(featureGates=[]))["feature-gates-set"]
+    assert finding["expected"] == "defaults"
+    assert finding["found"] == "2 gates at their defaults"
+
+
+def test_metrics_that_are_refused_fail_the_gates_alone(kube: FakeKube) -> None:
+    kube.refusals["metrics"] = FORBIDDEN
+    assert failed("feature-gates-set") == FORBIDDEN_TEXT
+    assert findings(run())["nodes-ready"]["status"] == "passed"
+
+
+@pytest.mark.parametrize("state", ["False", "Unknown"])
+def test_a_node_that_is_not_ready_in_time_is_named(kube: FakeKube, state: str) -> None:
+    kube.nodes[1] = node("gpu-node-1", state)
+    assert failed("nodes-ready") == "after 30 s not ready: gpu-node-1"
+
+
+def test_a_node_whose_state_nobody_told_is_not_ready(kube: FakeKube) -> None:
+    kube.nodes[0].status = None
+    assert failed("nodes-ready") == "after 30 s not ready: gpu-node-0"
+
+
+def test_nodes_that_are_missing_are_named(kube: FakeKube) -> None:
+    kube.nodes.clear()
+    assert failed("nodes-ready") == "after 30 s not ready: gpu-node-0, gpu-node-1"
+
+
+def test_a_node_that_becomes_ready_in_time_passes(kube: FakeKube) -> None:
+    late = kube.nodes.pop()
+    kube.changes = [lambda: kube.nodes.append(late)]
+    assert run()["status"] == "passed"
+
+
+def test_other_nodes_do_not_matter(kube: FakeKube) -> None:
+    kube.nodes.append(node("stranger", "False"))
+    assert run()["status"] == "passed"
+
+
+def test_nodes_that_cannot_be_listed_fail(kube: FakeKube) -> None:
+    kube.refusals["list_node"] = BROKEN
+    assert failed("nodes-ready") == BROKEN_TEXT
+
+
+def test_nodes_can_be_awaited_for_any_time(kube: FakeKube) -> None:
+    kube.nodes.clear()
+    with pytest.raises(NotSo, match="^after 5 s not ready: gpu-node-0$"):
+        cluster.wait_for_nodes(kube, ["gpu-node-0"], 5.0)  # type: ignore[arg-type]

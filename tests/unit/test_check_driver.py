@@ -1,0 +1,271 @@
+"""Module 2 says what the driver lacks: its chart, classes, plugin, GPUs, attributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checks import devices, driver
+from checks.result import NotSo
+from components.gpu_node import attribute_names, gpu_uuid
+from tests.unit.fake_kube import (
+    BROKEN,
+    BROKEN_TEXT,
+    DRIVER_VERSION,
+    FORBIDDEN,
+    FORBIDDEN_TEXT,
+    KUBECONFIG,
+    NAMESPACE,
+    NOT_FOUND_TEXT,
+    UNREACHABLE,
+    UNREACHABLE_TEXT,
+    FakeKube,
+    claim,
+    daemon_set,
+    device_class,
+    findings,
+    gpu_slice,
+    node,
+    statuses,
+)
+
+NODES = ["gpu-node-0", "gpu-node-1"]
+ATTRIBUTES = attribute_names(DRIVER_VERSION)
+PARAMETERS = {
+    "kubeconfig": KUBECONFIG,
+    "namespace": NAMESPACE,
+    "version": DRIVER_VERSION,
+    "nodes": NODES,
+    "gpusPerNode": 2,
+    "attributes": ATTRIBUTES,
+    "simulated": True,
+}
+GATE = {"kubeconfig": KUBECONFIG, "nodes": NODES, "gpusPerNode": 2, "seconds": 5.0}
+
+
+def plugin(ready: int, chart: str | None = f"dra-driver-nvidia-gpu-{DRIVER_VERSION}") -> Any:
+    return daemon_set(driver.PLUGIN, ready, {"helm.sh/chart": chart} if chart else None)
+
+
+@pytest.fixture
+def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
+    """A cluster with the driver, of which everything holds."""
+    return FakeKube(
+        nodes=[node(name) for name in NODES],
+        daemon_sets=[plugin(ready=2)],
+        device_classes=[device_class(name) for name in driver.CLASSES],
+        slices=[gpu_slice(name, gpus=2) for name in NODES],
+    ).stand_in(monkeypatch, driver)
+
+
+def run(**changed: Any) -> dict[str, Any]:
+    return driver.run("2", PARAMETERS | changed)
+
+
+def failed(identity: str) -> str:
+    """Run it; what was found where the statement did not hold."""
+    result = run()
+    assert result["status"] == "failed"
+    finding = findings(result)[identity]
+    assert finding["status"] == "failed"
+    assert finding["remedy"]
+    return str(finding["found"])
+
+
+def test_a_good_driver_passes_and_says_what_it_has(kube: FakeKube) -> None:
+    result = run()
+    assert (result["module"], result["status"]) == ("2", "passed")
+    assert {identity: f["found"] for identity, f in findings(result).items()} == {
+        "chart-version": DRIVER_VERSION,
+        "device-classes": "gpu.nvidia.com, mig.nvidia.com, vfio.gpu.nvidia.com",
+        "plugin-ready": "2 of 2",
+        "devices-published": "4 GPUs (NVIDIA H200)",
+        "device-attributes": ", ".join(ATTRIBUTES),
+    }
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_chart_and_classes_are_never_simulated(kube: FakeKube, simulated: bool) -> None:
+    found = findings(run(simulated=simulated))
+    marked = [identity for identity, finding in found.items() if finding["simulated"]]
+    expected = ["plugin-ready", "devices-published", "device-attributes"]
+    assert marked == (expected if simulated else [])
+
+
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [
+        ("dra-driver-nvidia-gpu-0.4.1", "dra-driver-nvidia-gpu-0.4.1"),
+        ("gpu-operator-0.5.0", "gpu-operator-0.5.0"),
+        (None, "a DaemonSet without chart label"),
+    ],
+)
+def test_another_chart_fails_and_its_plugin_is_not_looked_at(
+    kube: FakeKube, label: str | None, found: str
+) -> None:
+    kube.daemon_sets = [plugin(2, label)]
+    assert failed("chart-version") == found
+    assert statuses(run())["plugin-ready"] == "needs chart-version"
+
+
+def test_a_cluster_without_the_chart_fails(kube: FakeKube) -> None:
+    kube.daemon_sets = []
+    assert failed("chart-version") == NOT_FOUND_TEXT
+
+
+def test_device_classes_that_are_missing_are_named(kube: FakeKube) -> None:
+    kube.device_classes = [device_class("gpu.nvidia.com"), device_class("gpu.example.com")]
+    assert failed("device-classes") == "missing: mig.nvidia.com, vfio.gpu.nvidia.com"
+
+
+def test_device_classes_that_cannot_be_listed_fail_alone(kube: FakeKube) -> None:
+    kube.refusals["list_device_class"] = FORBIDDEN
+    assert failed("device-classes") == FORBIDDEN_TEXT
+    assert list(statuses(run()).values()).count("passed") == 4
+
+
+def test_a_plugin_that_is_not_ready_in_time_is_counted(kube: FakeKube) -> None:
+    kube.daemon_sets = [plugin(ready=1)]
+    assert failed("plugin-ready") == "1 of 2"
+    assert findings(run())["plugin-ready"]["expected"] == "2 of 2"
+
+
+def test_a_plugin_that_becomes_ready_in_time_passes(kube: FakeKube) -> None:
+    kube.daemon_sets = [plugin(ready=0)]
+    kube.changes = [
+        lambda: kube.daemon_sets.__setitem__(0, plugin(ready=1)),
+        lambda: kube.daemon_sets.__setitem__(0, plugin(ready=2)),
+    ]
+    assert run()["status"] == "passed"
+
+
+def test_a_plugin_that_cannot_be_watched_fails(kube: FakeKube) -> None:
+    kube.refusals["list_namespaced_daemon_set"] = BROKEN
+    assert failed("plugin-ready") == BROKEN_TEXT
+
+
+def test_gpus_that_are_not_published_in_time_are_counted_by_node(kube: FakeKube) -> None:
+    kube.slices = [gpu_slice("gpu-node-0", gpus=1)]
+    assert failed("devices-published") == (
+        "after 30 s these GPUs are in no slice of gpu.nvidia.com: "
+        "1 of 2 on gpu-node-0, 2 of 2 on gpu-node-1"
+    )
+    assert statuses(run())["device-attributes"] == "needs devices-published"
+
+
+def test_gpus_that_are_published_in_time_pass(kube: FakeKube) -> None:
+    late = kube.slices.pop()
+    kube.changes = [lambda: kube.slices.append(late)]
+    assert run()["status"] == "passed"
+
+
+def test_two_gpus_with_the_same_uuid_fail(kube: FakeKube) -> None:
+    twins = kube.slices[0].spec.devices
+    twins[1].attributes["uuid"] = twins[0].attributes["uuid"]
+    assert failed("devices-published") == "4 GPUs, but only 3 different UUIDs"
+
+
+def test_slices_that_cannot_be_listed_fail(kube: FakeKube) -> None:
+    kube.refusals["list_resource_slice"] = FORBIDDEN
+    assert failed("devices-published") == FORBIDDEN_TEXT
+
+
+def test_a_gpu_that_is_described_otherwise_is_named_with_what_differs(kube: FakeKube) -> None:
+    attributes = kube.slices[1].spec.devices[0].attributes
+    attributes["colour"] = attributes.pop("brand")
+    assert failed("device-attributes") == (
+        "gpu-node-1/gpu-0: lacking ['brand'], not expected ['colour']"
+    )
+
+
+def test_a_gpu_without_memory_is_named(kube: FakeKube) -> None:
+    kube.slices[0].spec.devices[1].capacity = None
+    assert failed("device-attributes") == "gpu-node-0/gpu-1 has no capacity 'memory'"
+
+
+def test_without_an_api_server_every_statement_says_so_or_is_skipped(kube: FakeKube) -> None:
+    kube.refusals["*"] = UNREACHABLE
+    assert failed("chart-version") == UNREACHABLE_TEXT
+    assert statuses(run()) == {
+        "chart-version": "failed",
+        "device-classes": "failed",
+        "plugin-ready": "needs chart-version",
+        "devices-published": "failed",
+        "device-attributes": "needs devices-published",
+    }
+
+
+def test_the_gate_opens_when_every_node_is_ready_and_every_gpu_published(kube: FakeKube) -> None:
+    late_node, late_slice = kube.nodes.pop(), kube.slices.pop()
+    kube.changes = [
+        lambda: kube.nodes.append(late_node),
+        lambda: kube.slices.append(late_slice),
+    ]
+    driver.gate(GATE)
+
+
+def test_the_gate_says_which_node_is_late(kube: FakeKube) -> None:
+    kube.nodes[1] = node("gpu-node-1", "False")
+    with pytest.raises(NotSo, match="^after 5 s not ready: gpu-node-1$"):
+        driver.gate(GATE)
+
+
+def test_the_gate_says_which_gpus_are_late(kube: FakeKube) -> None:
+    kube.slices.pop()
+    with pytest.raises(NotSo, match="after 5 s .*: 2 of 2 on gpu-node-1$"):
+        driver.gate(GATE)
+
+
+def test_the_gate_says_that_there_is_no_api_server(kube: FakeKube) -> None:
+    kube.refusals["*"] = UNREACHABLE
+    with pytest.raises(NotSo, match=UNREACHABLE_TEXT):
+        driver.gate(GATE)
+
+
+def test_a_published_device_has_plain_values() -> None:
+    _, second = devices.published([gpu_slice("gpu-node-0", gpus=2)])
+    assert (second.driver, second.pool, second.name) == (devices.DRIVER, "gpu-node-0", "gpu-1")
+    assert second.node == "gpu-node-0"
+    assert second.uuid == gpu_uuid("gpu-node-0", 1)
+    assert second.attributes["driverVersion"] == "580.159.4"
+    assert second.attributes["resource.kubernetes.io/numaNode"] == 1
+    assert second.capacity == {"memory": "143771Mi"}
+
+
+def test_a_value_of_zero_is_a_value() -> None:
+    (device,) = devices.published([gpu_slice("gpu-node-0", gpus=1)])
+    assert device.attributes["resource.kubernetes.io/numaNode"] == 0
+
+
+def test_only_the_newest_slices_of_a_pool_count() -> None:
+    slices = [
+        gpu_slice("gpu-node-0", gpus=1, generation=2),
+        gpu_slice("gpu-node-0", gpus=4, generation=1),
+        gpu_slice("gpu-node-1", gpus=1, generation=1),
+    ]
+    found = [(device.node, device.name) for device in devices.published(slices)]
+    assert found == [("gpu-node-0", "gpu-0"), ("gpu-node-1", "gpu-0")]
+
+
+def test_devices_of_other_drivers_do_not_count() -> None:
+    assert devices.published([gpu_slice("gpu-node-0", 2, driver="gpu.example.com")]) == []
+
+
+def test_a_slice_without_devices_holds_none() -> None:
+    empty = gpu_slice("gpu-node-0", gpus=1)
+    empty.spec.devices = None
+    assert devices.published([empty]) == []
+
+
+def test_the_device_of_a_claim_is_found_by_pool_and_name() -> None:
+    known = devices.published([gpu_slice(name, gpus=2) for name in NODES])
+    found = devices.allocated(claim("c", ("gpu-node-1", "gpu-0")), known)
+    assert found is not None
+    assert found.uuid == gpu_uuid("gpu-node-1", 0)
+
+
+def test_a_claim_without_allocation_or_with_an_unknown_device_has_none() -> None:
+    known = devices.published([gpu_slice("gpu-node-0", gpus=1)])
+    assert devices.allocated(claim("c"), known) is None
+    assert devices.allocated(claim("c", ("gpu-node-0", "gpu-7")), known) is None

@@ -1,0 +1,285 @@
+"""Module 3: each step of the hand-over of a GPU can fail on its own, and says how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from checks import exclusive
+from components.gpu_node import gpu_uuid
+from tests.unit.fake_kube import (
+    BROKEN,
+    BROKEN_TEXT,
+    FORBIDDEN,
+    FORBIDDEN_TEXT,
+    KUBECONFIG,
+    NAMESPACE,
+    UNREACHABLE,
+    UNREACHABLE_TEXT,
+    FakeKube,
+    claim,
+    findings,
+    gpu_slice,
+    pod,
+    statuses,
+    unschedulable,
+)
+
+NODE = "gpu-node-0"
+UUID, OTHER_UUID = gpu_uuid(NODE, 0), gpu_uuid(NODE, 1)
+TAKEN = "0/1 nodes are available: 1 cannot allocate all claims. still not schedulable"
+NO_CPU = "0/1 nodes are available: 1 Insufficient cpu."
+PARAMETERS = {"kubeconfig": KUBECONFIG, "namespace": NAMESPACE, "uuid": UUID, "simulated": True}
+STEPS = [
+    "pod-1-running",
+    "claim-1-allocated",
+    "pod-2-unschedulable",
+    "claim-2-unallocated",
+    "pod-1-released",
+    "hand-over",
+    "same-device",
+    "claim-1-free",
+]
+
+
+class Scene(FakeKube):
+    """pod-1 has the GPU and pod-2 waits; what follows after pod-1 is let go, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            pods=[pod("pod-1", "Running", on=NODE), unschedulable("pod-2", TAKEN)],
+            claims=[claim("claim-1", (NODE, "gpu-0")), claim("claim-2")],
+            slices=[gpu_slice(NODE, gpus=2)],
+        )
+        self.on_patch = lambda: self.changes.extend(self.after_release)
+        self.after_release: list[Callable[[], None]] = [
+            lambda: self.put(pod("pod-1", "Succeeded", on=NODE)),
+            lambda: self.put(claim("claim-2", (NODE, "gpu-0"))),
+            lambda: self.put(pod("pod-2", "Running", on=NODE)),
+            lambda: self.put(claim("claim-1")),
+        ]
+
+    def put(self, item: Any) -> None:
+        """The object in place of the one with its name."""
+        self.remove(item.metadata.name)
+        (self.pods if isinstance(item, client.V1Pod) else self.claims).append(item)
+
+    def remove(self, name: str) -> None:
+        self.pods = [p for p in self.pods if p.metadata.name != name]
+        self.claims = [c for c in self.claims if c.metadata.name != name]
+
+    def released(self) -> bool:
+        annotated = [p for p in self.pods if p.metadata.annotations]
+        return [p.metadata.name for p in annotated] == ["pod-1"]
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    scene = Scene()
+    scene.stand_in(monkeypatch, exclusive)
+    return scene
+
+
+def run(**changed: Any) -> dict[str, Any]:
+    return exclusive.run("3", PARAMETERS | changed)
+
+
+def assert_only(identity: str, found: str) -> None:
+    """All before this step passed; it failed with these words; what needs it is skipped."""
+    result = run()
+    assert result["status"] == "failed"
+    finding = findings(result)[identity]
+    assert (finding["status"], finding["found"]) == ("failed", found)
+    assert "describe pods,resourceclaims -n lab" in finding["remedy"]
+    position = STEPS.index(identity)
+    after = {step: statuses(result)[step] for step in STEPS[position + 1 :]}
+    assert [statuses(result)[step] for step in STEPS[:position]] == ["passed"] * position
+    assert after == {
+        step: f"needs {'hand-over' if step == 'claim-1-free' else before}"
+        for before, step in zip(STEPS[position:], STEPS[position + 1 :], strict=False)
+    }
+
+
+def test_the_whole_hand_over_passes_step_by_step(scene: Scene) -> None:
+    result = run()
+    assert (result["module"], result["status"]) == ("3", "passed")
+    assert [finding["id"] for finding in result["checks"]] == [*STEPS, "device-in-pod"]
+    assert [findings(result)[step]["found"] for step in STEPS] == [
+        f"Running on {NODE}",
+        UUID,
+        f"Pending, Unschedulable: {TAKEN}",
+        "pending",
+        "Succeeded",
+        f"Running on {NODE}",
+        UUID,
+        "pending",
+    ]
+
+
+def test_on_a_simulated_node_nothing_is_claimed_about_the_inside_of_a_pod(scene: Scene) -> None:
+    result = run()
+    assert statuses(result)["device-in-pod"] == "needs a GPU: this node is simulated"
+    assert all(finding["simulated"] for finding in result["checks"])
+
+
+def test_on_a_real_node_nothing_is_simulated(scene: Scene) -> None:
+    assert not any(finding["simulated"] for finding in run(simulated=False)["checks"])
+
+
+def test_pods_and_claims_may_take_their_time(scene: Scene) -> None:
+    pods, claims = scene.pods, scene.claims
+    scene.pods, scene.claims = [], []
+    scene.changes = [
+        lambda: scene.pods.append(pod("pod-1", "Pending")),
+        lambda: scene.put(pods[0]),
+        lambda: scene.claims.extend(claims),
+        lambda: scene.pods.append(pod("pod-2", "Pending")),
+        lambda: scene.put(pods[1]),
+    ]
+    assert run()["status"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("late", "found"),
+    [
+        (pod("pod-1", "Pending"), "Pending"),
+        (pod("pod-1", "Pending", on=NODE), f"Pending on {NODE}"),
+        (pod("pod-1", "Failed", on=NODE), f"Failed on {NODE}"),
+        (unschedulable("pod-1", NO_CPU), f"Pending, Unschedulable: {NO_CPU}"),
+    ],
+)
+def test_pod_1_that_does_not_run_fails_with_its_state(scene: Scene, late: Any, found: str) -> None:
+    scene.put(late)
+    assert_only("pod-1-running", found)
+
+
+def test_pod_1_that_is_not_there_fails(scene: Scene) -> None:
+    scene.remove("pod-1")
+    assert_only("pod-1-running", "no such pod")
+
+
+def test_claim_1_with_another_gpu_fails_and_names_it(scene: Scene) -> None:
+    scene.put(claim("claim-1", (NODE, "gpu-1")))
+    assert_only("claim-1-allocated", OTHER_UUID)
+
+
+def test_claim_1_without_a_gpu_fails(scene: Scene) -> None:
+    scene.put(claim("claim-1"))
+    assert_only("claim-1-allocated", "no device")
+
+
+def test_claim_1_that_is_not_there_fails(scene: Scene) -> None:
+    scene.remove("claim-1")
+    assert_only("claim-1-allocated", "no device")
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        (unschedulable("pod-2", NO_CPU), f"Pending, Unschedulable: {NO_CPU}"),
+        (pod("pod-2", "Running", on=NODE), f"Running on {NODE}"),
+        (pod("pod-2", "Pending", on=NODE), f"Pending on {NODE}"),
+        (pod("pod-2", "Pending"), "Pending"),
+    ],
+)
+def test_pod_2_that_waits_for_another_reason_or_not_at_all_fails(
+    scene: Scene, other: Any, found: str
+) -> None:
+    scene.put(other)
+    assert_only("pod-2-unschedulable", found)
+
+
+def test_pod_2_that_is_not_there_fails(scene: Scene) -> None:
+    scene.remove("pod-2")
+    assert_only("pod-2-unschedulable", "no such pod")
+
+
+def test_claim_2_that_has_a_device_already_fails_and_names_it(scene: Scene) -> None:
+    scene.put(claim("claim-2", (NODE, "gpu-1")))
+    assert_only("claim-2-unallocated", f"allocated: {NODE}/gpu-1")
+
+
+def test_claim_2_that_is_not_there_fails(scene: Scene) -> None:
+    scene.remove("claim-2")
+    assert_only("claim-2-unallocated", "no such claim")
+
+
+def test_pod_1_is_let_go_by_its_annotation(scene: Scene) -> None:
+    scene.after_release.clear()
+    run()
+    assert scene.released()
+    (pod_1,) = (p for p in scene.pods if p.metadata.name == "pod-1")
+    assert pod_1.metadata.annotations == {"dra-workshop/release": "true"}
+
+
+def test_pod_1_is_not_let_go_before_pod_2_was_seen_waiting(scene: Scene) -> None:
+    scene.put(unschedulable("pod-2", NO_CPU))
+    run()
+    assert not scene.released()
+
+
+def test_pod_1_that_never_ends_fails(scene: Scene) -> None:
+    scene.after_release.clear()
+    assert_only("pod-1-released", f"Running on {NODE}")
+
+
+def test_pod_1_that_ends_badly_fails(scene: Scene) -> None:
+    scene.after_release[0] = lambda: scene.put(pod("pod-1", "Failed", on=NODE))
+    assert_only("pod-1-released", f"Failed on {NODE}")
+
+
+def test_pod_1_that_is_deleted_instead_fails(scene: Scene) -> None:
+    scene.after_release[:] = [lambda: scene.remove("pod-1")]
+    assert_only("pod-1-released", "no such pod")
+
+
+def test_pod_1_that_must_not_be_let_go_fails(scene: Scene) -> None:
+    scene.refusals["patch_namespaced_pod"] = FORBIDDEN
+    assert_only("pod-1-released", FORBIDDEN_TEXT)
+
+
+def test_pod_2_that_goes_on_waiting_fails_the_hand_over(scene: Scene) -> None:
+    del scene.after_release[1:]
+    assert_only("hand-over", f"Pending, Unschedulable: {TAKEN}")
+
+
+def test_another_gpu_for_pod_2_fails_and_is_named(scene: Scene) -> None:
+    scene.after_release[1] = lambda: scene.put(claim("claim-2", (NODE, "gpu-1")))
+    result = run()
+    assert findings(result)["same-device"]["expected"] == UUID
+    assert findings(result)["same-device"]["found"] == OTHER_UUID
+    failed = [identity for identity, status in statuses(result).items() if status == "failed"]
+    assert failed == ["same-device"], "whether claim-1 is free does not depend on it"
+
+
+def test_claim_1_that_keeps_its_gpu_fails(scene: Scene) -> None:
+    del scene.after_release[3:]
+    assert_only("claim-1-free", f"allocated: {NODE}/gpu-0")
+
+
+@pytest.mark.parametrize(
+    ("call", "identity"),
+    [
+        ("list_namespaced_pod", "pod-1-running"),
+        ("list_namespaced_resource_claim", "claim-1-allocated"),
+        ("list_resource_slice", "claim-1-allocated"),
+    ],
+)
+def test_an_api_server_that_answers_with_an_error_fails_the_step(
+    scene: Scene, call: str, identity: str
+) -> None:
+    scene.refusals[call] = BROKEN
+    assert_only(identity, BROKEN_TEXT)
+
+
+def test_without_an_api_server_nothing_but_the_first_step_is_tried(scene: Scene) -> None:
+    scene.refusals["*"] = UNREACHABLE
+    assert_only("pod-1-running", UNREACHABLE_TEXT)
+
+
+def test_an_api_server_that_dies_half_way_fails_the_step_that_it_was_at(scene: Scene) -> None:
+    scene.on_patch = lambda: scene.refusals.update({"*": UNREACHABLE})
+    assert_only("pod-1-released", UNREACHABLE_TEXT)

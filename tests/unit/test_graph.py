@@ -1,0 +1,117 @@
+"""What depends on what: the order of an update, and in reverse of a removal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.graph import Graph, build
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return build("module3")
+
+
+def stdin(graph: Graph, command: str) -> dict[str, Any]:
+    given: dict[str, Any] = json.loads(graph.resources[f"Command/{command}"].inputs["stdin"])
+    return given
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        ("Command/prerequisites-met", "Command/check-prerequisites"),
+        ("Command/cluster", "Command/prerequisites-met"),
+        ("kubernetes/cluster", "Command/cluster"),
+        ("Node/gpu-node-0", "Stage/stage-node-ready"),
+        ("ResourceSlice/slice-gpu-node-0", "Node/gpu-node-0"),
+        ("Release/driver", "Node/gpu-node-0"),
+        ("Release/driver", "Namespace/driver"),
+        ("Command/devices-published", "Release/driver"),
+        ("Command/devices-published", "ResourceSlice/slice-gpu-node-0"),
+        ("Pod/module3-pod-1", "Command/devices-published"),
+        ("Pod/module3-pod-1", "ResourceClaim/module3-claim-1"),
+        ("Pod/module3-pod-2", "Pod/module3-pod-1"),
+        ("Command/check-exclusive", "Pod/module3-pod-2"),
+        ("Command/check-exclusive", "Command/check-driver"),
+        ("Command/check-driver", "Command/check-cluster"),
+        ("Command/check-cluster", "Command/check-prerequisites"),
+        ("Command/verdict", "Command/check-exclusive"),
+        ("Command/verdict", "Command/check-cluster"),
+    ],
+)
+def test_the_later_waits_for_the_earlier(graph: Graph, later: str, earlier: str) -> None:
+    assert graph.reaches(later, earlier)
+
+
+def test_claims_and_pods_are_gone_before_the_driver_goes(graph: Graph) -> None:
+    for name in ("ResourceClaim/module3-claim-1", "ResourceClaim/module3-claim-2"):
+        assert graph.reaches(name, "Release/driver")
+
+
+def test_the_run_reaches_pods_by_a_property_so_that_a_new_run_replaces_them(graph: Graph) -> None:
+    for pod in ("Pod/module3-pod-1", "Pod/module3-pod-2"):
+        assert "ConfigMap/module3-workshop" in graph.resources[pod].depends_on
+
+
+def test_objects_go_with_their_cluster(graph: Graph) -> None:
+    kinds = ("kubernetes:core", "kubernetes:resource", "kubernetes:helm", "kubernetes:kwok")
+    objects = [r for r in graph.resources.values() if r.type.startswith(kinds)]
+    assert len(objects) >= 14
+    assert {r.deleted_with for r in objects} == {"Command/cluster"}
+
+
+def test_commands_carry_no_absolute_path(graph: Graph) -> None:
+    for resource in graph.resources.values():
+        if resource.type == "command:local:Command":
+            assert resource.inputs["create"].startswith(".venv/bin/python -m ")
+            assert '"/' not in resource.inputs["stdin"]
+
+
+def test_no_output_depends_on_the_verdict(graph: Graph) -> None:
+    waiting = [name for name, r in graph.resources.items() if "Command/verdict" in r.depends_on]
+    assert waiting == []
+
+
+def test_outputs_are_those_that_are_promised(graph: Graph) -> None:
+    assert set(graph.outputs) == {
+        "cluster", "driver", "modules", "verification", "benchmarks", "evaluation",
+        "simulated", "status", "report",
+    }  # fmt: skip
+    assert graph.outputs["status"] == "passed"
+    assert graph.outputs["simulated"] == "all"
+    assert list(graph.outputs["verification"]) == ["0", "1", "2", "3"]
+    assert graph.outputs["modules"]["3"] == {
+        "title": "Exclusive claims", "needs": ["2"], "status": "passed",
+    }  # fmt: skip
+
+
+def test_a_stack_makes_only_what_its_modules_need() -> None:
+    prerequisites = build("module0")
+    assert not any(r.type.startswith("kubernetes") for r in prerequisites.resources.values())
+    assert prerequisites.outputs["cluster"] == {}
+    cluster = build("module1")
+    assert "Node/gpu-node-0" in cluster.resources
+    assert "Release/driver" not in cluster.resources
+    assert cluster.outputs["driver"] == {}
+
+
+def test_configuration_reaches_what_it_decides() -> None:
+    graph = build(
+        "module3", nodes="3", gpusPerNode="4", gpuProfile="a100", driverVersion="0.4.1",
+        featureGates='["DRADeviceTaints=false"]', strict="false",
+    )  # fmt: skip
+    assert {"Node/gpu-node-0", "Node/gpu-node-1", "Node/gpu-node-2"} <= set(graph.resources)
+    devices = graph.resources["ResourceSlice/slice-gpu-node-2"].inputs["spec"]["devices"]
+    assert [device["name"] for device in devices] == ["gpu-0", "gpu-1", "gpu-2", "gpu-3"]
+    assert devices[0]["attributes"]["productName"]["string"] == "NVIDIA A100-SXM4-80GB"
+    release = graph.resources["Release/driver"].inputs
+    assert release["chart"].endswith("-0.4.1")
+    assert release["values"]["featureGates"] == {"MPSSupport": True, "TimeSlicingSettings": True}
+    assert release["skipCrds"]
+    assert stdin(graph, "cluster")["feature_gates"] == ["DRADeviceTaints=false"]
+    assert stdin(graph, "devices-published")["gpusPerNode"] == 4
+    assert stdin(graph, "verdict")["strict"] is False

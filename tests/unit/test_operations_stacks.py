@@ -1,0 +1,265 @@
+"""What the Makefile does to stacks, with Pulumi replaced."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.modules.registry import MODULES
+from components.runs import VERIFY
+from operations import stacks
+from operations.errors import OperationError
+from report import results
+from tests.unit.test_build import calls, write_script
+from toolchain import install
+
+ROOT = Path(__file__).resolve().parents[2]
+Capture = pytest.CaptureFixture[str]
+Calls = list[tuple[tuple[str, ...], dict[str, object]]]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project in a folder of its own, with a stack "dev" of modules 0 and 1."""
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "Pulumi.dev.yaml").write_text('config:\n  dra-workshop:modules: ["0", "1"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pulumi(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What Pulumi was called with; it ends with exit code 7."""
+    called: Calls = []
+
+    def note(*arguments: str, **options: object) -> int:
+        called.append((arguments, options))
+        return 7
+
+    monkeypatch.setattr(stacks, "pulumi", note)
+    return called
+
+
+# --- configuration -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ("nodes", "SET takes key=value pairs; 'nodes' has no '='"),
+        ("nodes=2 strict", "'strict' has no '='"),
+        ("colour=red", "configuration key 'colour': 'red' is not allowed; there is no such key"),
+        ("nodes=many", "configuration key 'nodes': 'many' is not allowed; a whole number"),
+        ("nodes=0 gpusPerNode=2", "configuration key 'nodes': '0'"),
+        ("gpuProfile=", "configuration key 'gpuProfile': ''"),
+        ("modules=0,9", "configuration key 'modules': '9' is not allowed; allowed: 0, 1"),
+        ("modules=", "configuration key 'modules': '[]'"),
+        ("featureGates=DRAPartitionableDevices", "each is Name=true or Name=false"),
+        pytest.param(
+            "gpuProfile='h200",
+            "quot",
+            marks=pytest.mark.xfail(strict=True, reason="shlex's ValueError is not caught"),
+        ),
+    ],
+)
+def test_a_bad_change_is_refused_in_one_line_and_nothing_is_written(
+    changes: str, told: str, pulumi: Calls
+) -> None:
+    with pytest.raises(OperationError) as refusal:
+        stacks.configure("dev", changes)
+    assert told in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert pulumi == []
+
+
+def test_no_change_writes_nothing(pulumi: Calls) -> None:
+    stacks.configure("dev", "")
+    assert pulumi == []
+
+
+def test_values_are_written_into_the_file_of_the_stack(pulumi: Calls) -> None:
+    stacks.configure("dev", "nodes=2 gpuProfile=a100")
+    assert [arguments for arguments, _ in pulumi] == [
+        ("config", "set", "--stack", "dev", "--type", "string", "--path", key, "--", value)
+        for key, value in (("nodes", "2"), ("gpuProfile", "a100"))
+    ]
+
+
+def test_a_list_takes_the_place_of_the_old_one_item_by_item(pulumi: Calls) -> None:
+    stacks.configure("dev", "modules=0,2 featureGates=A=true")
+    assert [line[1:] for line, _ in pulumi if line[1] == "rm"] == [
+        ("rm", "modules", "--stack", "dev"),
+        ("rm", "featureGates", "--stack", "dev"),
+    ]
+    assert [(line[-3], line[-1]) for line, _ in pulumi if line[1] == "set"] == [
+        ("modules[0]", "0"),
+        ("modules[1]", "2"),
+        ("featureGates[0]", "A=true"),
+    ]
+
+
+def test_a_list_can_be_emptied(pulumi: Calls) -> None:
+    stacks.configure("dev", "featureGates=")
+    assert [line[1:3] for line, _ in pulumi] == [("rm", "featureGates")]
+
+
+def test_changes_are_parsed_as_a_shell_would() -> None:
+    assert stacks._parsed("nodes=2 target='a b' driverChart=oci://x?y=z") == {
+        "nodes": "2",
+        "target": "a b",
+        "driverChart": "oci://x?y=z",
+    }
+
+
+def test_a_stack_has_the_defaults_of_the_project_and_its_own_values(checkout: Path) -> None:
+    (checkout / "Pulumi.dev.yaml").write_text(
+        'config:\n  dra-workshop:modules: ["1"]\n  dra-workshop:nodes: 3\n'
+    )
+    found = stacks.current("dev")
+    assert (found["modules"], found["nodes"]) == ('["1"]', "3")
+    assert (found["gpusPerNode"], found["featureGates"]) == ("2", "[]")
+
+
+def test_a_stack_without_configuration_has_the_defaults(checkout: Path) -> None:
+    (checkout / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:x\n")
+    assert stacks.current("dev")["modules"] == '["0", "1", "2", "3"]'
+
+
+# --- listing -------------------------------------------------------------------------------------
+
+
+def test_every_committed_stack_is_listed_with_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    rows = {row[0]: row[1:] for row in stacks.rows()}
+    assert sorted(rows) == install.committed_stacks()
+    for module in MODULES.values():
+        ids, shows, requires, takes = rows[module.stack]
+        assert ids.split(", ")[-1] == module.id
+        assert (shows, requires, takes) == (module.shows, module.requires, f"{module.takes} s")
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_default_stack_is_listed_with_all_its_modules() -> None:
+    assert stacks.rows()[0][:3] == ("dev", "0, 1", "modules 0, 1 (the default)")
+
+
+def test_modules_that_are_needed_are_listed_too(checkout: Path) -> None:
+    (checkout / "Pulumi.dev.yaml").write_text('config:\n  dra-workshop:modules: ["2"]\n')
+    assert stacks.modules_of("dev") == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda: stacks.require("prod"),
+        lambda: stacks.up("prod", "nodes=2", verify=False),
+        lambda: stacks.preview("prod"),
+        lambda: stacks.destroy("prod"),
+        lambda: stacks.kubeconfig("prod"),
+        lambda: stacks.kubectl("prod", "get pods"),
+        lambda: stacks.logs("prod", 5),
+    ],
+    ids=["require", "up", "preview", "destroy", "kubeconfig", "kubectl", "logs"],
+)
+def test_a_stack_that_is_not_there_is_answered_with_those_that_are(
+    command: Callable[[], object], pulumi: Calls
+) -> None:
+    with pytest.raises(OperationError, match=r"^there is no stack 'prod'; stacks: dev \(make"):
+        command()
+    assert pulumi == []
+
+
+# --- running Pulumi ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("verify", "extra"), [(False, None), (True, {VERIFY: "1"})])
+def test_up_configures_updates_and_shows_what_was_found(
+    verify: bool, extra: object, pulumi: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(results, "show_latest", shown.append)
+    assert stacks.up("dev", "nodes=2", verify=verify) == 7
+    assert [line[:2] for line, _ in pulumi] == [("config", "set"), ("up", "--yes")]
+    assert pulumi[-1][1] == {"extra": extra}
+    assert shown == ["dev"], "also after an update that failed"
+
+
+def test_preview_and_destroy_return_what_pulumi_returns(pulumi: Calls) -> None:
+    assert (stacks.preview("dev"), stacks.destroy("dev")) == (7, 7)
+    assert [line[0] for line, _ in pulumi] == ["preview", "destroy"]
+
+
+@pytest.fixture
+def program(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Pulumi of the checkout that prints as an update does, and fails."""
+    monkeypatch.setattr(stacks, "BIN", checkout / "bin")
+    return write_script(
+        checkout / "bin" / "pulumi",
+        """echo "home $PULUMI_HOME, extra $EXTRA"
+echo '+  command:local:Command check {"module": "0"}'
+echo '+  command:local:Command check'
+echo 'error: no' >&2
+exit 7""",
+    )
+
+
+def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture) -> None:
+    assert stacks.pulumi("up", extra={"EXTRA": "more"}) == 7
+    assert capfd.readouterr().out.splitlines() == [
+        f"home {install.PULUMI_HOME}, extra more",
+        "+  command:local:Command check",
+    ]
+    assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
+
+
+def test_a_quiet_command_that_fails_raises_what_it_said(program: Path, capfd: Capture) -> None:
+    with pytest.raises(OperationError, match=r"^error: no$"):
+        stacks.pulumi("config", "set", quiet=True)
+    write_script(program, "echo done")
+    assert stacks.pulumi("config", "set", quiet=True) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+# --- the cluster of a stack ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(checkout: Path) -> Path:
+    folder = checkout / ".run" / "dev"
+    folder.mkdir(parents=True)
+    (folder / "kubeconfig").touch()
+    return folder
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_stack_without_a_cluster_says_how_to_get_one() -> None:
+    with pytest.raises(OperationError, match="no cluster running; run: make up STACK=dev"):
+        stacks.kubeconfig("dev")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_kubectl_runs_on_the_cluster_of_the_stack(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacks, "BIN", checkout / "bin")
+    kubectl = write_script(checkout / "bin" / "kubectl", "exit 3")
+    assert stacks.kubectl("dev", "get pods -l 'app=x y'") == 3
+    assert calls(kubectl) == ["--kubeconfig .run/dev/kubeconfig get pods -l app=x y"]
+
+
+def test_logs_are_the_end_of_every_log(cluster: Path, capsys: Capture) -> None:
+    (cluster / "kwok" / "logs").mkdir(parents=True)
+    (cluster / "kwok" / "logs" / "etcd.log").write_text("one\ntwo\nthree\n")
+    (cluster / "kwok" / "logs" / "kube-apiserver.log").write_bytes(b"\xff\n")
+    (cluster / "kwok" / "etcd.yaml").write_text("no log\n")
+    stacks.logs("dev", 2)
+    assert capsys.readouterr().out == (
+        "==> .run/dev/kwok/logs/etcd.log\ntwo\nthree\n\n"
+        "==> .run/dev/kwok/logs/kube-apiserver.log\n\ufffd\n\n"
+    )

@@ -1,0 +1,118 @@
+"""What the tools are built from: digests, and pins that have to agree with one another."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_build import fake_go, make_tool
+from toolchain import tools
+from toolchain.tools import GoTool
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = (
+    *tools.PULUMI_PROGRAMS,
+    *tools.CLUSTER_TOOLS,
+    *tools.CHARTS,
+    *(tool for _, tool in tools.PLUGINS.values()),
+)
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoTool:
+    return make_tool(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["go.mod", "go.sum", "main.go"])
+def test_the_digest_changes_with_every_file_of_the_module(tool: GoTool, name: str) -> None:
+    before = tool.digest
+    (tool.folder / name).write_text("changed\n")
+    assert tool.digest != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sets": {"main.version": "9"}},
+        {"programs": {"example": "./cmd"}},
+        {"files": {"chart": ("example.com/x", "chart")}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_digest_changes_with_what_is_built(
+    tool: GoTool, change: dict[str, dict[str, str]]
+) -> None:
+    assert replace(tool, **change).digest != tool.digest  # type: ignore[arg-type]
+
+
+def test_the_digest_changes_with_the_platform(
+    tool: GoTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tool.digest
+    monkeypatch.setattr(tools.platform, "machine", lambda: "another")
+    assert tool.digest != before
+
+
+def test_the_digest_stays_with_another_go_compiler(
+    tool: GoTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = set()
+    for version in ("go1.26.0", "go1.27.9"):
+        fake_go(tmp_path / version, version=version)
+        monkeypatch.setenv("PATH", str(tmp_path / version))
+        digests.add(tool.digest)
+    assert len(digests) == 1
+
+
+def test_the_cache_name_says_tool_and_version(tool: GoTool) -> None:
+    assert tool.cache_name == f"example-1.2.3-{tool.digest}"
+    assert re.fullmatch("[0-9a-f]{12}", tool.digest)
+
+
+def test_a_title_says_the_version_once(tool: GoTool) -> None:
+    assert tool.title == "example 1.2.3"
+    assert replace(tool, name="example-1.2.3").title == "example-1.2.3"
+
+
+@pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
+def test_every_tool_has_a_module_whose_sums_are_fixed(tool: GoTool) -> None:
+    assert (tool.folder / "go.mod").is_file()
+    assert (tool.folder / "go.sum").read_text()
+
+
+def test_no_two_tools_have_a_name_or_a_program_in_common() -> None:
+    names = [tool.name for tool in ALL]
+    programs = [program for tool in ALL for program in tool.programs]
+    assert len(set(names)) == len(names)
+    assert len(set(programs)) == len(programs)
+
+
+@pytest.mark.parametrize(
+    ("tool", "module"),
+    [
+        (tools.KUBERNETES, "k8s.io/kubernetes"),
+        (tools.ETCD, "go.etcd.io/etcd/server/v3"),
+        (tools.KWOK, "sigs.k8s.io/kwok"),
+        (tools.PULUMI_CLI, "github.com/pulumi/pulumi/pkg/v3"),
+        (tools.PULUMI_LANGUAGE, "github.com/pulumi/pulumi/sdk/v3"),
+        *((chart, "sigs.k8s.io/dra-driver-nvidia-gpu") for chart in tools.CHARTS),
+    ],
+    ids=lambda value: value.name if isinstance(value, GoTool) else "",
+)
+def test_a_tool_reports_the_version_of_the_module_that_it_is_built_from(
+    tool: GoTool, module: str
+) -> None:
+    assert f"{module} v{tool.version}\n" in (tool.folder / "go.mod").read_text()
+
+
+def test_pulumi_and_its_providers_are_those_that_the_python_packages_ask_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = dict(pin.split("==") for pin in project["dependencies"])
+    assert pins["pulumi"] == tools.PULUMI_VERSION
+    assert {name: pins[f"pulumi-{name}"] for name in tools.PLUGINS} == {
+        name: version for name, (version, _) in tools.PLUGINS.items()
+    }
