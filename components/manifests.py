@@ -26,8 +26,8 @@ _TYPES: Mapping[tuple[str, str], Any] = {
 }
 
 
-class ManifestError(ValueError):
-    """A manifest that cannot be used; the text names the file."""
+class ManifestError(pulumi.RunError):
+    """A manifest that cannot be used; the text names the file. Pulumi prints no traceback."""
 
 
 def load(folder: str, root: Path = MANIFESTS) -> dict[str, Manifest]:

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,40 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
             raise OperationError(done.stderr.strip())
         return 0
     if sys.stdout.isatty():
-        return subprocess.run(["pulumi", *arguments], env=variables, check=False).returncode
+        return _ended(subprocess.Popen(["pulumi", *arguments], env=variables))
     plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
-    with subprocess.Popen(
+    engine = subprocess.Popen(
         ["pulumi", *arguments, *plain], env=variables, text=True, stdout=subprocess.PIPE
-    ) as engine:
-        assert engine.stdout is not None  # noqa: S101
-        printed = ""
-        for line in engine.stdout:
-            shown = line.partition(' {"')[0].rstrip() + "\n"
-            if shown != printed:
-                sys.stdout.write(shown)
-                sys.stdout.flush()
-            printed = shown
-    return engine.returncode
+    )
+    return _ended(engine, _hand_on)
+
+
+def _ended(
+    engine: subprocess.Popen[str] | subprocess.Popen[bytes],
+    meanwhile: Callable[[Any], None] = lambda _: None,
+) -> int:
+    """Wait for pulumi however often the person presses ctrl-c.
+
+    The terminal sends the signal to pulumi too, which then ends in good order. Killing it, as
+    subprocess.run would, leaves a locked stack and half-made resources.
+    """
+    while True:
+        try:
+            meanwhile(engine)
+            return engine.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def _hand_on(engine: subprocess.Popen[str]) -> None:
+    assert engine.stdout is not None  # noqa: S101
+    printed = ""
+    for line in engine.stdout:
+        shown = line.partition(' {"')[0].rstrip() + "\n"
+        if shown != printed:
+            sys.stdout.write(shown)
+            sys.stdout.flush()
+        printed = shown
 
 
 def require(stack: str) -> None:
@@ -68,11 +89,14 @@ def up(stack: str, changes: str, verify: bool) -> int:
 
     require(stack)
     configure(stack, changes)
+    before = results.latest(stack)
     code = pulumi(
         "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
         extra={VERIFY: "1"} if verify else None,
     )  # fmt: skip
-    results.show_latest(stack)
+    # An update that broke off before its verdict has no results; older ones would mislead.
+    if code == 0 or results.latest(stack) != before:
+        results.show_latest(stack)
     return code
 
 

@@ -6,7 +6,6 @@ A part stands between `<!-- NAME -->` and `<!-- end NAME -->`.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,10 +41,12 @@ PARTS: dict[str, Callable[[], str]] = {"config": config_table, "stacks": stack_t
 def renewed(text: str) -> str:
     """The text with every generated part written anew. Raises ValueError for a missing part."""
     for name, make in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+        before, begun, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not (begun and ended):
             raise ValueError(f"{README} has no part {name}")
-        text = pattern.sub(lambda found, part=make(): f"{found[1]}{part}\n{found[2]}", text)
+        text = f"{before}{begin}{make()}\n{end}{after}"
     return text
 
 

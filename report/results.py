@@ -48,10 +48,16 @@ def show(verification: dict[str, Any]) -> None:
                 out.print(line, markup=False)
 
 
+def latest(stack: str) -> Path | None:
+    """The results of the last update of the stack that came to its verdict, None without one."""
+    path = (RESULTS / stack / "latest").resolve() / "results.json"
+    return path if path.exists() else None
+
+
 def show_latest(stack: str, as_json: bool = False) -> int:
-    """What the last finished update of the stack found; returns 1 if there is nothing."""
-    path = RESULTS / stack / "latest" / "results.json"
-    if not path.exists():
+    """Print what the last update of the stack found; returns 1 if there is nothing."""
+    path = latest(stack)
+    if path is None:
         sys.stderr.write(f"no results of stack {stack} yet; run: make up STACK={stack}\n")
         return 1
     kept = json.loads(path.read_text())
@@ -62,7 +68,7 @@ def show_latest(stack: str, as_json: bool = False) -> int:
     console().print(
         Text.assemble(
             f"stack {stack}: ", status(kept["status"]), f", simulated: {kept['simulated']}, ",
-            f"results in {path}",
+            f"results in {path.relative_to(Path.cwd())}",
         )
     )  # fmt: skip
     return 0

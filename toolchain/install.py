@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 BIN = TOOLS / "bin"
 PULUMI_HOME = TOOLS / "pulumi"
-PLATFORMS = ("linux-x86_64", "linux-aarch64", "macosx-x86_64", "macosx-arm64")
+PLATFORMS = ("linux-x86_64", "linux-aarch64", "darwin-x86_64", "darwin-arm64")
 UNTESTED = PLATFORMS[1:]
 
 
@@ -60,8 +61,7 @@ def install() -> None:
 
 
 def _require_platform() -> None:
-    here = sysconfig.get_platform().replace("macosx-1", "macosx-").split("-")
-    name = f"{here[0]}-{here[-1]}"
+    name = f"{sys.platform}-{platform.machine()}"
     if name not in PLATFORMS:
         raise SetupError(f"platform {name} is not supported; these are: {', '.join(PLATFORMS)}")
     if name in UNTESTED and not BIN.exists():

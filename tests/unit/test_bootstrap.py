@@ -54,7 +54,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(bootstrap, "run", noted.run)
-    monkeypatch.setattr(bootstrap.subprocess, "run", noted.hand_over)
+    monkeypatch.setattr(subprocess, "run", noted.hand_over)
     monkeypatch.setattr(sys, "argv", ["bootstrap.py"])
     return noted
 
@@ -161,7 +161,7 @@ def test_the_exit_code_is_that_of_the_toolchain(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = subprocess.CompletedProcess[str]([], 1)
-    monkeypatch.setattr(bootstrap.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     assert set_up() == 1
 
 

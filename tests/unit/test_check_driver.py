@@ -207,13 +207,13 @@ def test_the_gate_opens_when_every_node_is_ready_and_every_gpu_published(kube: F
 
 def test_the_gate_says_which_node_is_late(kube: FakeKube) -> None:
     kube.nodes[1] = node("gpu-node-1", "False")
-    with pytest.raises(NotSo, match="^after 5 s not ready: gpu-node-1$"):
+    with pytest.raises(NotSo, match=r"^after 5 s not ready: gpu-node-1$"):
         driver.gate(GATE)
 
 
 def test_the_gate_says_which_gpus_are_late(kube: FakeKube) -> None:
     kube.slices.pop()
-    with pytest.raises(NotSo, match="after 5 s .*: 2 of 2 on gpu-node-1$"):
+    with pytest.raises(NotSo, match=r"after 5 s .*: 2 of 2 on gpu-node-1$"):
         driver.gate(GATE)
 
 

@@ -75,9 +75,7 @@ def go(path: Path, tmp_path: Path) -> Go:
     (chart / "Chart.yaml").write_text(f"name: {CHART}\n")
     write_script(source / "python" / "cmd" / "pulumi-language-python-exec", "")
     pulumi = fake_pulumi(tmp_path / "built" / "pulumi")
-    return fake_go(
-        path, compile_=f'cp {pulumi} "$2"', module=f"""echo '{{"Dir": "{source}"}}'"""
-    )
+    return fake_go(path, compile_=f'cp {pulumi} "$2"', module=f"""echo '{{"Dir": "{source}"}}'""")
 
 
 @pytest.fixture
@@ -207,11 +205,10 @@ def build_while_another_waits(tool: GoTool, go: Go, capsys: Capture) -> Future[N
         said.append(capsys.readouterr().err)
         return "another set-up is building the same tools; waiting for it" in "".join(said)
 
-    with ThreadPoolExecutor() as second:
-        with build.alone():
-            waiting = second.submit(install._build, [tool])
-            wait_until(second_waits)
-            build.build(tool, go, "1 of 1")
+    with ThreadPoolExecutor() as second, build.alone():
+        waiting = second.submit(install._build, [tool])
+        wait_until(second_waits)
+        build.build(tool, go, "1 of 1")
     return waiting
 
 
@@ -279,7 +276,7 @@ def test_a_program_that_is_nowhere_any_more_has_a_remedy(tool: GoTool, go: Go) -
     install._place(tool)
     (install.BIN / "example").unlink()
     cache.clear()
-    with pytest.raises(SetupError, match="example is neither .*; run: make clean setup"):
+    with pytest.raises(SetupError, match=r"example is neither .*; run: make clean setup"):
         install._place(tool)
 
 

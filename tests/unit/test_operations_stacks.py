@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def pulumi(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         ("modules=", "configuration key 'modules': '[]'"),
         ("featureGates=DRAPartitionableDevices", "each is Name=true or Name=false"),
         pytest.param(
-            "gpuProfile='h200",
+            'gpuProfile="h200',
             "quot",
             marks=pytest.mark.xfail(strict=True, reason="shlex's ValueError is not caught"),
         ),
@@ -178,16 +179,42 @@ def test_a_stack_that_is_not_there_is_answered_with_those_that_are(
 # --- running Pulumi ------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stacks whose results were shown."""
+    stacks_shown: list[str] = []
+    monkeypatch.setattr(results, "show_latest", stacks_shown.append)
+    return stacks_shown
+
+
+def let_updates_leave(*found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest results before and after an update."""
+    answers = iter(found)
+    monkeypatch.setattr(results, "latest", lambda _: next(answers))
+
+
 @pytest.mark.parametrize(("verify", "extra"), [(False, None), (True, {VERIFY: "1"})])
 def test_up_configures_updates_and_shows_what_was_found(
-    verify: bool, extra: object, pulumi: Calls, monkeypatch: pytest.MonkeyPatch
+    verify: bool,
+    extra: object,
+    pulumi: Calls,
+    shown: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: list[str] = []
-    monkeypatch.setattr(results, "show_latest", shown.append)
+    let_updates_leave("first", "second", monkeypatch=monkeypatch)
     assert stacks.up("dev", "nodes=2", verify=verify) == 7
     assert [line[:2] for line, _ in pulumi] == [("config", "set"), ("up", "--yes")]
     assert pulumi[-1][1] == {"extra": extra}
-    assert shown == ["dev"], "also after an update that failed"
+    assert shown == ["dev"]
+
+
+@pytest.mark.usefixtures("pulumi")
+def test_an_update_that_broke_off_does_not_show_older_results(
+    shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_updates_leave("first", "first", monkeypatch=monkeypatch)
+    assert stacks.up("dev", "", verify=False) == 7
+    assert shown == []
 
 
 def test_preview_and_destroy_return_what_pulumi_returns(pulumi: Calls) -> None:
@@ -216,6 +243,20 @@ def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture
         "+  command:local:Command check",
     ]
     assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
+
+
+@pytest.mark.usefixtures("program")
+def test_ctrl_c_lets_pulumi_end_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+    pressed = iter([True, True, False])
+
+    def interrupted(engine: subprocess.Popen[str]) -> int:
+        if next(pressed):
+            raise KeyboardInterrupt
+        return wait(engine)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    assert stacks.pulumi("up") == 7
 
 
 def test_a_quiet_command_that_fails_raises_what_it_said(program: Path, capfd: Capture) -> None:

@@ -16,7 +16,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_install_installs(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
+    called: list[str] = []
     monkeypatch.setattr(install, "install", lambda: called.append("install"))
     assert call(monkeypatch, "install") == 0
     assert called == ["install"]
@@ -26,7 +26,7 @@ def test_install_installs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clean_keeps_the_cache_unless_asked(
     option: list[str], with_cache: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called = []
+    called: list[bool] = []
     monkeypatch.setattr(install, "clean", called.append)
     call(monkeypatch, "clean", *option)
     assert called == [with_cache]

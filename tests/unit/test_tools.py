@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import tomllib
 from dataclasses import replace
@@ -53,7 +54,7 @@ def test_the_digest_changes_with_the_platform(
     tool: GoTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tool.digest
-    monkeypatch.setattr(tools.platform, "machine", lambda: "another")
+    monkeypatch.setattr(platform, "machine", lambda: "another")
     assert tool.digest != before
 
 

@@ -1,0 +1,216 @@
+"""`python -m checks NAME`: JSON in, JSON or one clear message out, and the right exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import __main__ as program
+from checks import driver
+from components.runs import run_id
+from tests.unit.fake_kube import KUBECONFIG, UNREACHABLE, UNREACHABLE_TEXT, FakeKube
+
+ROOT = Path(__file__).parent.parent.parent
+Invoke = Callable[..., int]
+GIVEN = {
+    "stack": "lab",
+    "module": "3",
+    "run": "20270101T000000Z",
+    "needs": {"2": "passed"},
+    "parameters": {"uuid": "GPU-1"},
+}
+
+
+def result(status: str) -> dict[str, Any]:
+    finding = {
+        "id": "colour",
+        "title": "it is blue",
+        "status": status,
+        "simulated": False,
+        "expected": "blue",
+        "found": "red",
+        "seconds": 0.1,
+        "remedy": "paint it",
+    }
+    return {"module": "3", "status": status, "checks": [finding]}
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Runs the program in an empty folder with arguments and, as JSON on stdin, its input."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DRA_WORKSHOP_VERIFY", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments: str, given: Any = None) -> int:
+        monkeypatch.setattr("sys.argv", ["checks", *arguments])
+        monkeypatch.setattr("sys.stdin", io.StringIO("" if given is None else json.dumps(given)))
+        return program.main()
+
+    return call
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """The check "exclusive" is one that fails; what it was run with."""
+    calls: list[tuple[str, Any]] = []
+
+    def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        calls.append((module, parameters))
+        return result("failed")
+
+    monkeypatch.setitem(program.PROGRAMS, "exclusive", run)
+    return calls
+
+
+def test_a_check_prints_its_verdict_and_ends_well_even_if_it_failed(
+    invoke: Invoke, ran: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("exclusive", given=GIVEN) == 0
+    assert json.loads(capsys.readouterr().out) == result("failed")
+    assert ran == [("3", {"uuid": "GPU-1"})]
+
+
+def test_the_input_can_be_a_file(
+    invoke: Invoke, ran: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("given.json").write_text(json.dumps(GIVEN))
+    assert invoke("exclusive", "--input", "given.json") == 0
+    assert json.loads(capsys.readouterr().out) == result("failed")
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_a_check_whose_needs_did_not_pass_is_skipped_and_leaves_no_record(
+    invoke: Invoke, ran: list[Any], capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    assert invoke("exclusive", given=GIVEN | {"needs": {"1": "passed", "2": status}}) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["status"], said["reason"]) == ("skipped", "needs module 2")
+    assert ran == []
+    assert not Path(".results").exists()
+
+
+def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(
+    invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_id("lab", "exclusive") == "first"
+    invoke("exclusive", given=GIVEN)
+    assert run_id("lab", "exclusive") != GIVEN["run"]
+    monkeypatch.setitem(program.PROGRAMS, "exclusive", lambda *_: result("passed"))
+    invoke("exclusive", given=GIVEN)
+    assert run_id("lab", "exclusive") == GIVEN["run"]
+
+
+def test_a_requirement_that_passed_says_so(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("require", given={"result": result("passed")}) == 0
+    assert capsys.readouterr().out == "passed\n"
+
+
+def test_a_requirement_that_failed_ends_the_update_with_a_message(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("require", given={"result": result("failed")}) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("module 3, colour: it is blue: not so\n")
+    assert "remedy:   paint it\n" in said.err
+
+
+@pytest.mark.parametrize(("strict", "code"), [(True, 1), (False, 0)])
+def test_a_failed_verdict_ends_the_update_only_when_strict(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], strict: bool, code: int
+) -> None:
+    given = {"stack": "lab", "strict": strict, "verification": {"3": result("failed")}}
+    assert invoke("verdict", given=given) == code
+    said = capsys.readouterr()
+    assert said.out == ("" if strict else "failed\n")
+    assert ("it is blue: not so" in said.err) is strict
+    assert Path(".results/lab/latest/results.json").exists()
+
+
+def test_a_gate_that_stays_shut_ends_the_update_with_a_message(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube().stand_in(monkeypatch, driver)
+    given = {"kubeconfig": KUBECONFIG, "nodes": ["gpu-node-0"], "gpusPerNode": 1, "seconds": 5}
+    assert invoke("gate-devices", given=given) == 1
+    assert capsys.readouterr().err == "after 5 s not ready: gpu-node-0\n"
+    kube.refusals["*"] = UNREACHABLE
+    assert invoke("gate-devices", given=given) == 1
+    assert capsys.readouterr().err == f"{UNREACHABLE_TEXT}\n"
+
+
+def test_a_gate_that_opens_says_passed(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeKube().stand_in(monkeypatch, driver)
+    given = {"kubeconfig": KUBECONFIG, "nodes": [], "gpusPerNode": 1, "seconds": 5}
+    assert invoke("gate-devices", given=given) == 0
+    assert capsys.readouterr().out == "passed\n"
+
+
+@pytest.mark.parametrize("name", ["exclusive", "cluster", "driver", "verdict", "require"])
+def test_a_program_without_input_says_how_it_is_used(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        invoke(name)
+    assert caught.value.code == 2
+    assert "takes its input as JSON on stdin or from --input" in capsys.readouterr().err
+
+
+def test_a_program_that_does_not_exist_gets_the_list_of_those_that_do(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        invoke("exclusiv")
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in (*program.PROGRAMS, *program.STOPPERS))
+
+
+@pytest.mark.parametrize(("status", "code"), [("passed", 0), ("failed", 1)])
+def test_prerequisites_alone_print_a_table_and_end_with_the_verdict(
+    invoke: Invoke,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    code: int,
+) -> None:
+    monkeypatch.setattr("checks.prerequisites.run", lambda *_: result(status))
+    assert invoke("prerequisites") == code
+    header, row = capsys.readouterr().out.splitlines()[:2]
+    assert header.split() == ["module", "check", "status", "found", "seconds"]
+    assert row.split() == ["0", "colour", status, "red", "0.1"]
+
+
+def test_prerequisites_alone_print_json_when_asked(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checks.prerequisites.run", lambda *_: result("passed"))
+    assert invoke("prerequisites", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result("passed")
+    assert not Path(".results").exists(), "it belongs to no stack"
+
+
+def test_a_failed_requirement_shows_no_traceback_to_whoever_runs_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "checks", "require"],
+        input=json.dumps({"result": result("failed")}),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1
+    assert "it is blue: not so" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,411 @@
+"""Embedded clusters without a cluster: kwokctl is replaced, processes are real where they count."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import urllib3
+
+from checks.result import NotSo
+from operations import embedded
+from operations.embedded import COMPONENTS, PROCESSES, Specification
+from operations.errors import OperationError
+
+WANTED = Specification("dev", "1.36.4", ["DRAExtendedResource=true"], ["resource.k8s.io/v1=true"])
+KUBECONFIG = "clusters: [{cluster: {server: https://127.0.0.1:31999}}]\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the files of cluster "dev" belong."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / ".run" / "dev"
+
+
+# --- ports and addresses -------------------------------------------------------------------------
+
+
+def test_every_component_gets_a_port_of_its_own() -> None:
+    ports = embedded._free_ports()
+    assert tuple(ports) == COMPONENTS
+    assert len(set(ports.values())) == len(COMPONENTS)
+    assert set(ports.values()) <= set(embedded.PORTS)
+
+
+def test_a_port_that_is_taken_is_left_out() -> None:
+    with socket.socket() as taken:
+        port = embedded._free_ports()["etcd"]
+        taken.bind(("127.0.0.1", port))
+        assert port not in embedded._free_ports().values()
+
+
+def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "PORTS", range(31999, 31997, -1))
+    with pytest.raises(OperationError, match="fewer than 6 ports from 31998 to 31999 are free"):
+        embedded._free_ports()
+
+
+@pytest.mark.xfail(strict=True, reason="the last port of the range completes the set too late")
+def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = sorted(embedded._free_ports().values(), reverse=True)
+    monkeypatch.setattr(embedded, "PORTS", free)
+    assert sorted(embedded._free_ports().values(), reverse=True) == free
+
+
+@pytest.fixture
+def loopback_options() -> list[tuple[str, str]]:
+    """Component and address of every option."""
+    ports = {name: 20000 + number for number, name in enumerate(COMPONENTS)}
+    options = [option.split("=", 1) for option in embedded._loopback_only(ports)]
+    return [(component, option) for component, option in options]
+
+
+def test_every_component_listens_on_loopback_only(loopback_options: list[tuple[str, str]]) -> None:
+    assert {component for component, _ in loopback_options} == set(COMPONENTS) - {"etcd-peer"}
+    assert all("127.0.0.1" in option for _, option in loopback_options)
+
+
+def test_each_component_comes_once_before_one_is_repeated(
+    loopback_options: list[tuple[str, str]],
+) -> None:
+    order = [component for component, _ in loopback_options]
+    different = len(set(order))
+    assert set(order[:different]) == set(order)
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+Start = Callable[..., psutil.Process]
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Start a program that lies, by its name, in a folder; it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(script: str = "", where: Path = folder) -> psutil.Process:
+        where.mkdir(parents=True, exist_ok=True)
+        # It reads for as long as its input is open, so nothing outlives the tests.
+        program = subprocess.Popen(
+            [str(where / "etcd"), "-c", f"{script}\necho started; read line"],
+            executable="/bin/sh",
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        started.append(program)
+        assert program.stdout is not None
+        assert program.stdout.readline() == "started\n"
+        return psutil.Process(program.pid)
+
+    yield start
+    for program in started:
+        program.kill()
+        program.communicate()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = psutil.wait_procs
+    monkeypatch.setattr(psutil, "wait_procs", lambda p, timeout: wait(p, timeout=timeout / 50))
+
+
+def test_the_processes_of_a_cluster_are_those_whose_program_lies_in_its_folder(
+    start: Start, folder: Path
+) -> None:
+    own = start()
+    start(where=folder.with_name("dev2"))
+    assert embedded.processes(folder) == [own]
+    assert embedded.processes(Path(".run/dev")) == [own], "also by a relative path"
+
+
+def test_processes_are_stopped(start: Start) -> None:
+    process = start()
+    assert embedded._stop([process]) == []
+    assert not process.is_running()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_does_not_want_to_end_is_killed(start: Start) -> None:
+    process = start("trap '' TERM")
+    assert embedded._stop([process]) == []
+    assert not process.is_running()
+
+
+@pytest.mark.xfail(strict=True, reason="psutil.NoSuchProcess from terminate() is not caught")
+def test_a_process_that_has_just_ended_by_itself_is_no_error(start: Start) -> None:
+    process = start()
+    process.kill()
+    process.wait()
+    assert embedded._stop([process]) == []
+
+
+# --- removing ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Kwokctl:
+    """Stands for kwokctl: notes what it was asked, and `fails` at a verb, with words in a log."""
+
+    asked: list[list[str]] = field(default_factory=list)
+    fails: str = ""
+
+    def __call__(self, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+        self.asked.append(arguments)
+        if arguments[0] == self.fails:
+            (folder / "kwok").mkdir(exist_ok=True)
+            (folder / "kwok" / "etcd.log").write_text("fine\nError: disk full\n")
+            return subprocess.CompletedProcess(arguments, 1)
+        if arguments[0] == "create":
+            (folder / "kubeconfig").write_text(KUBECONFIG)
+        return subprocess.CompletedProcess(arguments, 0)
+
+    @property
+    def verbs(self) -> list[str]:
+        return [arguments[0] for arguments in self.asked]
+
+
+@pytest.fixture
+def kwokctl(monkeypatch: pytest.MonkeyPatch) -> Kwokctl:
+    fake = Kwokctl()
+    monkeypatch.setattr(embedded, "_kwokctl", fake)
+    return fake
+
+
+def test_removing_what_is_not_there_is_no_error(kwokctl: Kwokctl) -> None:
+    embedded.down("dev")
+    assert kwokctl.verbs == []
+
+
+def test_removing_ends_what_kwokctl_left_and_deletes_the_files(
+    start: Start, folder: Path, kwokctl: Kwokctl
+) -> None:
+    process = start()
+    embedded.down("dev")
+    assert kwokctl.asked == [["delete", "cluster", "--name", "dev"]]
+    assert not process.is_running()
+    assert not folder.exists()
+
+
+def test_processes_are_ended_even_when_their_files_are_gone(start: Start, folder: Path) -> None:
+    process = start()
+    folder.rmdir()
+    embedded.down("dev")
+    assert not process.is_running()
+
+
+@pytest.mark.usefixtures("kwokctl")
+def test_a_process_that_stays_is_named(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+    monkeypatch.setattr(embedded, "_stop", lambda running: running)
+    with pytest.raises(OperationError, match=rf"cluster dev do not end: {process.pid} \("):
+        embedded.down("dev")
+    assert folder.exists()
+
+
+@pytest.mark.usefixtures("kwokctl")
+def test_a_folder_that_stays_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(OperationError, match="dev cannot be removed; remove it by hand"):
+        embedded.down("dev")
+
+
+# --- making --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> list[psutil.Process]:
+    """What counts as the cluster's processes; a cluster becomes usable at once."""
+    found: list[psutil.Process] = []
+    monkeypatch.setattr(embedded, "processes", lambda _: found)
+    monkeypatch.setattr(embedded, "_stop", lambda _: [])
+    monkeypatch.setattr(embedded, "_wait_until_usable", lambda *_: None)
+    return found
+
+
+@pytest.fixture
+def made(kwokctl: Kwokctl, running: list[psutil.Process]) -> dict[str, object]:
+    """The facts of a cluster that runs as WANTED says."""
+    facts = embedded.up(WANTED)
+    running += [psutil.Process()] * PROCESSES
+    kwokctl.asked.clear()
+    return facts
+
+
+@pytest.mark.usefixtures("running")
+def test_a_cluster_is_made_and_its_facts_are_kept(kwokctl: Kwokctl, folder: Path) -> None:
+    facts = embedded.up(WANTED)
+    assert kwokctl.verbs == ["create"]
+    assert facts == json.loads((folder / "cluster.json").read_text())
+    assert facts["kubeconfig"] == ".run/dev/kubeconfig"
+    assert facts["server"] == "https://127.0.0.1:31999"
+    assert facts["specification"] == asdict(WANTED)
+
+
+@pytest.mark.usefixtures("running")
+def test_kwokctl_is_told_gates_apis_and_ports(kwokctl: Kwokctl) -> None:
+    ports = embedded.up(WANTED)["ports"]
+    [arguments] = kwokctl.asked
+    told = dict(pairwise(arguments))
+    assert told["--kube-feature-gates"] == "DRAExtendedResource=true"
+    assert told["--kube-runtime-config"] == "resource.k8s.io/v1=true"
+    assert told["--kube-apiserver-port"] == str(ports["kube-apiserver"])
+    assert arguments.count("--extra-args") == 9
+
+
+def test_a_cluster_that_runs_as_wanted_is_left_alone(
+    made: dict[str, object], kwokctl: Kwokctl
+) -> None:
+    assert embedded.up(WANTED) == made
+    assert kwokctl.verbs == []
+
+
+def test_a_cluster_whose_processes_ended_is_started_again_with_its_data(
+    made: dict[str, object], kwokctl: Kwokctl, running: list[psutil.Process], folder: Path
+) -> None:
+    (folder / "data").touch()
+    running.pop()
+    assert embedded.up(WANTED) == made
+    assert kwokctl.asked == [["start", "cluster", "--name", "dev"]]
+    assert (folder / "data").exists()
+
+
+@pytest.mark.usefixtures("made", "kwokctl")
+def test_records_of_processes_that_ended_do_not_hinder_starting_again(
+    running: list[psutil.Process], folder: Path
+) -> None:
+    records = folder / "kwok" / "clusters" / "kwok-dev" / "pids"
+    records.mkdir(parents=True)
+    (records / "etcd.pid").write_text(f"{running.pop().pid}\n")
+    (records / "kube-apiserver.pid").write_text("1\n")
+    embedded.up(WANTED)
+    assert [record.name for record in records.iterdir()] == ["etcd.pid"]
+
+
+@pytest.mark.usefixtures("made")
+def test_a_cluster_that_does_not_start_again_says_why_and_keeps_its_data(
+    kwokctl: Kwokctl, running: list[psutil.Process], folder: Path
+) -> None:
+    running.clear()
+    kwokctl.fails = "start"
+    with pytest.raises(OperationError, match=r"dev does not start again\n  etcd\.log: Error: disk"):
+        embedded.up(WANTED)
+    assert (folder / "cluster.json").exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(WANTED, kubernetes_version="1.37.0"),
+        replace(WANTED, feature_gates=[]),
+        replace(WANTED, runtime_config=[]),
+    ],
+    ids=["version", "gates", "APIs"],
+)
+def test_a_cluster_that_is_to_be_different_is_made_anew(
+    changed: Specification, made: dict[str, object], kwokctl: Kwokctl, folder: Path
+) -> None:
+    (folder / "data").touch()
+    facts = embedded.up(changed)
+    assert kwokctl.verbs == ["delete", "create"]
+    assert facts["incarnation"] != made["incarnation"]
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("facts", [None, "{", ""], ids=["no facts", "half written", "empty"])
+def test_a_half_made_cluster_is_removed_first(
+    facts: str | None, kwokctl: Kwokctl, folder: Path
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / "data").touch()
+    if facts is not None:
+        (folder / "cluster.json").write_text(facts)
+    embedded.up(WANTED)
+    assert kwokctl.verbs == ["delete", "create"]
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.usefixtures("running")
+def test_a_cluster_that_does_not_start_says_why_and_leaves_nothing(
+    kwokctl: Kwokctl, folder: Path
+) -> None:
+    kwokctl.fails = "create"
+    with pytest.raises(OperationError) as failure:
+        embedded.up(WANTED)
+    assert str(failure.value) == (
+        "the control plane of dev did not start\n  etcd.log: Error: disk full"
+    )
+    assert kwokctl.verbs == ["create", "delete"]
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("error", [OperationError("not usable"), KeyboardInterrupt()])
+def test_a_cluster_that_did_not_get_ready_leaves_nothing(
+    error: BaseException, kwokctl: Kwokctl, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(embedded, "_wait_until_usable", wait)
+    with pytest.raises(type(error)):
+        embedded.up(WANTED)
+    assert kwokctl.verbs == ["create", "delete"]
+    assert not folder.exists()
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+
+def test_a_control_plane_that_stays_unusable_says_what_was_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "USABLE_SECONDS", 0.2)
+    with pytest.raises(OperationError, match="does not become usable: the kubeconfig cannot be"):
+        embedded._wait_until_usable(folder, {"kube-scheduler": 1})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (500, "[+]ping ok\n[-]informer-sync failed\nhealthz check failed", "[-]informer-sync"),
+        (404, "", "the scheduler is not ready"),
+    ],
+)
+def test_a_scheduler_that_is_not_ready_says_what_it_lacks(
+    status: int, body: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = SimpleNamespace(status=status, data=body.encode())
+    monkeypatch.setattr(urllib3.PoolManager, "request", lambda *_, **__: answer)
+    with pytest.raises(NotSo) as found:
+        embedded._ask_scheduler(1)
+    assert told in str(found.value)
+    assert "[+]" not in str(found.value)
+
+
+def test_a_scheduler_that_is_ready_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = SimpleNamespace(status=200, data=b"ok")
+    monkeypatch.setattr(urllib3.PoolManager, "request", lambda *_, **__: answer)
+    embedded._ask_scheduler(1)
+
+
+def test_a_scheduler_that_does_not_listen_cannot_be_reached() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(NotSo, match="the scheduler cannot be reached"):
+            embedded._ask_scheduler(closed.getsockname()[1])

@@ -1,0 +1,236 @@
+"""Module 0 says what this machine lacks, before anything is made, and how to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from checks import prerequisites
+from tests.unit.fake_kube import findings
+from toolchain.tools import KUBERNETES_VERSION
+
+Install = Callable[..., None]
+CHART = "charts/driver"
+PARAMETERS = {
+    "kubernetesVersion": "1.36.4",
+    "driverChart": CHART,
+    "featureGates": ["DRAAdminAccess=true"],
+    "runtimeConfig": ["resource.k8s.io/v1beta2=true"],
+}
+CONTROL_PLANE = prerequisites.GATES_ASKED
+PROGRAM = """\
+#!/bin/sh
+case "$1" in
+--version) echo '{version}' ;;
+--feature-gates=NoSuch=*) echo '"command failed" err="unrecognized feature gate: NoSuch"' >&2 ;;
+--feature-gates=Old=false) echo 'err="cannot set feature gate Old to false, it is locked"' >&2 ;;
+--runtime-config=no.such/*) echo 'err="[no etcd, unknown api groups no.such/v1, no key]"' >&2 ;;
+*) echo 'err="--etcd-servers must be specified"' >&2 ;;
+esac
+exit {code}
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a program that answers with `version` into the tools, or one with other content."""
+    monkeypatch.setattr(prerequisites, "BIN", tmp_path)
+
+    def put(
+        name: str, version: str, content: str = PROGRAM, mode: int = 0o755, code: int = 0
+    ) -> None:
+        path = tmp_path / name
+        path.write_text(content.format(version=version, code=code))
+        path.chmod(mode)
+
+    return put
+
+
+@pytest.fixture
+def machine(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that has all that is needed; the folder of its tools."""
+    for name in CONTROL_PLANE:
+        install(name, "Kubernetes v1.36.4")
+    install("etcd", "etcd Version: 3.6.14, Go Version: go1.25.1")
+    install("kwok", "kwok version v0.8.0 go1.25.1")
+    install("kwokctl", "kwokctl version v0.8.0 go1.25.1")
+    chart = tmp_path / CHART
+    chart.mkdir(parents=True)
+    (chart / "Chart.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("checks.prerequisites.platform.system", lambda: "Linux")
+    monkeypatch.setattr("checks.prerequisites.platform.machine", lambda: "x86_64")
+    has_disk(monkeypatch, 20)
+    has_memory(monkeypatch, 8)
+    return tmp_path
+
+
+def has_disk(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
+    usage = SimpleNamespace(free=gigabytes * 1e9)
+    monkeypatch.setattr("checks.prerequisites.shutil.disk_usage", lambda _: usage)
+
+
+def has_memory(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
+    memory = SimpleNamespace(available=gigabytes * 1e9)
+    monkeypatch.setattr("checks.prerequisites.psutil.virtual_memory", lambda: memory)
+
+
+def run(**changed: Any) -> dict[str, Any]:
+    return prerequisites.run("0", PARAMETERS | changed)
+
+
+def failed(identity: str, **changed: Any) -> dict[str, Any]:
+    """Run it; the finding, which failed."""
+    result = run(**changed)
+    finding = findings(result)[identity]
+    assert (result["status"], finding["status"]) == ("failed", "failed")
+    return finding
+
+
+def test_a_machine_with_everything_passes_and_says_what_it_has(machine: Path) -> None:
+    result = run()
+    assert (result["module"], result["status"]) == ("0", "passed")
+    assert {identity: f["found"] for identity, f in findings(result).items()} == {
+        "platform": "Linux x86_64",
+        "tool-kube-apiserver": "1.36.4",
+        "tool-kube-controller-manager": "1.36.4",
+        "tool-kube-scheduler": "1.36.4",
+        "tool-etcd": "3.6.14",
+        "tool-kwok": "0.8.0",
+        "tool-kwokctl": "0.8.0",
+        "driver-chart": CHART,
+        "feature-gates": "DRAAdminAccess=true",
+        "runtime-config": "resource.k8s.io/v1beta2=true",
+        "disk": "20.0 GB free",
+        "memory": "8.0 GB available",
+    }
+
+
+def test_gates_and_apis_may_be_left_at_their_defaults(machine: Path) -> None:
+    found = findings(run(featureGates=[], runtimeConfig=[]))
+    assert found["feature-gates"]["found"] == "none asked for"
+    assert found["runtime-config"]["found"] == "none asked for"
+
+
+def test_another_version_of_kubernetes_than_asked_for_fails(machine: Path) -> None:
+    finding = failed("tool-kube-scheduler", kubernetesVersion="1.35.0", featureGates=[])
+    assert (finding["expected"], finding["found"]) == ("version 1.35.0", "version 1.36.4")
+    assert finding["remedy"] == (
+        f"run: make setup; the embedded cluster has Kubernetes {KUBERNETES_VERSION} only"
+    )
+
+
+def test_an_old_tool_fails_with_the_version_that_it_has(machine: Path, install: Install) -> None:
+    install("etcd", "etcd Version: 3.5.21")
+    finding = failed("tool-etcd")
+    assert (finding["expected"], finding["found"]) == ("version 3.6", "version 3.5.21")
+    assert finding["remedy"] == "run: make setup"
+
+
+@pytest.mark.parametrize("name", ["kwok", "kwokctl", "etcd"])
+def test_a_tool_that_is_missing_is_named(machine: Path, name: str) -> None:
+    (machine / name).unlink()
+    finding = failed(f"tool-{name}")
+    assert finding["found"] == f"{machine / name} cannot be run: No such file or directory"
+    assert finding["remedy"] == "run: make setup"
+
+
+def test_a_tool_that_is_no_program_is_named(machine: Path, install: Install) -> None:
+    install("kwok", "0.8.0", mode=0o644)
+    assert failed("tool-kwok")["found"] == f"{machine}/kwok cannot be run: Permission denied"
+
+
+@pytest.mark.parametrize(("version", "code"), [("kwok v0.8.0", 1), ("no version at all", 0)])
+def test_a_tool_that_does_not_tell_its_version_fails(
+    machine: Path, install: Install, version: str, code: int
+) -> None:
+    install("kwok", version, code=code)
+    assert failed("tool-kwok")["found"] == f"{machine}/kwok --version ended with {code}"
+
+
+@pytest.mark.xfail(
+    raises=FileNotFoundError,
+    reason="prerequisites.py:59 lets the gates need their tools only where all tools passed",
+)
+@pytest.mark.parametrize("name", CONTROL_PLANE)
+def test_a_missing_control_plane_program_is_not_asked_for_its_gates(
+    machine: Path, name: str
+) -> None:
+    (machine / name).unlink()
+    finding = findings(run())["feature-gates"]
+    assert (finding["status"], finding["found"]) == ("skipped", f"needs tool-{name}")
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ("NoSuch=true", "unrecognized feature gate: NoSuch"),
+        ("Old=false", "cannot set feature gate Old to false, it is locked"),
+    ],
+)
+def test_a_gate_that_kubernetes_refuses_fails_with_its_words(
+    machine: Path, gate: str, said: str
+) -> None:
+    finding = failed("feature-gates", featureGates=["DRAAdminAccess=true", gate])
+    assert finding["found"] == f"kube-apiserver: {said}"
+    assert finding["remedy"].startswith("correct featureGates")
+
+
+def test_a_gate_that_the_scheduler_alone_refuses_fails_too(machine: Path, install: Install) -> None:
+    refusing = PROGRAM.replace("=NoSuch=", "=DRAAdminAccess=")
+    install("kube-scheduler", "Kubernetes v1.36.4", refusing)
+    assert failed("feature-gates")["found"].startswith("kube-scheduler: unrecognized feature gate")
+
+
+def test_an_api_group_that_does_not_exist_fails_with_its_name(machine: Path) -> None:
+    finding = failed("runtime-config", runtimeConfig=["no.such/v1=true"])
+    assert finding["found"] == "kube-apiserver: unknown api groups no.such/v1"
+    assert finding["remedy"].startswith("correct runtimeConfig")
+
+
+def test_a_folder_that_is_no_chart_fails(machine: Path) -> None:
+    (machine / CHART / "Chart.yaml").unlink()
+    finding = failed("driver-chart")
+    assert finding["found"] == f"{CHART} holds no Chart.yaml"
+    assert "make setup" in finding["remedy"]
+
+
+def test_a_chart_of_a_registry_is_left_to_its_installation(machine: Path) -> None:
+    finding = findings(run(driverChart="oci://registry/chart"))["driver-chart"]
+    assert finding["status"] == "passed"
+    assert finding["found"] == "oci://registry/chart (fetched when it is installed)"
+
+
+def test_too_little_disk_fails(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_disk(monkeypatch, 0.4)
+    finding = failed("disk")
+    assert (finding["expected"], finding["found"]) == ("1.0 GB free", "0.4 GB free")
+    assert finding["remedy"].startswith("free some room")
+
+
+def test_too_little_memory_only_warns(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_memory(monkeypatch, 0.7)
+    result = run()
+    finding = findings(result)["memory"]
+    assert (result["status"], finding["status"]) == ("passed", "warning")
+    assert (finding["expected"], finding["found"]) == ("1.5 GB available", "0.7 GB available")
+    assert finding["remedy"] == "end some other programs first"
+
+
+def test_an_untested_platform_only_warns(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("checks.prerequisites.platform.machine", lambda: "aarch64")
+    result = run()
+    finding = findings(result)["platform"]
+    assert (result["status"], finding["status"]) == ("passed", "warning")
+    assert (finding["expected"], finding["found"]) == ("Linux x86_64", "Linux aarch64")
+
+
+def test_alone_it_asks_for_what_set_up_lays_in() -> None:
+    defaults = prerequisites.defaults()
+    assert set(defaults) == set(PARAMETERS)
+    assert defaults["kubernetesVersion"] == KUBERNETES_VERSION
+    assert defaults["driverChart"].startswith(".tools/charts/")

@@ -1,0 +1,77 @@
+"""A check stays in its run as long as it passed; else, and when asked, it gets a new one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.runs import FIRST, VERIFY, run_id
+
+RUN = "20270101T000000Z"
+
+
+@pytest.fixture(autouse=True)
+def nobody_asks_for_a_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VERIFY, raising=False)
+
+
+def leave(results: Path, content: str, check: str = "exclusive") -> None:
+    record = results / "lab" / "checks" / f"{check}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(content)
+
+
+def record(status: str) -> str:
+    content: dict[str, Any] = {"run": RUN, "result": {"module": "3", "status": status}}
+    return json.dumps(content)
+
+
+def is_new(run: str) -> bool:
+    return run not in (FIRST, RUN)
+
+
+def test_a_check_that_never_ran_is_in_its_first_run(tmp_path: Path) -> None:
+    assert run_id("lab", "exclusive", tmp_path) == FIRST
+
+
+def test_a_check_that_passed_stays_in_its_run(tmp_path: Path) -> None:
+    leave(tmp_path, record("passed"))
+    assert run_id("lab", "exclusive", tmp_path) == RUN
+
+
+def test_a_check_that_failed_gets_a_new_run(tmp_path: Path) -> None:
+    leave(tmp_path, record("failed"))
+    assert is_new(run_id("lab", "exclusive", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "3", "{}", '{"run": "x"}', '{"run": "x", "result": null}']
+)
+def test_a_record_that_cannot_be_read_counts_as_failed(tmp_path: Path, content: str) -> None:
+    leave(tmp_path, content)
+    assert is_new(run_id("lab", "exclusive", tmp_path))
+
+
+def test_every_check_gets_a_new_run_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(tmp_path, record("passed"))
+    monkeypatch.setenv(VERIFY, "1")
+    assert is_new(run_id("lab", "exclusive", tmp_path))
+    assert is_new(run_id("lab", "never-ran", tmp_path))
+
+
+def test_one_update_gives_the_same_new_run_everywhere(tmp_path: Path) -> None:
+    leave(tmp_path, record("failed"))
+    leave(tmp_path, record("failed"), "driver")
+    pods_run, check_run = (run_id("lab", "exclusive", tmp_path) for _ in range(2))
+    assert pods_run == check_run == run_id("lab", "driver", tmp_path)
+
+
+def test_stacks_and_checks_have_runs_of_their_own(tmp_path: Path) -> None:
+    leave(tmp_path, record("failed"))
+    assert run_id("lab", "driver", tmp_path) == FIRST
+    assert run_id("other", "exclusive", tmp_path) == FIRST

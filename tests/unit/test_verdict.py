@@ -1,0 +1,158 @@
+"""The end of an update: results are kept whatever happened, and what failed is explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from checks import verdict
+from checks.result import NotSo, skipped
+
+FAILED_TEXT = """\
+module 3, hand-over: pod-2 runs: not so
+  expected: Running
+  found:    Pending
+  remedy:   look at it"""
+
+
+def result(module: str, status: str) -> dict[str, Any]:
+    finding = {
+        "id": "hand-over",
+        "title": "pod-2 runs",
+        "status": status,
+        "simulated": True,
+        "expected": "Running",
+        "found": "Pending",
+        "seconds": 1.0,
+        "remedy": "look at it",
+    }
+    overall = "passed" if status == "warning" else status
+    return {"module": module, "status": overall, "checks": [finding]}
+
+
+PASSED, FAILED = result("3", "passed"), result("3", "failed")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the results of the stack go."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".results" / "lab"
+
+
+def weigh(*results: dict[str, Any], strict: bool = True) -> str:
+    return verdict.weigh(
+        {
+            "stack": "lab",
+            "strict": strict,
+            "simulated": "all",
+            "verification": {result["module"]: result for result in results},
+        }
+    )
+
+
+def latest(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "latest" / "results.json").read_text())
+    return content
+
+
+def test_what_passed_is_kept_with_its_status(folder: Path) -> None:
+    assert weigh(PASSED) == "passed"
+    assert latest(folder) == {
+        "stack": "lab",
+        "strict": True,
+        "simulated": "all",
+        "status": "passed",
+        "verification": {"3": PASSED},
+    }
+
+
+def test_a_strict_stack_fails_with_what_failed_and_still_keeps_the_results(folder: Path) -> None:
+    with pytest.raises(NotSo) as caught:
+        weigh(result("2", "passed"), FAILED)
+    assert str(caught.value) == FAILED_TEXT
+    assert latest(folder)["status"] == "failed"
+    assert latest(folder)["verification"]["3"] == FAILED
+
+
+def test_a_stack_that_is_not_strict_goes_on_with_status_failed(folder: Path) -> None:
+    assert weigh(FAILED, strict=False) == "failed"
+    assert latest(folder)["status"] == "failed"
+
+
+def test_every_failed_module_is_explained_in_order() -> None:
+    with pytest.raises(NotSo) as caught:
+        weigh(FAILED, result("1", "failed"), skipped("4", "needs module 3"))
+    assert str(caught.value) == FAILED_TEXT.replace("module 3", "module 1") + "\n" + FAILED_TEXT
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [(result("4", "warning"), "passed"), (skipped("4", "needs module 3"), "passed")],
+)
+def test_warnings_and_skipped_modules_fail_no_stack(other: dict[str, Any], status: str) -> None:
+    assert weigh(PASSED, other) == status
+
+
+def test_a_stack_whose_modules_were_all_skipped_is_skipped() -> None:
+    assert weigh(skipped("3", "needs module 2"), skipped("4", "needs module 3")) == "skipped"
+
+
+def test_a_second_update_becomes_the_latest_and_keeps_the_first(folder: Path) -> None:
+    weigh(PASSED)
+    weigh(FAILED, strict=False)
+    kept = sorted(path for path in folder.iterdir() if not path.is_symlink())
+    statuses = [json.loads((path / "results.json").read_text())["status"] for path in kept]
+    assert statuses == ["passed", "failed"], "the names sort by time"
+    assert (folder / "latest").readlink() == Path(kept[-1].name), "it can be moved elsewhere"
+    assert len(list(folder.iterdir())) == 3, "nothing else is left lying about"
+
+
+def test_a_link_that_a_killed_update_left_is_no_obstacle(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / ".latest.new").symlink_to("gone")
+    weigh(PASSED)
+    assert latest(folder)["status"] == "passed"
+
+
+def test_a_kill_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.json"
+    verdict.write(path, {"status": "passed"})
+
+    def killed(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", killed)
+        verdict.write(path, {"status": "failed"})
+    assert json.loads(path.read_text()) == {"status": "passed"}
+    verdict.write(path, {"status": "skipped"})
+    assert json.loads(path.read_text()) == {"status": "skipped"}
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_what_is_no_json_never_replaces_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    verdict.write(path, {"status": "passed"})
+    with pytest.raises(TypeError):
+        verdict.write(path, {"status": object()})
+    assert json.loads(path.read_text()) == {"status": "passed"}
+
+
+def test_what_is_required_must_have_passed() -> None:
+    assert verdict.require(PASSED) == "passed"
+    assert verdict.require(result("0", "warning")) == "passed"
+    with pytest.raises(NotSo) as caught:
+        verdict.require(FAILED)
+    assert str(caught.value) == FAILED_TEXT
+
+
+@pytest.mark.xfail(reason="verdict.py:38 explains failed statements only, so the text is empty")
+def test_what_is_required_but_was_skipped_says_why() -> None:
+    with pytest.raises(NotSo, match="needs module 2"):
+        verdict.require(skipped("3", "needs module 2"))
