@@ -6,6 +6,9 @@ ARGS   ?= get pods,resourceclaims -A
 JSON   ?=
 CACHE  ?=
 
+# Through the environment, so that quotes in them reach the programs as they are.
+export SET ARGS
+
 VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
@@ -24,7 +27,7 @@ setup-dev:
 	@$(PYTHON) toolchain/bootstrap.py --dev
 
 up: setup ## configure a stack with SET, bring it up and show what was found
-	@$(RUN) up --stack '$(STACK)' --set '$(SET)'
+	@$(RUN) up --stack '$(STACK)' --set "$$SET"
 
 preview: setup ## what an update would change
 	@$(RUN) preview --stack '$(STACK)'
@@ -42,7 +45,7 @@ list: setup ## the stacks: what each shows, needs and takes
 	@$(RUN) list
 
 kubectl: setup ## run kubectl on a stack's cluster: ARGS='get pods -A'
-	@$(RUN) kubectl --stack '$(STACK)' --arguments '$(ARGS)'
+	@$(RUN) kubectl --stack '$(STACK)' --arguments "$$ARGS"
 
 logs: setup ## the end of the logs of a stack's control plane
 	@$(RUN) logs --stack '$(STACK)'

@@ -1,7 +1,7 @@
 """Module 1: the API server answers, serves DRA, runs the gates asked for, and has its nodes.
 
-Parameters: kubeconfig, kubernetesVersion, featureGates ("Name=true" strings), nodes (names),
-simulated (whether the nodes are).
+Parameters: kubeconfig, kubernetesVersion, featureGates and runtimeConfig ("Name=true" strings),
+nodes (names), simulated (whether the nodes are).
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         remedy=LOGS,
     )
     checklist.verify(
+        "runtime-config-set",
+        "the APIs that were to be switched are on or off as asked for",
+        lambda: _apis(kube, parameters["runtimeConfig"]),
+        needs=["api-version"],
+        expected=", ".join(parameters["runtimeConfig"]) or "defaults",
+        remedy="correct runtimeConfig; the API server ignores versions that it does not know",
+    )
+    checklist.verify(
         "nodes-ready",
         "every node is ready",
         lambda: wait_for_nodes(kube, parameters["nodes"], READY_SECONDS),
@@ -85,6 +93,17 @@ def _gates(kube: Kube, asked: list[str]) -> str:
     if wrong:
         raise NotSo("not so: " + ", ".join(wrong))
     return ", ".join(asked) or f"{len(found)} gates at their defaults"
+
+
+def _apis(kube: Kube, asked: list[str]) -> str:
+    """Whether each group and version is served; the server says nothing of unknown versions."""
+    groups = kube.get(client.ApisApi(kube.api).get_api_versions).groups
+    served = {version.group_version for group in groups for version in group.versions}
+    for switch in asked:
+        name, _, state = switch.partition("=")
+        if "." in name and name.count("/") == 1 and (name in served) != (state == "true"):
+            raise NotSo(f"{name} is {'served' if name in served else 'not served'}")
+    return ", ".join(asked) or f"{len(served)} API versions served"
 
 
 def wait_for_nodes(kube: Kube, names: list[str], seconds: float) -> str:

@@ -78,10 +78,13 @@ def wait_for(kube: Kube, nodes: list[str], per_node: int, seconds: float) -> lis
     return devices
 
 
-def allocated(claim: Any, devices: list[Device]) -> Device | None:
-    """The device that a claim with one request got, None while it has none."""
+def allocated(claim: Any, devices: list[Device]) -> Device:
+    """The device that a claim with one request got. Raises NotSo while it has none."""
     allocation = claim.status.allocation if claim.status else None
     if allocation is None or not allocation.devices.results:
-        return None
+        raise NotSo("no device")
     result = allocation.devices.results[0]
-    return next((d for d in devices if (d.pool, d.name) == (result.pool, result.device)), None)
+    for device in devices:
+        if (device.pool, device.name) == (result.pool, result.device):
+            return device
+    raise NotSo(f"{result.pool}/{result.device}, which is in no ResourceSlice")

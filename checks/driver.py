@@ -101,6 +101,8 @@ def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
 
 def _published(kube: Kube, nodes: list[str], per_node: int) -> str:
     found = devices.wait_for(kube, nodes, per_node, SECONDS)
+    if len(found) != len(nodes) * per_node:
+        raise NotSo(f"{len(found)} GPUs")
     uuids = {device.uuid for device in found}
     if len(uuids) < len(found):
         raise NotSo(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")

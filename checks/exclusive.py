@@ -132,9 +132,11 @@ class Scene:
             field_selector=f"metadata.name={name}",
         )
         known = devices.published(self.kube.get(self.kube.resource.list_resource_slice).items)
-        device = devices.allocated(claims[0], known) if claims else None
-        if device is None or device.uuid != self.uuid:
-            raise NotSo(device.uuid if device else "no device")
+        if not claims:
+            raise NotSo("no such claim")
+        device = devices.allocated(claims[0], known)
+        if device.uuid != self.uuid:
+            raise NotSo(device.uuid)
         return device.uuid
 
     def unallocated(self, name: str) -> str:

@@ -6,6 +6,7 @@ reached, so that a probe need not catch anything.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,14 @@ from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
+from yaml import YAMLError
 
 from checks.result import NotSo
 
 GONE = 410
 OK = 200
+ANSWER_SECONDS = 30
+"""A server that takes a request and does not answer it counts as one that is not there."""
 
 
 @contextmanager
@@ -30,18 +34,18 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise NotSo(
-            f"the API server answers {error.status} {error.reason}: {_message(error)}"
-        ) from error
-    except HTTPError as error:
+        raise NotSo(f"the API server answers {error.status} {_message(error)}") from error
+    except (HTTPError, OSError) as error:
         raise NotSo(f"the API server cannot be reached: {error}") from error
-    except (ConfigException, OSError) as error:
-        raise NotSo(f"the kubeconfig cannot be used: {error}") from error
 
 
 def _message(error: ApiException) -> str:
-    body = error.body if isinstance(error.body, str) else ""
-    return body.strip().replace("\n", " ")[:300]
+    """What the server says in its Status object, else the reason of the HTTP status."""
+    try:
+        said = json.loads(error.body or "")["message"]
+    except (ValueError, KeyError, TypeError):
+        said = error.reason
+    return str(said)[:300]
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ class Kube:
 
     @cached_property
     def api(self) -> Any:
-        with explained():
+        try:
             return config.new_client_from_config(self.kubeconfig, self.context)
+        except (ConfigException, OSError, YAMLError, TypeError) as error:
+            raise NotSo(f"the kubeconfig {self.kubeconfig} cannot be used: {error}") from error
 
     @property
     def core(self) -> Any:
@@ -71,7 +77,7 @@ class Kube:
     def get(self, read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """One read; NotSo when it is refused."""
         with explained():
-            return read(*arguments, **options)
+            return read(*arguments, _request_timeout=ANSWER_SECONDS, **options)
 
     def text(self, path: str) -> str:
         """What the API server answers at a path that is no API object, such as /metrics."""
@@ -79,7 +85,7 @@ class Kube:
             request = self.api.param_serialize(
                 method="GET", resource_path=path, auth_settings=["BearerToken"]
             )
-            response = self.api.call_api(*request)
+            response = self.api.call_api(*request, _request_timeout=ANSWER_SECONDS)
             body: str = response.read().decode()
             if response.status != OK:
                 raise NotSo(f"{path} answers {response.status} {response.reason}")
@@ -100,7 +106,7 @@ class Kube:
         deadline = time.monotonic() + seconds
         with explained():
             while True:
-                listed = lister(**selection)
+                listed = lister(_request_timeout=ANSWER_SECONDS, **selection)
                 objects = {item.metadata.uid: item for item in listed.items}
                 if until(list(objects.values())) or time.monotonic() >= deadline:
                     return list(objects.values())
@@ -128,7 +134,8 @@ def _changes(
 ) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """What happens after a list, each as a function from the objects before to those after.
 
-    Ends at the deadline, and when the server ends the watch or has forgotten where it began.
+    Ends at the deadline, when the server ends or cuts the watch, and when it has forgotten where
+    the watch began.
     """
     left = max(1, round(deadline - time.monotonic()))
     try:
@@ -136,12 +143,15 @@ def _changes(
             lister,
             resource_version=listed.metadata.resource_version,
             timeout_seconds=left,
+            _request_timeout=left + ANSWER_SECONDS,
             **selection,
         ):
             yield partial(_changed, event["type"], event["object"])
     except ApiException as error:
         if error.status != GONE:
             raise
+    except HTTPError:
+        return  # cut off; whether the server still answers shows when the objects are listed
 
 
 def _changed(kind: str, item: Any, objects: dict[str, Any]) -> dict[str, Any]:

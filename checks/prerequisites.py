@@ -5,6 +5,7 @@ Parameters: kubernetesVersion, driverChart, featureGates and runtimeConfig ("Nam
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -24,6 +25,7 @@ NEEDED_DISK = 1.0
 """GB: binaries are there already; a cluster's data and logs stay far below."""
 NEEDED_MEMORY = 1.5
 """GB: twice what the control plane, kwok and the engine were seen to take."""
+ANSWER_SECONDS = 20
 SETUP = "run: make setup"
 GATE_REFUSED = re.compile(r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*")
 GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -39,7 +41,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         failure="warning",
         remedy="it may well work; please report what you see",
     )
-    tools = [
+    for name, expected, remedy in _tools(parameters["kubernetesVersion"]):
         checklist.verify(
             f"tool-{name}",
             f"{name} runs",
@@ -47,8 +49,6 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
             expected=f"version {expected}",
             remedy=remedy,
         )
-        for name, expected, remedy in _tools(parameters["kubernetesVersion"])
-    ]
     checklist.verify(
         "driver-chart",
         "the driver's Helm chart is there",
@@ -56,7 +56,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         expected=parameters["driverChart"],
         remedy=f"{SETUP}; or set driverChart to a chart that exists",
     )
-    asked = tuple(f"tool-{name}" for name in GATES_ASKED) if all(tools) else ()
+    asked = tuple(f"tool-{name}" for name in GATES_ASKED)
     checklist.verify(
         "feature-gates",
         "every component knows the feature gates that are asked for",
@@ -120,7 +120,7 @@ def _version(name: str, expected: str) -> str:
     versions = re.findall(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
     if done.returncode or not versions:
         raise NotSo(f"{program} --version ended with {done.returncode}")
-    if not versions[0].startswith(expected):
+    if not f"{versions[0]}.".startswith(f"{expected}."):
         raise NotSo(f"version {versions[0]}")
     return str(versions[0])
 
@@ -128,20 +128,29 @@ def _version(name: str, expected: str) -> str:
 def _chart(reference: str) -> str:
     if reference.startswith("oci://"):
         return f"{reference} (fetched when it is installed)"
-    if not (Path(reference) / "Chart.yaml").exists() and not reference.endswith(".tgz"):
-        raise NotSo(f"{reference} holds no Chart.yaml")
+    packed = reference.endswith(".tgz")
+    if not (Path(reference) if packed else Path(reference) / "Chart.yaml").is_file():
+        raise NotSo(f"there is no {reference}" if packed else f"{reference} holds no Chart.yaml")
     return reference
 
 
 def _refusal(program: str, flag: str, value: str) -> str:
-    """What the program says against a flag's value. It checks its flags before it starts."""
-    done = subprocess.run(
-        [str(BIN / program), f"--{flag}={value}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    """What the program says against a flag's value. It checks its flags before it starts.
+
+    Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
+    """
+    apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
+    try:
+        done = subprocess.run(
+            [str(BIN / program), f"--{flag}={value}"],
+            env=apart,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ANSWER_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotSo(f"{program} does not answer within {ANSWER_SECONDS} s") from error
     return done.stderr
 
 

@@ -36,9 +36,12 @@ def require(result: dict[str, Any]) -> str:
 
 
 def explain(results: dict[str, Any]) -> str:
-    """Every failed statement with what was expected, what was found and the remedy."""
+    """Every failed statement with what was expected, what was found and the remedy, and why a
+    module was skipped."""
     lines = []
     for module, result in sorted(results.items()):
+        if result.get("reason"):
+            lines.append(f"module {module}: skipped, {result['reason']}")
         for finding in result["checks"]:
             if finding["status"] == "failed":
                 lines += [

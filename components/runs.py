@@ -24,10 +24,10 @@ def run_id(stack: str, check: str, results: Path = Path(".results")) -> str:
     record = results / stack / "checks" / f"{check}.json"
     if os.environ.get(VERIFY):
         return _now
-    if not record.exists():
-        return FIRST
     try:
         last = json.loads(record.read_text())
         return _now if last["result"]["status"] == "failed" else str(last["run"])
-    except (ValueError, KeyError, TypeError):
+    except FileNotFoundError:
+        return FIRST
+    except (OSError, ValueError, KeyError, TypeError):
         return _now

@@ -15,7 +15,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ COMPONENTS = (
     "kube-scheduler",
 )
 PROCESSES = 5
-READY_SECONDS = 90
+READY_SECONDS = 60
 USABLE_SECONDS = 30
 
 
@@ -89,9 +89,9 @@ def _forget_dead(folder: Path) -> None:
     kwokctl takes a process for running when its number exists, which a zombie's does, and after
     a reboot a stranger's.
     """
-    alive = {process.pid for process in processes(folder)}
+    alive = {str(process.pid) for process in processes(folder)}
     for record in folder.glob("kwok/clusters/*/pids/*.pid"):
-        if int(record.read_text()) not in alive:
+        if record.read_text().strip() not in alive:
             record.unlink()
 
 
@@ -142,8 +142,8 @@ def down(stack: str) -> None:
         _kwokctl(["delete", "cluster", "--name", stack], folder)
     left = _stop(processes(folder))
     if left:
-        names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
-        raise OperationError(f"processes of cluster {stack} do not end: {names}")
+        numbers = ", ".join(str(process.pid) for process in left)
+        raise OperationError(f"processes of cluster {stack} do not end: {numbers}")
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise OperationError(f"{folder} cannot be removed; remove it by hand and try again")
@@ -163,10 +163,12 @@ def processes(folder: Path) -> list[psutil.Process]:
 def _stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
     """End the processes, politely first; returns those that are still there."""
     for process in running:
-        process.terminate()
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
     _, stubborn = psutil.wait_procs(running, timeout=5)
     for process in stubborn:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     _, left = psutil.wait_procs(stubborn, timeout=5)
     return list(left)
 
@@ -174,7 +176,7 @@ def _stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
 def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     cache.folder().mkdir(parents=True, exist_ok=True)
     # Between choosing ports and listening on them nobody else may choose the same.
-    with filelock.FileLock(cache.folder() / "ports.lock", timeout=READY_SECONDS):
+    with filelock.FileLock(cache.folder() / "ports.lock"):
         ports = _free_ports()
         arguments = [
             "create",
@@ -241,14 +243,14 @@ def _free_ports() -> dict[str, int]:
     with ExitStack() as held:
         free: list[int] = []
         for port in PORTS:
-            if len(free) == len(COMPONENTS):
-                return dict(zip(COMPONENTS, free, strict=True))
             listener = held.enter_context(socket.socket())
             try:
                 listener.bind(("127.0.0.1", port))
             except OSError:
                 continue
             free.append(port)
+            if len(free) == len(COMPONENTS):
+                return dict(zip(COMPONENTS, free, strict=True))
     raise OperationError(
         f"fewer than {len(COMPONENTS)} ports from {PORTS[-1]} to {PORTS[0]} are "
         "free; end some of the programs that listen there"

@@ -41,10 +41,10 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
     if sys.stdout.isatty():
         return _ended(subprocess.Popen(["pulumi", *arguments], env=variables))
     plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
-    engine = subprocess.Popen(
+    with subprocess.Popen(
         ["pulumi", *arguments, *plain], env=variables, text=True, stdout=subprocess.PIPE
-    )
-    return _ended(engine, _hand_on)
+    ) as engine:
+        return _ended(engine, _hand_on)
 
 
 def _ended(
@@ -67,7 +67,7 @@ def _ended(
 def _hand_on(engine: subprocess.Popen[str]) -> None:
     assert engine.stdout is not None  # noqa: S101
     printed = ""
-    for line in engine.stdout:
+    while line := engine.stdout.readline():
         shown = line.partition(' {"')[0].rstrip() + "\n"
         if shown != printed:
             sys.stdout.write(shown)
@@ -140,8 +140,15 @@ def _set(stack: str, path: str, value: str) -> None:
     )  # fmt: skip
 
 
+def _words(name: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise OperationError(f"{name} cannot be read: {error}: {text}") from error
+
+
 def _parsed(changes: str) -> dict[str, str]:
-    pairs = [item.partition("=") for item in shlex.split(changes)]
+    pairs = [item.partition("=") for item in _words("SET", changes)]
     for key, sign, _ in pairs:
         if not sign:
             raise OperationError(f"SET takes key=value pairs; '{key}' has no '='")
@@ -196,7 +203,7 @@ def kubeconfig(stack: str) -> Path:
 
 def kubectl(stack: str, arguments: str) -> int:
     command = [str(BIN / "kubectl"), "--kubeconfig", str(kubeconfig(stack))]
-    return subprocess.run([*command, *shlex.split(arguments)], check=False).returncode
+    return subprocess.run([*command, *_words("ARGS", arguments)], check=False).returncode
 
 
 def logs(stack: str, lines: int) -> None:

@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 RESULTS = Path(".results")
+LONGEST = 400
 COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 
 
 def console() -> Console:
     """Where there is no terminal, lines are as long as they need to be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else LONGEST)
 
 
 def show(verification: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def make_environment(lock: Path) -> None:
     say(f"installing the Python packages of {lock.name} into .venv")
     log = ROOT / ".tools" / "python.log"
     log.unlink(missing_ok=True)
-    if not (VENV / "bin" / "pip").exists():
+    if not (VENV / "bin" / "python").exists():
         run(
             "making a virtual environment (Debian and Ubuntu: apt install python3-venv)",
             [sys.executable, "-m", "venv", "--clear", str(VENV)],

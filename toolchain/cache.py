@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from toolchain.errors import SetupError
@@ -20,40 +22,39 @@ def folder() -> Path:
     return Path(base) / "dra-workshop"
 
 
-def require_room(path: Path, gigabytes: float = NEEDED_GB) -> None:
-    """Raise SetupError unless `path`'s file system has the room that a cold build needs."""
-    path.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path).free / 1e9
-    if free < gigabytes:
+def require_room() -> None:
+    """Raise SetupError unless the cache's file system has the room that a cold build needs.
+
+    What an earlier, interrupted build has put there is part of that room.
+    """
+    folder().mkdir(parents=True, exist_ok=True)
+    used = sum(freed_by_removing([folder() / name]) for name in INTERMEDIATE) / 1e9
+    free = shutil.disk_usage(folder()).free / 1e9
+    if free + used < NEEDED_GB:
         raise SetupError(
-            f"building the tools takes {gigabytes:.0f} GB and {path} has {free:.1f} GB free; "
-            "free some room, or set XDG_CACHE_HOME to a folder on a larger disk"
+            f"building the tools takes {NEEDED_GB - used:.0f} GB and {folder()} has {free:.1f} GB "
+            "free; free some room, or set XDG_CACHE_HOME to a folder on a larger disk"
         )
 
 
-def size(path: Path) -> int:
-    """Bytes on disk under `path`; a hard link that is met twice counts once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for parent, _, names in os.walk(path):
-        for name in names:
-            status = os.lstat(Path(parent) / name)
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                total += status.st_blocks * 512
-    return total
+def freed_by_removing(folders: Iterable[Path]) -> int:
+    """Bytes on disk that removing the folders gives back.
+
+    A file with hard links counts once, and only if all its links are in the folders.
+    """
+    links: Counter[tuple[int, int]] = Counter()
+    sizes: dict[tuple[int, int], tuple[int, int]] = {}
+    for folder_ in folders:
+        for parent, _, names in os.walk(folder_):
+            for name in names:
+                status = os.lstat(Path(parent) / name)
+                key = (status.st_dev, status.st_ino)
+                links[key] += 1
+                sizes[key] = (status.st_nlink, status.st_blocks * 512)
+    return sum(size for key, (count, size) in sizes.items() if links[key] >= count)
 
 
 def drop_intermediate() -> None:
     """Remove what was only needed to build; a build that was cut short goes on from it."""
     for name in INTERMEDIATE:
         shutil.rmtree(folder() / name, ignore_errors=True)
-
-
-def clear() -> int:
-    """Remove the cache; returns the bytes that it freed."""
-    if not folder().exists():
-        return 0
-    freed = size(folder())
-    shutil.rmtree(folder())
-    return freed

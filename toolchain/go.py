@@ -29,6 +29,10 @@ class Go:
         that decides what is built fixed, and caches of our own, which `clean` can free."""
         return os.environ | {
             "CGO_ENABLED": "0",
+            "GOARCH": "",  # that of this machine, as for the next three
+            "GOAMD64": "",
+            "GOEXPERIMENT": "",
+            "GOOS": "",
             "GOCACHE": str(cache.folder() / "go-build"),
             "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false",
             "GOMODCACHE": str(cache.folder() / "go-mod"),
@@ -40,7 +44,11 @@ class Go:
 def version_of(program: str) -> semver.Version | None:
     """The version of a Go compiler, None where the program is no Go compiler."""
     asked = subprocess.run(
-        [program, "env", "GOVERSION"], capture_output=True, text=True, check=False
+        [program, "env", "GOVERSION"],
+        env=os.environ | {"GOTOOLCHAIN": "local"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     text = asked.stdout.strip().removeprefix("go")
     try:

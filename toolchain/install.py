@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import semver
@@ -33,6 +34,7 @@ BIN = TOOLS / "bin"
 PULUMI_HOME = TOOLS / "pulumi"
 PLATFORMS = ("linux-x86_64", "linux-aarch64", "darwin-x86_64", "darwin-arm64")
 UNTESTED = PLATFORMS[1:]
+PLUGIN_SECONDS = 120
 
 
 def install() -> None:
@@ -74,9 +76,10 @@ def _require_platform() -> None:
 def _usable_pulumi() -> str | None:
     """A `pulumi` on PATH that is new enough and can get its own plugins, else None.
 
-    DRA_WORKSHOP_TOOLCHAIN=build in the environment forces None: build all.
+    DRA_WORKSHOP_TOOLCHAIN=build in the environment forces None: build all. What was built once
+    is used from then on, so that nobody is asked again before every command.
     """
-    if os.environ.get("DRA_WORKSHOP_TOOLCHAIN") == "build":
+    if os.environ.get("DRA_WORKSHOP_TOOLCHAIN") == "build" or _placed_all(PULUMI_PROGRAMS):
         return None
     elsewhere = [p for p in os.environ.get("PATH", "").split(os.pathsep) if Path(p) != BIN]
     program = shutil.which("pulumi", path=os.pathsep.join(elsewhere))
@@ -91,18 +94,24 @@ def _usable_pulumi() -> str | None:
         say(f"pulumi {version} on PATH is older than {PULUMI_VERSION}; building our own")
         return None
     for plugin, (plugin_version, _) in PLUGINS.items():
-        got = subprocess.run(
-            [program, "plugin", "install", "resource", plugin, plugin_version],
-            env=os.environ | {"PULUMI_HOME": str(PULUMI_HOME)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        if got.returncode:
+        if not _gets_plugin(program, plugin, plugin_version):
             say(f"pulumi {version} on PATH cannot get its plugin {plugin}; building our own")
             return None
     return program
+
+
+def _gets_plugin(program: str, plugin: str, version: str) -> bool:
+    try:
+        got = subprocess.run(
+            [program, "plugin", "install", "resource", plugin, version],
+            env=os.environ | {"PULUMI_HOME": str(PULUMI_HOME)},
+            capture_output=True,
+            check=False,
+            timeout=PLUGIN_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return got.returncode == 0
 
 
 # --- tools from Go modules --------------------------------------------------------------------
@@ -113,8 +122,10 @@ def _build(tools: list[GoTool]) -> None:
     if not _missing(tools):
         return
     with build.alone():
-        missing = _missing(tools)  # another set-up may have built them meanwhile
-        cache.require_room(cache.folder())
+        missing = _missing(tools)
+        if not missing:  # another set-up has built them meanwhile
+            return
+        cache.require_room()
         compiler = go.find()
         for number, tool in enumerate(missing, 1):
             build.build(tool, compiler, f"{number} of {len(missing)}")
@@ -127,6 +138,10 @@ def _missing(tools: list[GoTool]) -> list[GoTool]:
         for tool in tools
         if _placed().get(tool.name) != tool.digest and build.built(tool) is None
     ]
+
+
+def _placed_all(tools: Sequence[GoTool]) -> bool:
+    return all(_placed().get(tool.name) == tool.digest for tool in tools)
 
 
 def _placed() -> dict[str, str]:
@@ -196,7 +211,8 @@ def _place_chart(chart: GoTool) -> bool:
 def _place_plugin(plugin: str) -> bool:
     """A provider for Pulumi's own plugin folder: from PATH it would be used with a warning."""
     version, tool = PLUGINS[plugin]
-    if _placed().get(tool.name) == tool.digest:
+    placed = PULUMI_HOME / "plugins" / f"resource-{plugin}-v{version}"
+    if _placed().get(tool.name) == tool.digest and placed.exists():
         return False
     program = _cached(tool) / next(iter(tool.programs))
     _pulumi("plugin", "install", "resource", plugin, version, "--reinstall", "--file", str(program))
@@ -278,14 +294,14 @@ def _pulumi(*arguments: str) -> None:
 
 
 def clean(with_cache: bool) -> None:
-    """Remove what set-up made in this checkout, and with `with_cache` the shared cache too."""
-    freed = 0
-    for folder in (TOOLS, ROOT / ".venv"):
-        if folder.exists():
-            freed += cache.size(folder)
-    if with_cache:
-        freed += cache.clear()
-    say(f"freeing {freed / 1e9:.1f} GB")
-    for folder in (TOOLS, ROOT / ".venv"):  # last: this interpreter lives there
+    """Remove what set-up made in this checkout, and with `with_cache` the shared cache too.
+
+    Says how much room that gives back: what a hard link in the cache still holds does not count.
+    """
+    folders = [folder for folder in (TOOLS, ROOT / ".venv") if folder.exists()]
+    if with_cache and cache.folder().exists():
+        folders.append(cache.folder())
+    say(f"freeing {cache.freed_by_removing(folders) / 1e9:.1f} GB")
+    for folder in reversed(folders):  # this interpreter lives in the first ones
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(0)

@@ -18,6 +18,7 @@ def build(site: Site) -> list[Check]:
                 "kubeconfig": site.cluster.kubeconfig,
                 "kubernetesVersion": settings.kubernetes_version,
                 "featureGates": list(settings.feature_gates),
+                "runtimeConfig": list(settings.runtime_config),
                 "nodes": site.nodes.names,
                 "simulated": site.simulated,
             },

@@ -171,11 +171,18 @@ def test_slices_that_cannot_be_listed_fail(kube: FakeKube) -> None:
     assert failed("devices-published") == FORBIDDEN_TEXT
 
 
-def test_a_gpu_that_is_described_otherwise_is_named_with_what_differs(kube: FakeKube) -> None:
+@pytest.mark.parametrize(
+    ("lacking", "extra"), [(["brand"], []), ([], ["colour"]), (["brand"], ["colour"])]
+)
+def test_a_gpu_that_is_described_otherwise_is_named_with_what_differs(
+    kube: FakeKube, lacking: list[str], extra: list[str]
+) -> None:
     attributes = kube.slices[1].spec.devices[0].attributes
-    attributes["colour"] = attributes.pop("brand")
+    attributes |= dict.fromkeys(extra, attributes["brand"])
+    for name in lacking:
+        del attributes[name]
     assert failed("device-attributes") == (
-        "gpu-node-1/gpu-0: lacking ['brand'], not expected ['colour']"
+        f"gpu-node-1/gpu-0: lacking {lacking}, not expected {extra}"
     )
 
 

@@ -229,6 +229,7 @@ def test_pod_1_that_never_ends_fails(scene: Scene) -> None:
 def test_pod_1_that_ends_badly_fails(scene: Scene) -> None:
     scene.after_release[0] = lambda: scene.put(pod("pod-1", "Failed", on=NODE))
     assert_only("pod-1-released", f"Failed on {NODE}")
+    assert scene.changes, "it was not waited for any longer"
 
 
 def test_pod_1_that_is_deleted_instead_fails(scene: Scene) -> None:

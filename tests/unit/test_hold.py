@@ -44,14 +44,15 @@ def start(podinfo: Path) -> Iterator[Start]:
 
     yield run
     for process in started:
-        process.kill()
-        process.wait()
+        with process:
+            process.kill()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[str, int]:
     """What else the program said, and its exit code."""
-    said, _ = process.communicate(timeout=5)
-    return said, process.returncode
+    code = process.wait(timeout=10)
+    assert process.stdout is not None
+    return process.stdout.read(), code
 
 
 @pytest.mark.parametrize(
