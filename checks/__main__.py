@@ -41,7 +41,9 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     result = PROGRAMS[name](given["module"], given["parameters"])
     folder = verdict.RESULTS / given["stack"] / "checks"
     folder.mkdir(parents=True, exist_ok=True)
-    verdict.write(folder / f"{name}.json", {"run": given["run"], "result": result})
+    verdict.write(
+        folder / f"{name}.json", {key: given[key] for key in ("run", "life")} | {"result": result}
+    )
     return result
 
 

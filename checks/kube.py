@@ -45,7 +45,7 @@ def _message(error: ApiException) -> str:
         said = json.loads(error.body or "")["message"]
     except (ValueError, KeyError, TypeError):
         said = error.reason
-    return str(said)[:300]
+    return " ".join(str(said).split())[:300]
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,12 @@ class Kube:
 
     @cached_property
     def api(self) -> Any:
+        settings = client.Configuration()
+        settings.retries = 0  # a request that was not answered in time is not asked again
         try:
-            return config.new_client_from_config(self.kubeconfig, self.context)
-        except (ConfigException, OSError, YAMLError, TypeError) as error:
+            config.load_kube_config(self.kubeconfig, self.context, settings)
+            return client.ApiClient(settings)
+        except (ConfigException, OSError, YAMLError, TypeError, ValueError) as error:
             raise NotSo(f"the kubeconfig {self.kubeconfig} cannot be used: {error}") from error
 
     @property

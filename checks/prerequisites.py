@@ -110,16 +110,10 @@ def _tools(kubernetes: str) -> list[tuple[str, str, str]]:
 
 
 def _version(name: str, expected: str) -> str:
-    program = BIN / name
-    try:
-        done = subprocess.run(
-            [str(program), "--version"], capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise NotSo(f"{program} cannot be run: {error.strerror}") from error
+    done = _ask(name, "--version")
     versions = re.findall(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
     if done.returncode or not versions:
-        raise NotSo(f"{program} --version ended with {done.returncode}")
+        raise NotSo(f"{BIN / name} --version ended with {done.returncode}")
     if not f"{versions[0]}.".startswith(f"{expected}."):
         raise NotSo(f"version {versions[0]}")
     return str(versions[0])
@@ -134,24 +128,30 @@ def _chart(reference: str) -> str:
     return reference
 
 
-def _refusal(program: str, flag: str, value: str) -> str:
-    """What the program says against a flag's value. It checks its flags before it starts.
+def _ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the tools with one argument. Raises NotSo if it cannot be run or hangs.
 
     Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
     """
     apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
     try:
-        done = subprocess.run(
-            [str(BIN / program), f"--{flag}={value}"],
+        return subprocess.run(
+            [str(BIN / program), argument],
             env=apart,
             capture_output=True,
             text=True,
             check=False,
             timeout=ANSWER_SECONDS,
         )
+    except OSError as error:
+        raise NotSo(f"{BIN / program} cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise NotSo(f"{program} does not answer within {ANSWER_SECONDS} s") from error
-    return done.stderr
+
+
+def _refusal(program: str, flag: str, value: str) -> str:
+    """What the program says against a flag's value. It checks its flags before it starts."""
+    return _ask(program, f"--{flag}={value}").stderr
 
 
 def _gates(gates: list[str]) -> str:

@@ -23,7 +23,7 @@ class CheckArgs:
 
     parameters: what the program is told, as JSON; subjects: identities (uids) of what it looks
     at, so that it runs again when they change; manifests: files with the same effect;
-    needs: checks that must have passed.
+    needs: checks that must have passed; life: of the cluster.
     """
 
     program: str
@@ -32,6 +32,7 @@ class CheckArgs:
     subjects: Sequence[pulumi.Input[str]] = ()
     manifests: Sequence[Path] = ()
     needs: Sequence[Check] = ()
+    life: str = ""
 
 
 class Check(pulumi.ComponentResource):
@@ -54,7 +55,8 @@ class Check(pulumi.ComponentResource):
             pulumi.Output.all(
                 stack=stack,
                 module=args.module,
-                run=runs.run_id(stack, args.program),
+                life=args.life,
+                run=runs.run_id(stack, args.program, args.life),
                 digest=program.digest(PROGRAMS, *args.manifests),
                 needs=statuses,
                 parameters=dict(args.parameters),

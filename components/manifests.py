@@ -77,6 +77,9 @@ def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> Any:
 
 
 def uid(resource: Any) -> pulumi.Output[str]:
-    """The uid of an object: it changes when the object was made anew."""
-    found: pulumi.Output[str] = resource.metadata["uid"]
+    """The uid of an object: it changes when the object was made anew.
+
+    A preview against a cluster that does not answer knows the object's metadata without it.
+    """
+    found: pulumi.Output[str] = resource.metadata.apply(lambda known: known.get("uid", ""))
     return found

@@ -1,4 +1,5 @@
-"""Which run a check is in: a new one for as long as its last verdict was a failure.
+"""Which run a check is in: a new one for as long as its last verdict was a failure, and after its
+cluster had to be started again.
 
 A run id goes into the inputs of a check and of the pods that it observes. While it stays the
 same nothing is done again; a new one makes fresh pods and has them checked. Check programs
@@ -19,14 +20,18 @@ VERIFY = "DRA_WORKSHOP_VERIFY"
 _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def run_id(stack: str, check: str, results: Path = Path(".results")) -> str:
-    """The run that `check` is in; a file that cannot be read counts as a failed run."""
+def run_id(stack: str, check: str, life: str, results: Path = Path(".results")) -> str:
+    """The run that `check` is in; a file that cannot be read counts as a failed run.
+
+    life: of the cluster (components/cluster/life.py).
+    """
     record = results / stack / "checks" / f"{check}.json"
     if os.environ.get(VERIFY):
         return _now
     try:
         last = json.loads(record.read_text())
-        return _now if last["result"]["status"] == "failed" else str(last["run"])
+        anew = last["result"]["status"] == "failed" or last["life"] != life
+        return _now if anew else str(last["run"])
     except FileNotFoundError:
         return FIRST
     except (OSError, ValueError, KeyError, TypeError):

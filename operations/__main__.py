@@ -16,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
         dest="action", required=True
     )
     cluster.add_parser("up", help="have one running; its specification is JSON on stdin")
+    cluster.add_parser("revive", help="start what ended of one; life and specification on stdin")
     cluster.add_parser("down", help="stop one and remove its files").add_argument(
         "--stack", required=True
     )
@@ -74,6 +75,9 @@ def run_cluster(options: argparse.Namespace) -> int:
     if options.action == "up":
         wanted = embedded.Specification(**json.load(sys.stdin))
         sys.stdout.write(json.dumps(embedded.up(wanted)) + "\n")
+    elif options.action == "revive":
+        given = json.load(sys.stdin)
+        embedded.revive(embedded.Specification(**given["specification"]), given["life"])
     else:
         embedded.down(options.stack)
     return 0

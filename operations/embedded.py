@@ -28,10 +28,10 @@ import yaml
 
 from checks.kube import OK, Kube
 from checks.result import NotSo
+from components.cluster.life import FACTS, LIFE, RUN
 from operations.errors import OperationError
 from toolchain import cache
 
-RUN = Path(".run")
 BIN = Path(".tools/bin")
 PORTS = range(31999, 20000, -1)
 """Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
@@ -59,6 +59,20 @@ class Specification:
     kubernetes_version: str
     feature_gates: list[str]
     runtime_config: list[str]
+
+
+def revive(wanted: Specification, life: str) -> None:
+    """Start what ended of a whole cluster, and note the life that it is in from now on.
+
+    Raises OperationError with the way out if the cluster's files are gone.
+    """
+    if not _facts(RUN / wanted.stack):
+        raise OperationError(
+            f"the files of cluster {wanted.stack} are gone, and all that was on it; run: "
+            f"make destroy STACK={wanted.stack}, then: make up STACK={wanted.stack}"
+        )
+    up(wanted)
+    (RUN / wanted.stack / LIFE).write_text(life)
 
 
 def up(wanted: Specification) -> dict[str, Any]:
@@ -98,7 +112,7 @@ def _forget_dead(folder: Path) -> None:
 def _facts(folder: Path) -> dict[str, Any]:
     """What is known of a cluster in that folder; written last, so a half-made one has none."""
     try:
-        found: dict[str, Any] = json.loads((folder / "cluster.json").read_text())
+        found: dict[str, Any] = json.loads((folder / FACTS).read_text())
     except (OSError, ValueError):
         return {}
     return found
@@ -128,7 +142,7 @@ def _create(wanted: Specification, folder: Path) -> dict[str, Any]:
         "incarnation": secrets.token_hex(4),
         "seconds": round(time.monotonic() - started, 1),
     }
-    (folder / "cluster.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
     return facts
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 RESULTS = Path(".results")
-LONGEST = 400
+LONGEST = 2000
 COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 
 

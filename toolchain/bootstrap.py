@@ -55,7 +55,8 @@ def make_environment(lock: Path) -> None:
     say(f"installing the Python packages of {lock.name} into .venv")
     log = ROOT / ".tools" / "python.log"
     log.unlink(missing_ok=True)
-    if not (VENV / "bin" / "python").exists():
+    # The interpreter may have been removed, and a venv that broke off may lack pip.
+    if not all((VENV / "bin" / name).exists() for name in ("python", "pip")):
         run(
             "making a virtual environment (Debian and Ubuntu: apt install python3-venv)",
             [sys.executable, "-m", "venv", "--clear", str(VENV)],

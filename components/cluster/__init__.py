@@ -12,12 +12,14 @@ class Cluster(Protocol):
     """What the rest of the program knows of a cluster.
 
     kubeconfig: its path relative to the project; incarnation: an id that changes when the
-    cluster was made anew; facts: what the stack exports; disposable: the resource that takes
-    all objects with it when it is destroyed, None where they must be deleted one by one.
+    cluster was made anew; life: one that changes when it had to be started again; facts: what
+    the stack exports; disposable: the resource that takes all objects with it when it is
+    destroyed, None where they must be deleted one by one.
     """
 
     kubeconfig: str
     provider: k8s.Provider
     incarnation: pulumi.Output[str]
+    life: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None

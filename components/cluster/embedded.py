@@ -15,6 +15,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import program
+from components.cluster import life
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class EmbeddedCluster(pulumi.ComponentResource):
     kubeconfig: str
     provider: k8s.Provider
     incarnation: pulumi.Output[str]
+    life: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None
 
@@ -41,21 +43,35 @@ class EmbeddedCluster(pulumi.ComponentResource):
         # operations/embedded.py makes a new cluster when any of this changes. That is an update
         # in place, not a replacement: to replace it the engine would first have to delete every
         # object on it, through a provider that it has closed by then (pulumi 3.259.0).
+        specification = {
+            "stack": stack,
+            "kubernetes_version": args.kubernetes_version,
+            "feature_gates": list(args.feature_gates),
+            "runtime_config": list(args.runtime_config),
+        }
         command = program.run(
             "cluster",
             "operations cluster up",
-            {
-                "stack": stack,
-                "kubernetes_version": args.kubernetes_version,
-                "feature_gates": list(args.feature_gates),
-                "runtime_config": list(args.runtime_config),
-            },
+            specification,
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,
                 custom_timeouts=pulumi.CustomTimeouts(create="3m", update="3m", delete="1m"),
             ),
             delete=f"operations cluster down --stack {stack}",
+        )
+        # Not an input of the Command above: a changed input makes its output unknown in a preview,
+        # which would show every object on the cluster as replaced.
+        self.life = life.of(stack)
+        running = program.run(
+            "cluster-running",
+            "operations cluster revive",
+            {"life": self.life, "specification": specification},
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[command],
+                custom_timeouts=pulumi.CustomTimeouts(create="3m", update="3m"),
+            ),
         )
         self.disposable = command
         self.facts = command.stdout.apply(json.loads)
@@ -67,6 +83,6 @@ class EmbeddedCluster(pulumi.ComponentResource):
             # Objects belong to one incarnation of the cluster: on another they are made anew.
             cluster_identifier=self.incarnation,
             upsert_existing_objects=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[command]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[running]),
         )
         self.register_outputs({"facts": self.facts})

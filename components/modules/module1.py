@@ -24,6 +24,7 @@ def build(site: Site) -> list[Check]:
             },
             subjects=[site.cluster.incarnation, *site.nodes.uids.values()],
             needs=site.needed_by("1"),
+            life=site.cluster.life,
         ),
         pulumi.ResourceOptions(parent=Chapter("1"), depends_on=site.nodes.made),
     )

@@ -26,6 +26,7 @@ def build(site: Site) -> list[Check]:
             },
             subjects=[site.cluster.incarnation, *site.driver.identity],
             needs=site.needed_by("2"),
+            life=site.cluster.life,
         ),
         # Not after the gate: where it fails, this check tells in detail what is missing.
         pulumi.ResourceOptions(parent=Chapter("2"), depends_on=site.driver.installed),

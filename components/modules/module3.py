@@ -34,7 +34,10 @@ def build(site: Site) -> list[Check]:
     workshop = k8s.core.v1.ConfigMap(
         "module3-workshop",
         metadata={"name": "workshop", "namespace": "dra-module3"},
-        data={HOLD.name: HOLD.read_text(), "run": runs.run_id(site.settings.stack, CHECK)},
+        data={
+            HOLD.name: HOLD.read_text(),
+            "run": runs.run_id(site.settings.stack, CHECK, site.cluster.life),
+        },
         opts=inside,
     )
     run = workshop.data["run"]
@@ -59,6 +62,7 @@ def build(site: Site) -> list[Check]:
             subjects=[manifests.uid(pod_1), manifests.uid(pod_2)],
             manifests=[manifests.MANIFESTS / FOLDER, HOLD],
             needs=site.needed_by("3"),
+            life=site.cluster.life,
         ),
         pulumi.ResourceOptions(parent=chapter, depends_on=[pod_1, pod_2]),
     )

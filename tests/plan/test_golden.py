@@ -64,7 +64,8 @@ def _inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in inputs.items() if not key.startswith("__")}
     if "stdin" in kept and kept["stdin"] != UNKNOWN:
         kept["stdin"] = json.loads(kept["stdin"])
-        kept["stdin"].pop("digest", None)
+        for changing in ("digest", "life"):
+            kept["stdin"].pop(changing, None)
     if "data" in kept:
         kept["data"] = {
             key: value if len(str(value)) < 40 else "…" for key, value in kept["data"].items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
@@ -20,13 +21,19 @@ KUBECONFIG = ".run/lab/kubeconfig"
 NAMESPACE = "lab"
 DRIVER_VERSION = "0.5.0"
 
-FORBIDDEN = ApiException(status=403, reason="Forbidden", body="you may not\n")
-BROKEN = ApiException(status=500, reason="Internal Server Error", body="etcd is gone")
-NOT_FOUND = ApiException(status=404, reason="Not Found", body="no such thing")
+
+def status_body(message: str) -> str:
+    """The Status object in which the API server says what is wrong."""
+    return json.dumps({"kind": "Status", "apiVersion": "v1", "message": message})
+
+
+FORBIDDEN = ApiException(status=403, reason="Forbidden", body=status_body("you may not"))
+BROKEN = ApiException(status=500, reason="Internal Server Error", body="<h1>etcd is gone</h1>")
+NOT_FOUND = ApiException(status=404, reason="Not Found", body=status_body("no such thing"))
 UNREACHABLE = ProtocolError("connection refused")
-FORBIDDEN_TEXT = "the API server answers 403 Forbidden: you may not"
-BROKEN_TEXT = "the API server answers 500 Internal Server Error: etcd is gone"
-NOT_FOUND_TEXT = "the API server answers 404 Not Found: no such thing"
+FORBIDDEN_TEXT = "the API server answers 403 you may not"
+BROKEN_TEXT = "the API server answers 500 Internal Server Error"
+NOT_FOUND_TEXT = "the API server answers 404 no such thing"
 UNREACHABLE_TEXT = "the API server cannot be reached: connection refused"
 
 
@@ -36,7 +43,7 @@ class FakeKube:
 
     changes: what happens while somebody waits, one after the other, all before the deadline.
     on_patch: what happens when a pod is patched. refusals: API call → error that answers it;
-    "*" stands for every call.
+    "*" stands for every call. served: groups with their version.
     """
 
     nodes: list[Any] = field(default_factory=list)
@@ -46,6 +53,7 @@ class FakeKube:
     daemon_sets: list[Any] = field(default_factory=list)
     device_classes: list[Any] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
     version: str = "v1.36.4"
     metrics: str = ""
     changes: list[Callable[[], None]] = field(default_factory=list)
@@ -123,6 +131,14 @@ class FakeApi:
         self.answer("get_api_resources")
         names = self.kube.resources
         return SimpleNamespace(resources=[SimpleNamespace(name=name) for name in names])
+
+    def get_api_versions(self) -> Any:
+        self.answer("get_api_versions")
+        groups: dict[str, list[Any]] = {}
+        for name in self.kube.served:
+            version = SimpleNamespace(group_version=name)
+            groups.setdefault(name.partition("/")[0], []).append(version)
+        return SimpleNamespace(groups=[SimpleNamespace(versions=v) for v in groups.values()])
 
     def list_node(self) -> Any:
         return self._list("list_node", self.kube.nodes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
-from pulumi.runtime import mocks
+from pulumi.runtime import mocks, rpc
 
 from components import lab
 from components.settings import parse
@@ -60,8 +60,8 @@ class _Mocks(mocks.Mocks):
             state["metadata"] = state["metadata"] | {"uid": f"uid-{args.name}"}
         return args.name, state
 
-    def call(self, args: mocks.MockCallArgs) -> Inputs:
-        return {}
+    def call(self, args: mocks.MockCallArgs) -> tuple[Inputs, None]:
+        return {}, None
 
 
 class _Monitor(mocks.MockMonitor):
@@ -70,7 +70,7 @@ class _Monitor(mocks.MockMonitor):
         self.graph = graph
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the SDK's name)
-        inputs = mocks.rpc.deserialize_properties(request.object)
+        inputs = rpc.deserialize_properties(request.object)
         depends = set(request.dependencies)
         for of_property in request.propertyDependencies.values():
             depends |= set(of_property.urns)
@@ -81,7 +81,7 @@ class _Monitor(mocks.MockMonitor):
             _key_of(request.parent) if request.parent else "",
             _key_of(request.deletedWith) if request.deletedWith else "",
         )
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
 
 def key(kind: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Module 1 says what a cluster lacks: its version, DRA, a feature gate, a node."""
+"""Module 1 says what a cluster lacks: its version, DRA, a feature gate, an API, a node."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ PARAMETERS = {
     "kubeconfig": KUBECONFIG,
     "kubernetesVersion": "1.36.4",
     "featureGates": ["DRAAdminAccess=true", "DRAConsumableCapacity=false"],
+    "runtimeConfig": ["resource.k8s.io/v1beta2=true", "resource.k8s.io/v1beta1=false"],
     "nodes": ["gpu-node-0", "gpu-node-1"],
     "simulated": True,
 }
@@ -45,9 +46,11 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
     """A cluster of which everything holds."""
     monkeypatch.setattr("checks.cluster.client.VersionApi", lambda api: api)
     monkeypatch.setattr("checks.cluster.client.ResourceV1Api", lambda api: api)
+    monkeypatch.setattr("checks.cluster.client.ApisApi", lambda api: api)
     return FakeKube(
         nodes=[node("gpu-node-0"), node("gpu-node-1")],
         resources=[*cluster.KINDS, "resourceclaims/status"],
+        served=["apps/v1", "resource.k8s.io/v1", "resource.k8s.io/v1beta2"],
         metrics=METRICS,
     ).stand_in(monkeypatch, cluster)
 
@@ -67,11 +70,19 @@ def failed(identity: str) -> str:
 
 def test_a_good_cluster_passes_and_says_what_it_has(kube: FakeKube) -> None:
     result = run()
+    assert [finding["id"] for finding in result["checks"]] == [
+        "api-version",
+        "dra-served",
+        "feature-gates-set",
+        "runtime-config-set",
+        "nodes-ready",
+    ]
     assert (result["module"], result["status"]) == ("1", "passed")
     assert {identity: f["found"] for identity, f in findings(result).items()} == {
         "api-version": "1.36.4",
         "dra-served": KINDS,
         "feature-gates-set": "DRAAdminAccess=true, DRAConsumableCapacity=false",
+        "runtime-config-set": "resource.k8s.io/v1beta2=true, resource.k8s.io/v1beta1=false",
         "nodes-ready": "gpu-node-0, gpu-node-1",
     }
 
@@ -90,6 +101,7 @@ def test_another_version_fails_and_the_rest_is_not_looked_at(kube: FakeKube) -> 
         "api-version": "failed",
         "dra-served": "needs api-version",
         "feature-gates-set": "needs api-version",
+        "runtime-config-set": "needs api-version",
         "nodes-ready": "needs api-version",
     }
     finding = findings(result)["api-version"]
@@ -134,6 +146,42 @@ def test_metrics_that_are_refused_fail_the_gates_alone(kube: FakeKube) -> None:
     kube.refusals["metrics"] = FORBIDDEN
     assert failed("feature-gates-set") == FORBIDDEN_TEXT
     assert findings(run())["nodes-ready"]["status"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("switch", "found"),
+    [
+        ("resource.k8s.io/v1beta2=false", "resource.k8s.io/v1beta2 is served"),
+        ("resource.k8s.io/v1beta1=true", "resource.k8s.io/v1beta1 is not served"),
+        ("resource.k8s.io/v9=true", "resource.k8s.io/v9 is not served"),
+    ],
+)
+def test_an_api_that_is_not_switched_as_asked_for_is_named(
+    kube: FakeKube, switch: str, found: str
+) -> None:
+    result = run(runtimeConfig=["resource.k8s.io/v1=true", switch])
+    finding = findings(result)["runtime-config-set"]
+    assert (result["status"], finding["status"], finding["found"]) == ("failed", "failed", found)
+    assert finding["expected"] == f"resource.k8s.io/v1=true, {switch}"
+    assert finding["remedy"].startswith("correct runtimeConfig")
+    assert findings(result)["nodes-ready"]["status"] == "passed"
+
+
+@pytest.mark.parametrize("switch", ["api/all=true", "api/beta=false"])
+def test_a_switch_of_many_apis_is_taken_as_it_is(kube: FakeKube, switch: str) -> None:
+    finding = findings(run(runtimeConfig=[switch]))["runtime-config-set"]
+    assert (finding["status"], finding["found"]) == ("passed", switch)
+
+
+def test_without_apis_to_switch_those_served_are_counted(kube: FakeKube) -> None:
+    finding = findings(run(runtimeConfig=[]))["runtime-config-set"]
+    assert (finding["expected"], finding["found"]) == ("defaults", "3 API versions served")
+
+
+def test_api_versions_that_cannot_be_listed_fail_alone(kube: FakeKube) -> None:
+    kube.refusals["get_api_versions"] = FORBIDDEN
+    assert failed("runtime-config-set") == FORBIDDEN_TEXT
+    assert list(statuses(run()).values()).count("passed") == 4
 
 
 @pytest.mark.parametrize("state", ["False", "Unknown"])

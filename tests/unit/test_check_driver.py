@@ -166,6 +166,17 @@ def test_two_gpus_with_the_same_uuid_fail(kube: FakeKube) -> None:
     assert failed("devices-published") == "4 GPUs, but only 3 different UUIDs"
 
 
+def test_more_gpus_than_expected_are_counted(kube: FakeKube) -> None:
+    kube.slices[1] = gpu_slice("gpu-node-1", gpus=3)
+    assert failed("devices-published") == "5 GPUs"
+    assert findings(run())["devices-published"]["expected"] == "4 GPUs"
+
+
+def test_gpus_of_a_node_that_is_not_the_stacks_are_too_many(kube: FakeKube) -> None:
+    kube.slices.append(gpu_slice("stranger", gpus=1))
+    assert failed("devices-published") == "5 GPUs"
+
+
 def test_slices_that_cannot_be_listed_fail(kube: FakeKube) -> None:
     kube.refusals["list_resource_slice"] = FORBIDDEN
     assert failed("devices-published") == FORBIDDEN_TEXT
@@ -268,11 +279,28 @@ def test_a_slice_without_devices_holds_none() -> None:
 def test_the_device_of_a_claim_is_found_by_pool_and_name() -> None:
     known = devices.published([gpu_slice(name, gpus=2) for name in NODES])
     found = devices.allocated(claim("c", ("gpu-node-1", "gpu-0")), known)
-    assert found is not None
     assert found.uuid == gpu_uuid("gpu-node-1", 0)
 
 
-def test_a_claim_without_allocation_or_with_an_unknown_device_has_none() -> None:
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [
+        (None, "no device"),
+        (("gpu-node-0", "gpu-7"), "gpu-node-0/gpu-7, which is in no ResourceSlice"),
+        (("gpu-node-7", "gpu-0"), "gpu-node-7/gpu-0, which is in no ResourceSlice"),
+    ],
+)
+def test_a_claim_without_allocation_or_with_an_unknown_device_says_so(
+    device: tuple[str, str] | None, found: str
+) -> None:
     known = devices.published([gpu_slice("gpu-node-0", gpus=1)])
-    assert devices.allocated(claim("c"), known) is None
-    assert devices.allocated(claim("c", ("gpu-node-0", "gpu-7")), known) is None
+    with pytest.raises(NotSo) as caught:
+        devices.allocated(claim("c", device), known)
+    assert str(caught.value) == found
+
+
+def test_a_claim_whose_allocation_is_empty_has_no_device() -> None:
+    empty = claim("c", ("gpu-node-0", "gpu-0"))
+    empty.status.allocation.devices.results = []
+    with pytest.raises(NotSo, match=r"^no device$"):
+        devices.allocated(empty, [])

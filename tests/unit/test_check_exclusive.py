@@ -173,7 +173,12 @@ def test_claim_1_without_a_gpu_fails(scene: Scene) -> None:
 
 def test_claim_1_that_is_not_there_fails(scene: Scene) -> None:
     scene.remove("claim-1")
-    assert_only("claim-1-allocated", "no device")
+    assert_only("claim-1-allocated", "no such claim")
+
+
+def test_claim_1_with_a_gpu_that_nobody_publishes_fails_and_names_it(scene: Scene) -> None:
+    scene.put(claim("claim-1", (NODE, "gpu-7")))
+    assert_only("claim-1-allocated", f"{NODE}/gpu-7, which is in no ResourceSlice")
 
 
 @pytest.mark.parametrize(

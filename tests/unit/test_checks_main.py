@@ -19,10 +19,12 @@ from tests.unit.fake_kube import KUBECONFIG, UNREACHABLE, UNREACHABLE_TEXT, Fake
 
 ROOT = Path(__file__).parent.parent.parent
 Invoke = Callable[..., int]
+GIVEN_LIFE = "1"
 GIVEN = {
     "stack": "lab",
     "module": "3",
     "run": "20270101T000000Z",
+    "life": GIVEN_LIFE,
     "needs": {"2": "passed"},
     "parameters": {"uuid": "GPU-1"},
 }
@@ -100,12 +102,13 @@ def test_a_check_whose_needs_did_not_pass_is_skipped_and_leaves_no_record(
 def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(
     invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_id("lab", "exclusive") == "first"
+    assert run_id("lab", "exclusive", GIVEN_LIFE) == "first"
     invoke("exclusive", given=GIVEN)
-    assert run_id("lab", "exclusive") != GIVEN["run"]
+    assert run_id("lab", "exclusive", GIVEN_LIFE) != GIVEN["run"]
     monkeypatch.setitem(program.PROGRAMS, "exclusive", lambda *_: result("passed"))
     invoke("exclusive", given=GIVEN)
-    assert run_id("lab", "exclusive") == GIVEN["run"]
+    assert run_id("lab", "exclusive", GIVEN_LIFE) == GIVEN["run"]
+    assert run_id("lab", "exclusive", "2") not in ("first", GIVEN["run"])
 
 
 def test_a_requirement_that_passed_says_so(

@@ -88,11 +88,20 @@ def test_a_program_that_is_no_go_compiler_has_no_version(tmp_path: Path) -> None
     assert go.version_of(fake_go(tmp_path, version="go1.26").program) == semver.Version(1, 26, 0)
 
 
+def test_a_go_is_asked_for_its_own_version_not_for_one_that_it_would_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOTOOLCHAIN", "go1.99.0")
+    program = write_script(tmp_path / "go", '[ "$GOTOOLCHAIN" = local ] && echo go1.25.3')
+    assert go.version_of(str(program)) == semver.Version(1, 25, 3)
+
+
 def test_the_users_settings_do_not_change_what_is_built_but_their_mirror_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = go.Go("go").environment()
-    for name in ("CGO_ENABLED", "GOFLAGS", "GOWORK", "GOTOOLCHAIN", "GOMODCACHE", "GOCACHE"):
+    fixed = "CGO_ENABLED GOFLAGS GOWORK GOTOOLCHAIN GOMODCACHE GOCACHE"
+    for name in f"{fixed} GOARCH GOAMD64 GOEXPERIMENT GOOS".split():
         monkeypatch.setenv(name, "theirs")
     monkeypatch.setenv("GOPROXY", "https://mirror.test")
     assert go.Go("go").environment() == plain | {"GOPROXY": "https://mirror.test"}

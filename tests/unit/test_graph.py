@@ -26,6 +26,7 @@ def stdin(graph: Graph, command: str) -> dict[str, Any]:
         ("Command/prerequisites-met", "Command/check-prerequisites"),
         ("Command/cluster", "Command/prerequisites-met"),
         ("kubernetes/cluster", "Command/cluster"),
+        ("kubernetes/cluster", "Command/cluster-running"),
         ("Node/gpu-node-0", "Stage/stage-node-ready"),
         ("ResourceSlice/slice-gpu-node-0", "Node/gpu-node-0"),
         ("Release/driver", "Node/gpu-node-0"),

@@ -13,45 +13,67 @@ from typing import Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from checks.kube import Kube, condition, describe, explained
+from checks.kube import ANSWER_SECONDS, Kube, condition, describe, explained
 from checks.result import NotSo
 from tests.unit import fake_kube
-from tests.unit.fake_kube import FORBIDDEN, FORBIDDEN_TEXT, NAMESPACE, node, pod, unschedulable
+from tests.unit.fake_kube import (
+    FORBIDDEN,
+    FORBIDDEN_TEXT,
+    NAMESPACE,
+    UNREACHABLE,
+    UNREACHABLE_TEXT,
+    node,
+    pod,
+    status_body,
+    unschedulable,
+)
 
 SECONDS = 30.0
 GONE = ApiException(status=410, reason="Expired: too old resource version")
+CUT = ProtocolError("Connection broken: InvalidChunkLength")
 Event = tuple[str, Any]
 
 
 class Server:
     """Scripted lists and watches. Its clock stands still until a watch has nothing more to tell.
 
-    Each list has the next resource version; the last list stays. When the watches are used up
-    the next one is silent until its timeout.
+    Each list has the next resource version, or is an error; the last list stays. When the watches
+    are used up the next one is silent until its timeout.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        self.lists: list[list[Any]] = [[]]
+        self.lists: list[list[Any] | Exception] = [[]]
         self.watches: list[list[Event | Exception]] = []
         self.listed = 0
         self.selections: list[dict[str, Any]] = []
         self.watched_from: list[str] = []
+        self.request_timeouts: list[float] = []
         monkeypatch.setattr("checks.kube.time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr("checks.kube.watch.Watch", lambda: self)
 
-    def list(self, **selection: Any) -> Any:
+    def list(self, *, _request_timeout: float, **selection: Any) -> Any:
+        self.request_timeouts.append(_request_timeout)
         self.selections.append(selection)
         self.listed += 1
         items = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
+        if isinstance(items, Exception):
+            raise items
         version = SimpleNamespace(resource_version=f"v{self.listed}")
         return SimpleNamespace(items=items, metadata=version)
 
     def stream(
-        self, lister: Any, *, resource_version: str, timeout_seconds: int, **selection: Any
+        self,
+        lister: Any,
+        *,
+        resource_version: str,
+        timeout_seconds: int,
+        _request_timeout: float,
+        **selection: Any,
     ) -> Iterator[dict[str, Any]]:
+        self.request_timeouts.append(_request_timeout)
         self.selections.append(selection)
         self.watched_from.append(resource_version)
         if not self.watches:
@@ -129,6 +151,43 @@ def test_a_watch_whose_beginning_is_forgotten_is_listed_again(kube: Kube, server
     assert names(kube.wait(server.list, ready, SECONDS)) == ["a"]
 
 
+@pytest.mark.parametrize("cut", [CUT, ReadTimeoutError(None, "/", "Read timed out.")])  # type: ignore[arg-type]
+def test_a_watch_that_is_cut_is_taken_up_again_from_a_fresh_list(
+    kube: Kube, server: Server, cut: Exception
+) -> None:
+    server.lists = [[], [node("b", "False")]]
+    server.watches = [[("ADDED", node("old", "False")), cut], [("ADDED", node("a", "True"))]]
+    assert names(kube.wait(server.list, ready, SECONDS)) == ["a", "b"]
+    assert server.watched_from == ["v1", "v2"]
+
+
+def test_a_watch_that_is_cut_by_a_server_that_dies_ends_the_wait(
+    kube: Kube, server: Server
+) -> None:
+    server.lists = [[], UNREACHABLE]
+    server.watches = [[CUT]]
+    with pytest.raises(NotSo) as caught:
+        kube.wait(server.list, ready, SECONDS)
+    assert str(caught.value) == UNREACHABLE_TEXT
+
+
+def test_neither_a_list_nor_a_watch_waits_for_ever(kube: Kube, server: Server) -> None:
+    kube.wait(server.list, ready, SECONDS)
+    watch = SECONDS + ANSWER_SECONDS
+    assert server.request_timeouts == [ANSWER_SECONDS, watch, ANSWER_SECONDS]
+
+
+def test_a_read_does_not_wait_for_ever(kube: Kube) -> None:
+    def read(*arguments: Any, **options: Any) -> Any:
+        return arguments, options
+
+    found = kube.get(read, "pod-1", NAMESPACE, pretty=True)
+    assert found == (
+        ("pod-1", NAMESPACE),
+        {"pretty": True, "_request_timeout": ANSWER_SECONDS},
+    )
+
+
 def test_a_watch_that_is_refused_ends_the_wait_with_the_answer(kube: Kube, server: Server) -> None:
     server.watches = [[FORBIDDEN]]
     with pytest.raises(NotSo, match=FORBIDDEN_TEXT):
@@ -142,7 +201,7 @@ def test_at_the_deadline_the_objects_come_back_as_they_are(kube: Kube, server: S
 
 
 def test_watches_that_end_early_do_not_put_the_deadline_off(kube: Kube, server: Server) -> None:
-    server.watches = [[], [GONE], [("ADDED", node("a", "False"))]]
+    server.watches = [[], [GONE], [CUT], [("ADDED", node("a", "False"))]]
     kube.wait(server.list, ready, SECONDS)
     assert server.now == 1000.0 + SECONDS
 
@@ -201,8 +260,8 @@ def test_there_is_no_pod_that_was_deleted(kube: Kube, pods: Server) -> None:
         (FORBIDDEN, FORBIDDEN_TEXT),
         (fake_kube.BROKEN, fake_kube.BROKEN_TEXT),
         (fake_kube.UNREACHABLE, fake_kube.UNREACHABLE_TEXT),
-        (ConfigException("no contexts"), "the kubeconfig cannot be used: no contexts"),
-        (PermissionError("not yours"), "the kubeconfig cannot be used: not yours"),
+        (ConnectionResetError("reset"), "the API server cannot be reached: reset"),
+        (PermissionError("not yours"), "the API server cannot be reached: not yours"),
     ],
 )
 def test_what_the_client_raises_is_said_in_words(error: Exception, text: str) -> None:
@@ -211,8 +270,26 @@ def test_what_the_client_raises_is_said_in_words(error: Exception, text: str) ->
     assert str(caught.value) == text
 
 
-def test_a_long_answer_of_the_server_is_one_short_line() -> None:
-    error = ApiException(status=500, reason="Error", body="line\n" * 200)
+@pytest.mark.parametrize(
+    "body", [None, "", "you may not", "{", "null", "3", "[]", "{}", b"\xff", '{"reason": "x"}']
+)
+def test_an_answer_without_a_message_says_the_reason(body: Any) -> None:
+    error = ApiException(status=403, reason="Forbidden")
+    error.body = body
+    with pytest.raises(NotSo, match=r"^the API server answers 403 Forbidden$"), explained():
+        raise error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "line\n" * 200,
+        status_body("line " * 200),
+        status_body("line\n" * 200),
+    ],
+)
+def test_a_long_answer_of_the_server_is_one_short_line(body: str) -> None:
+    error = ApiException(status=500, reason="Error", body=body)
     with pytest.raises(NotSo) as caught, explained():
         raise error
     assert "\n" not in str(caught.value)
@@ -225,15 +302,42 @@ def test_a_program_error_is_not_taken_for_an_answer() -> None:
 
 
 def test_a_missing_kubeconfig_is_said_in_words(kube: Kube) -> None:
-    with pytest.raises(NotSo, match="the kubeconfig cannot be used: "):
+    with pytest.raises(NotSo, match=r"^the kubeconfig nowhere/kubeconfig cannot be used: "):
         _ = kube.api
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"just words",
+        b"[]",
+        b"{}",
+        b"clusters: 3\n",
+        b"current-context: lab\ncontexts: 3\n",
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_file_that_is_no_kubeconfig_is_said_in_words(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(content)
+    with pytest.raises(NotSo) as caught:
+        _ = Kube(str(path)).api
+    assert str(caught.value).startswith(f"the kubeconfig {path} cannot be used: ")
+
+
+def test_a_context_that_does_not_exist_is_said_in_words(tmp_path: Path) -> None:
+    path = kube_at(1, tmp_path).kubeconfig
+    with pytest.raises(NotSo, match=r"cannot be used: .*other"):
+        Kube(path, "other").text("/metrics")
 
 
 class Answers(BaseHTTPRequestHandler):
     """Metrics for everyone, nothing else."""
 
     def do_GET(self) -> None:
-        body = b"up 1\n" if self.path == "/metrics" else b"you may not\n"
+        body = b"up 1\n" if self.path == "/metrics" else status_body("you may not").encode()
         self.send_response(200 if self.path == "/metrics" else 403)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -289,6 +393,17 @@ def test_a_server_that_is_not_there_cannot_be_reached(tmp_path: Path) -> None:
                      lambda: kube.get(kube.resource.list_device_class),
                      lambda: kube.text("/metrics")):  # fmt: skip
             with pytest.raises(NotSo, match=r"the API server cannot be reached: .*refused"):
+                call()
+
+
+def test_a_server_that_does_not_answer_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checks.kube.ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        kube = kube_at(silent.getsockname()[1], tmp_path)
+        for call in (lambda: kube.get(kube.core.list_node), lambda: kube.text("/metrics")):
+            with pytest.raises(NotSo, match=r"the API server cannot be reached: .*timed out"):
                 call()
 
 

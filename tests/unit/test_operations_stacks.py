@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,11 +62,7 @@ def pulumi(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         ("modules=0,9", "configuration key 'modules': '9' is not allowed; allowed: 0, 1"),
         ("modules=", "configuration key 'modules': '[]'"),
         ("featureGates=DRAPartitionableDevices", "each is Name=true or Name=false"),
-        pytest.param(
-            'gpuProfile="h200',
-            "quot",
-            marks=pytest.mark.xfail(strict=True, reason="shlex's ValueError is not caught"),
-        ),
+        ('gpuProfile="h200', 'SET cannot be read: No closing quotation: gpuProfile="h200'),
     ],
 )
 def test_a_bad_change_is_refused_in_one_line_and_nothing_is_written(
@@ -217,6 +215,25 @@ def test_an_update_that_broke_off_does_not_show_older_results(
     assert shown == []
 
 
+@pytest.mark.usefixtures("pulumi")
+def test_a_first_update_that_broke_off_shows_nothing(
+    shown: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    assert stacks.up("dev", "", verify=False) == 7
+    assert shown == []
+
+
+@pytest.mark.usefixtures("checkout")
+def test_an_update_that_had_nothing_to_do_shows_what_there_is(
+    shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacks, "pulumi", lambda *_, **__: 0)
+    let_updates_leave("first", "first", monkeypatch=monkeypatch)
+    assert stacks.up("dev", "", verify=False) == 0
+    assert shown == ["dev"]
+
+
 def test_preview_and_destroy_return_what_pulumi_returns(pulumi: Calls) -> None:
     assert (stacks.preview("dev"), stacks.destroy("dev")) == (7, 7)
     assert [line[0] for line, _ in pulumi] == ["preview", "destroy"]
@@ -248,15 +265,51 @@ def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture
 @pytest.mark.usefixtures("program")
 def test_ctrl_c_lets_pulumi_end_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
     wait = subprocess.Popen.wait
-    pressed = iter([True, True, False])
+    pressed = iter([True, True])
 
     def interrupted(engine: subprocess.Popen[str]) -> int:
-        if next(pressed):
+        if next(pressed, False):
             raise KeyboardInterrupt
         return wait(engine)
 
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     assert stacks.pulumi("up") == 7
+    assert list(pressed) == []
+
+
+@pytest.mark.usefixtures("program")
+def test_ctrl_c_while_lines_come_loses_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    hand_on = stacks._hand_on
+    pressed = iter([True, True])
+
+    def interrupted(engine: subprocess.Popen[str]) -> None:
+        if next(pressed, False):
+            raise KeyboardInterrupt
+        hand_on(engine)
+
+    monkeypatch.setattr(stacks, "_hand_on", interrupted)
+    assert stacks.pulumi("up") == 7
+    assert list(pressed) == []
+    assert len(capfd.readouterr().out.splitlines()) == 2
+
+
+def test_a_line_is_handed_on_when_it_comes(
+    program: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e seen ] || sleep 0.1; done"
+    write_script(program, f"echo first; {wait}; [ -e seen ] && echo second")
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        (checkout / "seen").touch()
+
+    no_terminal = SimpleNamespace(write=show, flush=lambda: None, isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdout", no_terminal)
+    assert stacks.pulumi("up") == 0
+    assert shown == ["first\n", "second\n"]
 
 
 def test_a_quiet_command_that_fails_raises_what_it_said(program: Path, capfd: Capture) -> None:
@@ -292,6 +345,13 @@ def test_kubectl_runs_on_the_cluster_of_the_stack(
     kubectl = write_script(checkout / "bin" / "kubectl", "exit 3")
     assert stacks.kubectl("dev", "get pods -l 'app=x y'") == 3
     assert calls(kubectl) == ["--kubeconfig .run/dev/kubeconfig get pods -l app=x y"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_arguments_that_cannot_be_read_are_refused() -> None:
+    with pytest.raises(OperationError) as refusal:
+        stacks.kubectl("dev", "get pods -l 'app")
+    assert str(refusal.value) == "ARGS cannot be read: No closing quotation: get pods -l 'app"
 
 
 def test_logs_are_the_end_of_every_log(cluster: Path, capsys: Capture) -> None:

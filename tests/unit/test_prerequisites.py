@@ -131,6 +131,31 @@ def test_an_old_tool_fails_with_the_version_that_it_has(machine: Path, install: 
     assert finding["remedy"] == "run: make setup"
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("etcd Version: 3.60.1", "version 3.60.1"),
+        ("etcd Version: 13.6.1", "version 13.6.1"),
+        ("etcd Version: 3.6.0", "3.6.0"),
+    ],
+)
+def test_versions_are_compared_part_by_part(
+    machine: Path, install: Install, said: str, found: str
+) -> None:
+    install("etcd", said)
+    finding = findings(run())["tool-etcd"]
+    status = "failed" if found.startswith("version") else "passed"
+    assert (finding["status"], finding["found"]) == (status, found)
+
+
+def test_a_patch_version_that_only_begins_alike_is_another(machine: Path) -> None:
+    finding = failed("tool-kube-scheduler", kubernetesVersion="1.36.40")
+    assert finding["found"] == "version 1.36.4"
+    for name in CONTROL_PLANE:
+        finding = failed(f"tool-{name}", kubernetesVersion="1.3")
+        assert finding["found"] == "version 1.36.4"
+
+
 @pytest.mark.parametrize("name", ["kwok", "kwokctl", "etcd"])
 def test_a_tool_that_is_missing_is_named(machine: Path, name: str) -> None:
     (machine / name).unlink()
@@ -152,17 +177,46 @@ def test_a_tool_that_does_not_tell_its_version_fails(
     assert failed("tool-kwok")["found"] == f"{machine}/kwok --version ended with {code}"
 
 
-@pytest.mark.xfail(
-    raises=FileNotFoundError,
-    reason="prerequisites.py:59 lets the gates need their tools only where all tools passed",
-)
 @pytest.mark.parametrize("name", CONTROL_PLANE)
 def test_a_missing_control_plane_program_is_not_asked_for_its_gates(
     machine: Path, name: str
 ) -> None:
     (machine / name).unlink()
-    finding = findings(run())["feature-gates"]
-    assert (finding["status"], finding["found"]) == ("skipped", f"needs tool-{name}")
+    found = findings(run())
+    for identity in ("feature-gates", "runtime-config"):
+        finding = found[identity]
+        assert (finding["status"], finding["found"]) == ("skipped", f"needs tool-{name}")
+
+
+def test_a_missing_tool_that_has_no_gates_keeps_nobody_from_asking(machine: Path) -> None:
+    (machine / "kwok").unlink()
+    found = findings(run())
+    assert found["feature-gates"]["status"] == found["runtime-config"]["status"] == "passed"
+
+
+def test_a_program_that_does_not_answer_in_time_is_named(
+    machine: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites, "ANSWER_SECONDS", 0.2)
+    starting = PROGRAM.replace("*) echo", "*) exec sleep 60; echo")
+    install("kube-apiserver", "Kubernetes v1.36.4", starting)
+    said = "kube-apiserver does not answer within 0.2 s"
+    assert failed("feature-gates")["found"] == said
+    assert failed("runtime-config")["found"] == said
+
+
+def test_a_program_that_is_asked_does_not_see_the_cluster_that_it_runs_in(
+    machine: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_PORT", "tcp://10.0.0.1:443")
+    monkeypatch.setenv("OTHERS", "stay")
+    telling = PROGRAM.replace("*) echo", "*) env > asked; echo")
+    install("kube-apiserver", "Kubernetes v1.36.4", telling)
+    run()
+    names = {line.partition("=")[0] for line in Path("asked").read_text().splitlines()}
+    assert "OTHERS" in names
+    assert not [name for name in names if name.startswith("KUBERNETES_")]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +251,16 @@ def test_a_folder_that_is_no_chart_fails(machine: Path) -> None:
     finding = failed("driver-chart")
     assert finding["found"] == f"{CHART} holds no Chart.yaml"
     assert "make setup" in finding["remedy"]
+
+
+def test_a_packed_chart_must_be_there(machine: Path) -> None:
+    assert failed("driver-chart", driverChart="driver.tgz")["found"] == "there is no driver.tgz"
+    Path("driver.tgz").mkdir()
+    assert failed("driver-chart", driverChart="driver.tgz")["found"] == "there is no driver.tgz"
+    Path("driver.tgz").rmdir()
+    Path("driver.tgz").touch()
+    finding = findings(run(driverChart="driver.tgz"))["driver-chart"]
+    assert (finding["status"], finding["found"]) == ("passed", "driver.tgz")
 
 
 def test_a_chart_of_a_registry_is_left_to_its_installation(machine: Path) -> None:

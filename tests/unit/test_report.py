@@ -77,11 +77,14 @@ def test_what_looks_like_markup_is_shown_as_it_is(capsys: Captured) -> None:
     assert below.endswith(text)
 
 
-@pytest.mark.xfail(reason="report/results.py:21 folds at 140 columns where there is no terminal")
 def test_where_there_is_no_terminal_lines_are_as_long_as_they_need_to_be(capsys: Captured) -> None:
     text = "0/1 nodes are available: " * 8
     _, row = shown(capsys, m3=result("passed", text))
     assert text in row
+    failed = result("failed")
+    failed["checks"][0]["remedy"] = text
+    *_, below = shown(capsys, m3=failed)
+    assert below.rstrip() == f"module 3, hand-over: expected Running; {text}".rstrip()
 
 
 @pytest.fixture

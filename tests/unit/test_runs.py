@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from components.runs import FIRST, VERIFY, run_id
 
 RUN = "20270101T000000Z"
+LIFE = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,11 @@ def leave(results: Path, content: str, check: str = "exclusive") -> None:
 
 
 def record(status: str) -> str:
-    content: dict[str, Any] = {"run": RUN, "result": {"module": "3", "status": status}}
+    content: dict[str, Any] = {
+        "run": RUN,
+        "life": LIFE,
+        "result": {"module": "3", "status": status},
+    }
     return json.dumps(content)
 
 
@@ -34,17 +39,28 @@ def is_new(run: str) -> bool:
 
 
 def test_a_check_that_never_ran_is_in_its_first_run(tmp_path: Path) -> None:
-    assert run_id("lab", "exclusive", tmp_path) == FIRST
+    assert run_id("lab", "exclusive", LIFE, tmp_path) == FIRST
 
 
 def test_a_check_that_passed_stays_in_its_run(tmp_path: Path) -> None:
     leave(tmp_path, record("passed"))
-    assert run_id("lab", "exclusive", tmp_path) == RUN
+    assert run_id("lab", "exclusive", LIFE, tmp_path) == RUN
 
 
 def test_a_check_that_failed_gets_a_new_run(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
-    assert is_new(run_id("lab", "exclusive", tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+
+
+def test_a_check_whose_cluster_was_started_again_gets_a_new_run(tmp_path: Path) -> None:
+    leave(tmp_path, record("passed"))
+    assert is_new(run_id("lab", "exclusive", "2", tmp_path))
+    assert run_id("lab", "never-ran", "2", tmp_path) == FIRST
+
+
+def test_a_record_without_the_life_of_the_cluster_counts_as_failed(tmp_path: Path) -> None:
+    leave(tmp_path, json.dumps({"run": RUN, "result": {"module": "3", "status": "passed"}}))
+    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +68,23 @@ def test_a_check_that_failed_gets_a_new_run(tmp_path: Path) -> None:
 )
 def test_a_record_that_cannot_be_read_counts_as_failed(tmp_path: Path, content: str) -> None:
     leave(tmp_path, content)
-    assert is_new(run_id("lab", "exclusive", tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+
+
+def test_a_record_that_is_no_file_counts_as_failed(tmp_path: Path) -> None:
+    (tmp_path / "lab" / "checks" / "exclusive.json").mkdir(parents=True)
+    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+
+
+def test_a_record_that_may_not_be_read_counts_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> NoReturn:
+        raise PermissionError
+
+    leave(tmp_path, record("passed"))
+    monkeypatch.setattr(Path, "read_text", refused)
+    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
 
 
 def test_every_check_gets_a_new_run_when_asked(
@@ -60,18 +92,18 @@ def test_every_check_gets_a_new_run_when_asked(
 ) -> None:
     leave(tmp_path, record("passed"))
     monkeypatch.setenv(VERIFY, "1")
-    assert is_new(run_id("lab", "exclusive", tmp_path))
-    assert is_new(run_id("lab", "never-ran", tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+    assert is_new(run_id("lab", "never-ran", LIFE, tmp_path))
 
 
 def test_one_update_gives_the_same_new_run_everywhere(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
     leave(tmp_path, record("failed"), "driver")
-    pods_run, check_run = (run_id("lab", "exclusive", tmp_path) for _ in range(2))
-    assert pods_run == check_run == run_id("lab", "driver", tmp_path)
+    pods_run, check_run = (run_id("lab", "exclusive", LIFE, tmp_path) for _ in range(2))
+    assert pods_run == check_run == run_id("lab", "driver", LIFE, tmp_path)
 
 
 def test_stacks_and_checks_have_runs_of_their_own(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
-    assert run_id("lab", "driver", tmp_path) == FIRST
-    assert run_id("other", "exclusive", tmp_path) == FIRST
+    assert run_id("lab", "driver", LIFE, tmp_path) == FIRST
+    assert run_id("other", "exclusive", LIFE, tmp_path) == FIRST
