@@ -44,6 +44,7 @@ COMPONENTS = (
     "kube-scheduler",
 )
 PROCESSES = 5
+LEASE_SECONDS = 8
 READY_SECONDS = 60
 USABLE_SECONDS = 30
 
@@ -212,6 +213,11 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
             "--kube-scheduler-port",
             str(ports["kube-scheduler"]),
             "--disable-qps-limits",
+            # A kwok that was started again takes a node over when its old lease has ended.
+            "--heartbeat-factor",
+            "1",
+            "--node-lease-duration-seconds",
+            str(LEASE_SECONDS),
             "--enable-crds",
             "Stage",
             "--kube-feature-gates",
@@ -226,7 +232,7 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
         for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
             arguments += [f"--{name}-binary", str((BIN / name).absolute())]
         arguments += ["--kwok-controller-binary", str((BIN / "kwok").absolute())]
-        for extra in _loopback_only(ports):
+        for extra in _extra_arguments(ports):
             arguments += ["--extra-args", extra]
         done = _kwokctl(arguments, folder)
     if done.returncode:
@@ -234,10 +240,12 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     return ports
 
 
-def _loopback_only(ports: dict[str, int]) -> Iterator[str]:
-    """kwokctl listens on every address by default, etcd even without a password.
+def _extra_arguments(ports: dict[str, int]) -> Iterator[str]:
+    """What kwokctl has no option for: loopback only, and no election where there is one of each.
 
-    Each component comes once before one is repeated: kwokctl 0.8.0 panics otherwise.
+    By default it listens on every address, etcd even without a password; and a scheduler that
+    was started again would wait for the lease of its killed forerunner to end. Each component
+    comes once before one is repeated: kwokctl 0.8.0 panics otherwise.
     """
     peer = f"http://127.0.0.1:{ports['etcd-peer']}"
     client = f"http://127.0.0.1:{ports['etcd']}"
@@ -246,6 +254,8 @@ def _loopback_only(ports: dict[str, int]) -> Iterator[str]:
     yield "kube-controller-manager=bind-address=127.0.0.1"
     yield "kube-scheduler=bind-address=127.0.0.1"
     yield f"kwok-controller=server-address=127.0.0.1:{ports['kwok-controller']}"
+    yield "kube-controller-manager=leader-elect=false"
+    yield "kube-scheduler=leader-elect=false"
     yield f"etcd=advertise-client-urls={client}"
     yield f"etcd=listen-peer-urls={peer}"
     yield f"etcd=initial-advertise-peer-urls={peer}"

@@ -69,13 +69,17 @@ def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyP
 def loopback_options() -> list[tuple[str, str]]:
     """Component and address of every option."""
     ports = {name: 20000 + number for number, name in enumerate(COMPONENTS)}
-    options = [option.split("=", 1) for option in embedded._loopback_only(ports)]
+    options = [option.split("=", 1) for option in embedded._extra_arguments(ports)]
     return [(component, option) for component, option in options]
 
 
-def test_every_component_listens_on_loopback_only(loopback_options: list[tuple[str, str]]) -> None:
+def test_every_component_listens_on_loopback_only(
+    loopback_options: list[tuple[str, str]],
+) -> None:
     assert {component for component, _ in loopback_options} == set(COMPONENTS) - {"etcd-peer"}
-    assert all("127.0.0.1" in option for _, option in loopback_options)
+    of_addresses = [option for _, option in loopback_options if "leader-elect" not in option]
+    assert len(of_addresses) == 9
+    assert all("127.0.0.1" in option for option in of_addresses)
 
 
 def test_each_component_comes_once_before_one_is_repeated(
@@ -275,6 +279,13 @@ def test_a_cluster_is_made_and_its_facts_are_kept(kwokctl: Kwokctl, folder: Path
     assert facts["specification"] == asdict(WANTED)
 
 
+def test_nobody_waits_for_the_lease_of_a_killed_forerunner(
+    loopback_options: list[tuple[str, str]],
+) -> None:
+    alone = {component for component, option in loopback_options if option == "leader-elect=false"}
+    assert alone == {"kube-controller-manager", "kube-scheduler"}
+
+
 @pytest.mark.usefixtures("running")
 def test_kwokctl_is_told_gates_apis_and_ports(kwokctl: Kwokctl) -> None:
     ports = embedded.up(WANTED)["ports"]
@@ -283,7 +294,7 @@ def test_kwokctl_is_told_gates_apis_and_ports(kwokctl: Kwokctl) -> None:
     assert told["--kube-feature-gates"] == "DRAExtendedResource=true"
     assert told["--kube-runtime-config"] == "resource.k8s.io/v1=true"
     assert told["--kube-apiserver-port"] == str(ports["kube-apiserver"])
-    assert arguments.count("--extra-args") == 9
+    assert arguments.count("--extra-args") == 11
 
 
 @pytest.mark.usefixtures("running")
