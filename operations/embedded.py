@@ -44,6 +44,8 @@ COMPONENTS = (
     "kube-scheduler",
 )
 PROCESSES = 5
+WORKDIR = "KWOK_WORKDIR"
+"""Environment variable that tells kwokctl where the cluster's files are."""
 LEASE_SECONDS = 8
 READY_SECONDS = 60
 USABLE_SECONDS = 30
@@ -153,6 +155,7 @@ def down(stack: str) -> None:
     Raises OperationError that names a process or file that is left.
     """
     folder = RUN / stack
+    _stop(_makers(folder))
     if folder.exists():
         _kwokctl(["delete", "cluster", "--name", stack], folder)
     left = _stop(processes(folder))
@@ -172,6 +175,17 @@ def processes(folder: Path) -> list[psutil.Process]:
         command = process.info["cmdline"]
         if command and command[0].startswith(mark):
             found.append(process)
+    return found
+
+
+def _makers(folder: Path) -> list[psutil.Process]:
+    """What is still making the cluster: a kwokctl goes on when the program over it is killed."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "kwokctl":
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.environ().get(WORKDIR) == str((folder / "kwok").absolute()):
+                    found.append(process)
     return found
 
 
@@ -282,7 +296,7 @@ def _free_ports() -> dict[str, int]:
 
 
 def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {"KWOK_WORKDIR": str((folder / "kwok").absolute())}
+    environment = os.environ | {WORKDIR: str((folder / "kwok").absolute())}
     # A file, not a pipe: the daemons inherit it, and a pipe would keep the Command waiting.
     with (folder / "log").open("ab") as log:
         return subprocess.run(
