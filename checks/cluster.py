@@ -51,7 +51,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         lambda: _apis(kube, parameters["runtimeConfig"]),
         needs=["api-version"],
         expected=", ".join(parameters["runtimeConfig"]) or "defaults",
-        remedy="correct runtimeConfig; the API server ignores versions that it does not know",
+        remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
     )
     checklist.verify(
         "nodes-ready",
@@ -96,7 +96,7 @@ def _gates(kube: Kube, asked: list[str]) -> str:
 
 
 def _apis(kube: Kube, asked: list[str]) -> str:
-    """Whether each group and version is served; the server says nothing of unknown versions."""
+    """Whether each group and version is served, or not, as asked for."""
     groups = kube.get(client.ApisApi(kube.api).get_api_versions).groups
     served = {version.group_version for group in groups for version in group.versions}
     for switch in asked:

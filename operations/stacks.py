@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from components.cluster.life import RUN
 from components.modules.registry import MODULES, closure
 from components.runs import VERIFY
 from components.settings import SettingsError, parse
@@ -20,7 +21,6 @@ from operations.errors import OperationError
 from toolchain.install import BIN, committed_stacks, environment
 
 PROJECT = Path("Pulumi.yaml")
-RUN = Path(".run")
 
 
 def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:

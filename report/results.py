@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-RESULTS = Path(".results")
+from checks.verdict import RESULTS
+
 LONGEST = 2000
 COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 
