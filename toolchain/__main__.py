@@ -14,7 +14,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install", help="fill .tools/ and make the stacks")
     clean = commands.add_parser("clean", help="remove .tools/ and .venv")
-    clean.add_argument("--cache", action="store_true", help="and the cache of built tools")
+    clean.add_argument("--cache", action="store_true", help="and the cache of tools")
     options = parser.parse_args()
     try:
         if options.command == "install":

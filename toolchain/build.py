@@ -1,14 +1,11 @@
 """Builds tools from their wrapper modules into the cache, once.
 
-A tool is built in a folder of its own beside the final one and moved there when it is whole, so
-a kill leaves nothing that looks finished; what Go had compiled by then is kept in its build
-cache, so the next run goes on from there.
+What Go had compiled before a kill is kept in its build cache, so the next run goes on from there.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,21 +18,21 @@ from toolchain import cache
 from toolchain.errors import SetupError
 from toolchain.go import Go
 from toolchain.progress import say, step
-from toolchain.tools import GoTool
+from toolchain.tools import GoTool, Tool
 
 REFUSALS = ("403 Forbidden", "410 Gone", "404 Not Found", "not available")
 UNREACHABLE = ("dial tcp", "no such host", "connection refused", "i/o timeout", "TLS handshake")
 
 
-def built(tool: GoTool) -> Path | None:
-    """The folder with the tool's programs, None while it has not been built."""
+def built(tool: Tool) -> Path | None:
+    """The folder with the tool's programs, None while it has been neither built nor downloaded."""
     folder = cache.folder() / tool.cache_name
     return folder if folder.is_dir() else None
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Only one set-up of a user builds at a time; a second one waits and finds the work done."""
+    """Only one set-up of a user fills the cache; a second one waits and finds the work done."""
     cache.folder().mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(cache.folder() / "build.lock")
     try:
@@ -54,25 +51,25 @@ def build(tool: GoTool, go: Go, position: str) -> None:
 
     position: "2 of 6", for the person who waits.
     """
-    final = cache.folder() / tool.cache_name
-    for stale in cache.folder().glob(f"{tool.cache_name}.partial-*"):
-        shutil.rmtree(stale)
-    partial = final.with_name(f"{final.name}.partial-{os.getpid()}")
-    partial.mkdir()
     log = cache.folder() / "logs" / f"{tool.cache_name}.log"
     log.parent.mkdir(exist_ok=True)
     log.write_text("")
     say(f"{tool.title} ({position}): fetching its sources")
-    if tool.programs:
-        packages = _packages(tool, go, log)
-        with step(f"building {tool.title} ({position})", packages) as progress:
-            for program, package in tool.programs.items():
-                _compile(tool, go, package, partial / program, log, progress.advance)
-        megabytes = sum(f.stat().st_size for f in partial.iterdir()) / 1e6
-        say(f"built {tool.title} ({position}) in {progress.seconds:.0f} s, {megabytes:.0f} MB")
-    for name, (module, path) in tool.files.items():
-        _copy(_module_folder(tool, go, module, log) / path, partial / name)
-    partial.rename(final)
+    source = {
+        "built from": f"toolchain/modules/{tool.name}",
+        "programs": tool.programs,
+        "files": tool.files,
+    }
+    with cache.filled(tool.cache_name, source) as folder:
+        if tool.programs:
+            packages = _packages(tool, go, log)
+            with step(f"building {tool.title} ({position})", packages, "packages") as progress:
+                for program, package in tool.programs.items():
+                    _compile(tool, go, package, folder / program, log, progress.advance)
+            megabytes = sum(f.stat().st_size for f in folder.iterdir()) / 1e6
+            say(f"built {tool.title} ({position}) in {progress.seconds:.0f} s, {megabytes:.0f} MB")
+        for name, (module, path) in tool.files.items():
+            _copy(_module_folder(tool, go, module, log) / path, folder / name)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,11 +1,13 @@
-"""The cache of built tools: outside the checkout, shared by all checkouts of one user."""
+"""The cache of tools: outside the checkout, shared by all checkouts of one user."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from toolchain.errors import SetupError
@@ -13,6 +15,7 @@ from toolchain.errors import SetupError
 NEEDED_GB = 15.0
 """Room that a cold build takes at its end: 3.8 GB of sources, 9.6 GB of compiled packages and
 0.6 GB of tools (measured on linux/amd64). Only the tools stay."""
+SOURCE = "source.json"
 INTERMEDIATE = ("go-build", "go-mod")
 
 
@@ -20,6 +23,26 @@ def folder() -> Path:
     """$XDG_CACHE_HOME/dra-workshop, or ~/.cache/dra-workshop."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "dra-workshop"
+
+
+@contextmanager
+def filled(name: str, source: Mapping[str, object]) -> Iterator[Path]:
+    """A new folder of the cache to be filled, which gets its name when all in it is whole.
+
+    A kill leaves nothing that looks finished; what it left is removed the next time.
+    source: where the programs come from, which is kept beside them.
+    """
+    final = folder() / name
+    for stale in folder().glob(f"{name}.partial-*"):
+        shutil.rmtree(stale)
+    partial = final.with_name(f"{name}.partial-{os.getpid()}")
+    partial.mkdir()
+    try:
+        yield partial
+        (partial / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def require_room() -> None:

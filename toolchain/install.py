@@ -1,31 +1,44 @@
-"""Fills `.tools/` of this checkout and makes its stacks; a second run finds all of it done."""
+"""Fills `.tools/` of this checkout and makes its stacks; a second run finds all of it done.
+
+A tool is taken from PATH, else as its project releases it, else it is built; DRA_WORKSHOP_TOOLCHAIN
+in the environment (`make TOOLCHAIN=…`) forces one of the latter two. What was placed once is used
+from then on, so that nobody is asked again before every command.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import semver
 
 from toolchain import build, cache, go
-from toolchain.errors import SetupError
+from toolchain.errors import DownloadError, SetupError, WrongChecksumError
 from toolchain.progress import say
 from toolchain.tools import (
     CHART,
     CHARTS,
-    CLUSTER_TOOLS,
     PLUGINS,
+    PULUMI_PLUGINS,
     PULUMI_PROGRAMS,
+    PULUMI_RELEASE,
     PULUMI_VERSION,
+    RELEASES,
     GoTool,
+    Release,
+    Tool,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +48,14 @@ PULUMI_HOME = TOOLS / "pulumi"
 PLATFORMS = ("linux-x86_64", "linux-aarch64", "darwin-x86_64", "darwin-arm64")
 UNTESTED = PLATFORMS[1:]
 PLUGIN_SECONDS = 120
+VERSION_SECONDS = 10
+AUTO, DOWNLOAD, BUILD = MODES = ("auto", "download", "build")
+PROBE_SECONDS = {AUTO: 3.0, DOWNLOAD: 30.0}
+"""How long the servers of releases have to tell their checksums before all is built, or fails."""
+REMEDY = "check the network, or let set-up build what it cannot download: make setup TOOLCHAIN=auto"
+ON_PATH = "on PATH"
+
+AnyTool = TypeVar("AnyTool", bound=Tool)
 
 
 def install() -> None:
@@ -43,23 +64,33 @@ def install() -> None:
     Raises SetupError with a remedy; what was done by then stays and is not done again.
     """
     started = time.monotonic()
+    mode = _mode()
     _require_platform()
     for folder in (BIN, PULUMI_HOME, ROOT / ".state"):
         folder.mkdir(parents=True, exist_ok=True)
-    own_pulumi = _usable_pulumi() is None
-    programs = [*CLUSTER_TOOLS, *(PULUMI_PROGRAMS if own_pulumi else ())]
-    plugins = [tool for _, tool in PLUGINS.values()] if own_pulumi else []
-    _build([*programs, *plugins, *CHARTS])
-    changed = [
-        *[_place(tool) for tool in programs],
+    wanted = [release for release in RELEASES if not (mode == AUTO and _on_path(release))]
+    released, changed = _place_released(wanted, mode)
+    built = [tool for release in wanted if release not in released for tool in release.instead_of]
+    _build([*built, *CHARTS])
+    plugins = [plugin for plugin, (_, tool) in PLUGINS.items() if tool in built]
+    changed += [
+        *[_place(tool) for tool in built if tool not in PULUMI_PLUGINS],
         *[_place_chart(chart) for chart in CHARTS],
         _place_kubectl(),
-        _write_env(own_pulumi),
-        *[_place_plugin(plugin) for plugin in PLUGINS if own_pulumi],
+        _write_env(own_plugins=bool(plugins)),
+        *[_place_plugin(plugin) for plugin in plugins],
         _make_stacks(),
     ]
     if any(changed):
         say(f"ready ({time.monotonic() - started:.0f} s)")
+
+
+def _mode() -> str:
+    """How tools are to be had, one of MODES."""
+    mode = os.environ.get("DRA_WORKSHOP_TOOLCHAIN") or AUTO
+    if mode not in MODES:
+        raise SetupError(f"TOOLCHAIN={mode} is not known; these are: {', '.join(MODES)}")
+    return mode
 
 
 def _require_platform() -> None:
@@ -70,19 +101,72 @@ def _require_platform() -> None:
         say(f"platform {name} builds from the same sources as linux-x86_64 but is untested")
 
 
-# --- Pulumi that is already there -------------------------------------------------------------
+# --- tools that are already there -------------------------------------------------------------
+
+
+def _on_path(release: Release) -> bool:
+    """Whether the user's own programs serve instead of the release."""
+    if release is PULUMI_RELEASE:
+        return _usable_pulumi() is not None
+    return _linked(release)
+
+
+def _linked(release: Release) -> bool:
+    """Have links to the programs on PATH, if all are there in a version that will do.
+
+    They are asked for their versions once, and again when one of them has changed.
+    """
+    placed = _placed().get(release.name, ON_PATH)
+    found = {name: _elsewhere(name) for name in release.places}
+    programs = [program for program in found.values() if program is not None]
+    if not placed.startswith(ON_PATH) or len(programs) < len(found):
+        return False
+    state = [(program, Path(program).stat().st_mtime_ns) for program in programs]
+    linked = f"{ON_PATH}: {hashlib.sha256(repr((release.digest, state)).encode()).hexdigest()}"
+    if placed == linked and all((BIN / name).exists() for name in found):
+        return True
+    version = release.on_path or release.version
+    if not all(_has_version(program, version) for program in programs):
+        return False
+    for name, program in zip(found, programs, strict=True):
+        (BIN / name).unlink(missing_ok=True)
+        (BIN / name).symlink_to(program)
+    _record(release, linked)
+    say(f"taking {', '.join(found)} {version} from PATH")
+    return True
+
+
+def _elsewhere(program: str) -> str | None:
+    """Where PATH has a program, absolute, not counting what set-up itself has placed."""
+    folders = [Path(p).absolute() for p in os.environ.get("PATH", "").split(os.pathsep) if p]
+    elsewhere = [str(folder) for folder in folders if folder.resolve() != BIN.resolve()]
+    return shutil.which(program, path=os.pathsep.join(elsewhere))
+
+
+def _has_version(program: str, wanted: str) -> bool:
+    """Whether `--version` tells `wanted`, or a version that begins with it."""
+    # Inside a pod some would find the cluster that they run in and start; so it is hidden.
+    apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
+    try:
+        asked = subprocess.run(
+            [program, "--version"],
+            env=apart,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=VERSION_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    told = re.search(r"\d+\.\d+\.\d+(-[\w.]+)?", asked.stdout)
+    return told is not None and f"{told[0]}.".startswith(f"{wanted}.")
 
 
 def _usable_pulumi() -> str | None:
-    """A `pulumi` on PATH that is new enough and can get its own plugins, else None.
-
-    DRA_WORKSHOP_TOOLCHAIN=build in the environment forces None: build all. What was built once
-    is used from then on, so that nobody is asked again before every command.
-    """
-    if os.environ.get("DRA_WORKSHOP_TOOLCHAIN") == "build" or _placed_all(PULUMI_PROGRAMS):
+    """A `pulumi` on PATH that is new enough and can get its own plugins, else None."""
+    if _placed_all(PULUMI_PROGRAMS) or _placed_all([PULUMI_RELEASE]):
         return None
-    elsewhere = [p for p in os.environ.get("PATH", "").split(os.pathsep) if Path(p) != BIN]
-    program = shutil.which("pulumi", path=os.pathsep.join(elsewhere))
+    program = _elsewhere("pulumi")
     if program is None:
         return None
     asked = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
@@ -91,16 +175,23 @@ def _usable_pulumi() -> str | None:
     except ValueError:
         return None
     if version < semver.Version.parse(PULUMI_VERSION):
-        say(f"pulumi {version} on PATH is older than {PULUMI_VERSION}; building our own")
+        say(f"pulumi {version} on PATH is older than {PULUMI_VERSION}; taking our own")
         return None
-    for plugin, (plugin_version, _) in PLUGINS.items():
-        if not _gets_plugin(program, plugin, plugin_version):
-            say(f"pulumi {version} on PATH cannot get its plugin {plugin}; building our own")
+    for plugin in PLUGINS:
+        if not _gets_plugin(program, plugin):
+            say(f"pulumi {version} on PATH cannot get its plugin {plugin}; taking our own")
             return None
     return program
 
 
-def _gets_plugin(program: str, plugin: str, version: str) -> bool:
+def _gets_plugin(program: str, plugin: str) -> bool:
+    """Have a provider that `program` fetches by itself, for Pulumi's own plugin folder."""
+    version, tool = PLUGINS[plugin]
+    placed = PULUMI_HOME / "plugins" / f"resource-{plugin}-v{version}"
+    if _placed().get(tool.name) == version and placed.exists():
+        return True
+    shutil.rmtree(placed, ignore_errors=True)  # one that was built
+    say(f"pulumi fetches its plugin {plugin} {version}")
     try:
         got = subprocess.run(
             [program, "plugin", "install", "resource", plugin, version],
@@ -111,7 +202,75 @@ def _gets_plugin(program: str, plugin: str, version: str) -> bool:
         )
     except subprocess.TimeoutExpired:
         return False
+    if got.returncode == 0:
+        _record(tool, version)
     return got.returncode == 0
+
+
+# --- tools as their projects release them -----------------------------------------------------
+
+
+def _place_released(wanted: Sequence[Release], mode: str) -> tuple[list[Release], list[bool]]:
+    """Those of `wanted` that are had as released, and for each whether it was placed only now."""
+    released = _released(wanted, mode)
+    changed = [_place(release) for release in released]
+    if PULUMI_RELEASE in released:
+        pulumi = str(BIN / "pulumi")
+        lacking = next((p for p in PLUGINS if not _gets_plugin(pulumi, p)), None)
+        if lacking and mode == DOWNLOAD:
+            raise SetupError(f"pulumi cannot get its plugin {lacking}; {REMEDY}")
+        if lacking:
+            say(f"pulumi cannot get its plugin {lacking}; building our own")
+            released.remove(PULUMI_RELEASE)
+    return released, changed
+
+
+def _released(wanted: Sequence[Release], mode: str) -> list[Release]:
+    """Those of `wanted` that are, now, placed or in the cache as released.
+
+    In `auto`, what has been built is not downloaded, and what cannot be downloaded is left out.
+    Raises SetupError in `download` if there is such.
+    """
+    if mode == BUILD:
+        return []
+    if mode == AUTO:
+        wanted = [r for r in wanted if r.published and (_placed_all([r]) or _missing(r.instead_of))]
+    unpublished = [release.title for release in wanted if not release.published]
+    if unpublished:
+        raise SetupError(
+            f"{', '.join(unpublished)}: not released for {sys.platform}, so it must be built: "
+            "make setup TOOLCHAIN=auto"
+        )
+    failures = _download(_missing(wanted), PROBE_SECONDS[mode])
+    if failures and mode == DOWNLOAD:
+        raise SetupError("\n  ".join([*map(str, failures.values()), REMEDY]))
+    failed = [release for release in wanted if release.name in failures]
+    if failed:
+        _tell(failed, failures.values())
+    return [release for release in wanted if release not in failed]
+
+
+def _download(releases: Sequence[Release], seconds: float) -> dict[str, DownloadError]:
+    """Have the releases in the cache; returns, by name, why one cannot be had."""
+    if not releases:
+        return {}
+    from toolchain import download  # a tenth of a second that other set-ups need not wait
+
+    with build.alone():  # another set-up may have downloaded them meanwhile
+        return download.get(_missing(releases), seconds)
+
+
+def _tell(failed: Sequence[Release], errors: Iterable[DownloadError]) -> None:
+    """Say what is built instead and why; a wrong checksum in a line of its own."""
+    where: Mapping[str, set[str]] = defaultdict(set)
+    for error in errors:
+        if isinstance(error, WrongChecksumError):
+            say(f"WARNING: {error}")
+        else:
+            where[error.reason].add(error.where)
+    reasons = [f"{', '.join(sorted(where[reason]))}: {reason}" for reason in sorted(where)]
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    say(f"building instead of downloading {', '.join(r.title for r in failed)}{why}")
 
 
 # --- tools from Go modules --------------------------------------------------------------------
@@ -125,14 +284,21 @@ def _build(tools: list[GoTool]) -> None:
         missing = _missing(tools)
         if not missing:  # another set-up has built them meanwhile
             return
-        cache.require_room()
+        minutes = sum(tool.minutes for tool in missing)
+        if any(tool.programs for tool in missing):
+            cache.require_room()
+            say(
+                f"building takes about {max(minutes, 1):.0f} min on two cores, "
+                f"and up to {cache.NEEDED_GB:.0f} GB of disk while it lasts"
+            )
         compiler = go.find()
         for number, tool in enumerate(missing, 1):
             build.build(tool, compiler, f"{number} of {len(missing)}")
         cache.drop_intermediate()
 
 
-def _missing(tools: list[GoTool]) -> list[GoTool]:
+def _missing(tools: Sequence[AnyTool]) -> list[AnyTool]:
+    """Those that are neither placed in this checkout nor in the cache."""
     return [
         tool
         for tool in tools
@@ -140,38 +306,32 @@ def _missing(tools: list[GoTool]) -> list[GoTool]:
     ]
 
 
-def _placed_all(tools: Sequence[GoTool]) -> bool:
+def _placed_all(tools: Sequence[Tool]) -> bool:
     return all(_placed().get(tool.name) == tool.digest for tool in tools)
 
 
 def _placed() -> dict[str, str]:
-    """Tool → digest of what lies in `.tools/bin`."""
+    """Tool → digest of what lies in `.tools/bin`, what is on PATH, or a plugin's version."""
     record = TOOLS / "placed.json"
     placed: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
     return placed
 
 
-def _place(tool: GoTool) -> bool:
+def _place(tool: Tool) -> bool:
     """Put the tool's programs into `.tools/bin`: hard links, or copies on another file system.
 
     No symbolic links: pulumi looks for its language host beside its own, resolved, path.
     """
-    sources = {
-        name: program
-        for program in tool.programs
-        for name in tool.aliases.get(program) or (program,)
-    }
-    sources |= {name: name for name in tool.files}
-    if _placed().get(tool.name) == tool.digest and all((BIN / n).exists() for n in sources):
+    if _placed_all([tool]) and all((BIN / name).exists() for name in tool.places):
         return False
     folder = _cached(tool)
-    for name, program in sources.items():
+    for name, program in tool.places.items():
         _link(folder / program, BIN / name)
-    _record(tool)
+    _record(tool, tool.digest)
     return True
 
 
-def _cached(tool: GoTool) -> Path:
+def _cached(tool: Tool) -> Path:
     folder = build.built(tool)
     if folder is None:
         raise SetupError(
@@ -190,9 +350,11 @@ def _link(source: Path, target: Path) -> None:
     new.replace(target)
 
 
-def _record(tool: GoTool) -> None:
+def _record(tool: Tool, what: str) -> None:
+    """Note what was placed; a tool of which it took the place is no longer noted."""
     new = TOOLS / "placed.json.new"
-    placed = _placed() | {tool.name: tool.digest}
+    placed = {name: was for name, was in _placed().items() if name not in tool.places}
+    placed[tool.name] = what
     new.write_text(json.dumps(placed, indent=2, sort_keys=True) + "\n")
     new.replace(TOOLS / "placed.json")
 
@@ -204,7 +366,7 @@ def _place_chart(chart: GoTool) -> bool:
         return False
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(_cached(chart) / CHART, target)
-    _record(chart)
+    _record(chart, chart.digest)
     return True
 
 
@@ -216,7 +378,7 @@ def _place_plugin(plugin: str) -> bool:
         return False
     program = _cached(tool) / next(iter(tool.programs))
     _pulumi("plugin", "install", "resource", plugin, version, "--reinstall", "--file", str(program))
-    _record(tool)
+    _record(tool, tool.digest)
     return True
 
 
@@ -238,7 +400,7 @@ def _place_kubectl() -> bool:
 # --- the environment and the stacks -----------------------------------------------------------
 
 
-def environment(own_pulumi: bool = True) -> dict[str, str]:
+def environment(own_plugins: bool = True) -> dict[str, str]:
     """What `.tools/env` sets, besides PATH."""
     settings = {
         "PULUMI_BACKEND_URL": f"file://{ROOT / '.state'}",
@@ -247,17 +409,17 @@ def environment(own_pulumi: bool = True) -> dict[str, str]:
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
-    if own_pulumi:
+    if own_plugins:
         settings["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     return settings
 
 
-def _write_env(own_pulumi: bool) -> bool:
+def _write_env(own_plugins: bool) -> bool:
     lines = [
         "# Source this to use pulumi and kubectl on this checkout's stacks.",
         f'export PATH="{BIN}:$PATH"',
     ]
-    lines += [f'export {key}="{value}"' for key, value in environment(own_pulumi).items()]
+    lines += [f'export {key}="{value}"' for key, value in environment(own_plugins).items()]
     text = "\n".join(lines) + "\n"
     path = TOOLS / "env"
     if path.exists() and path.read_text() == text:

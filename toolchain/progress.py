@@ -21,10 +21,11 @@ def say(message: str) -> None:
 
 @dataclass
 class Step:
-    """One long step of `total` small ones; `advance` counts them."""
+    """One long step of `total` small ones, of which `unit` is the name; `advance` counts them."""
 
     title: str
     total: int
+    unit: str
     started: float = field(default_factory=time.monotonic)
     done: int = 0
     said: float = field(default_factory=time.monotonic)
@@ -40,22 +41,22 @@ class Step:
             self.bar.update(self.bar.task_ids[0], completed=self.done)
         elif time.monotonic() - self.said >= QUIET_SECONDS:
             self.said = time.monotonic()
-            say(f"{self.title}: {self.done} of {self.total} packages, {self.seconds:.0f} s")
+            say(f"{self.title}: {self.done} of {self.total} {self.unit}, {self.seconds:.0f} s")
 
 
 @contextmanager
-def step(title: str, total: int) -> Iterator[Step]:
+def step(title: str, total: int, unit: str) -> Iterator[Step]:
     if not console.is_terminal:
-        say(f"{title}: {total} packages")
-        yield Step(title, total)
+        say(f"{title}: {total} {unit}")
+        yield Step(title, total, unit)
         return
     columns = (
         TextColumn("set-up: {task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("packages"),
+        TextColumn(unit),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         bar.add_task(title, total=total)
-        yield Step(title, total, bar=bar)
+        yield Step(title, total, unit, bar=bar)

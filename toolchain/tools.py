@@ -1,7 +1,7 @@
-"""What the workshop is built from: one wrapper module a tool, with its version pinned by go.sum.
+"""What the workshop runs on: each tool as its project releases it, and as it is built.
 
-Every tool has a folder in `toolchain/modules/` whose go.mod and go.sum fix the versions of all
-that goes into it. Nothing here asks a registry for a list of versions.
+To be built, a tool has a folder in `toolchain/modules/` whose go.mod and go.sum fix the versions
+of all that goes into it. Nothing here asks a registry for a list of versions.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 MODULES = Path(__file__).resolve().parent / "modules"
 KUBERNETES_VERSION = "1.36.4"
 PULUMI_VERSION = "3.259.0"
@@ -20,26 +22,14 @@ DRIVER_CHARTS = ("0.5.0", "0.4.1")
 
 
 @dataclass(frozen=True)
-class GoTool:
-    """A tool that is built from Go modules.
+class Tool:
+    """Programs that lie in a folder of the cache, whose name says what they come from.
 
-    name: folder under `toolchain/modules/`; version: as the tool itself reports it.
-    programs: file name → package that it is built from.
-    aliases: program → further names under which it is to be called.
-    sets: linker variables (`-X`).
-    files: name → (module, path in it) of a file or folder that is taken as it is.
+    version: as the tool itself reports it.
     """
 
     name: str
     version: str
-    programs: dict[str, str]
-    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    sets: dict[str, str] = field(default_factory=dict)
-    files: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        return MODULES / self.name
 
     @property
     def title(self) -> str:
@@ -47,7 +37,44 @@ class GoTool:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits over all that decides what is built.
+        """Twelve hex digits over all that decides what the programs are."""
+        raise NotImplementedError
+
+    @property
+    def cache_name(self) -> str:
+        return f"{self.name}-{self.version}-{self.digest}"
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """File name in `.tools/bin` → file name in the tool's folder of the cache."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class GoTool(Tool):
+    """A tool that is built from Go modules.
+
+    name: folder under `toolchain/modules/`.
+    programs: file name → package that it is built from.
+    aliases: program → further names under which it is to be called.
+    sets: linker variables (`-X`).
+    files: name → (module, path in it) of a file or folder that is taken as it is.
+    minutes: what building took, alone in a cold cache on two cores of linux/amd64.
+    """
+
+    programs: dict[str, str]
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sets: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    minutes: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        return MODULES / self.name
+
+    @property
+    def digest(self) -> str:
+        """Over all that decides what is built.
 
         The Go compiler is left out on purpose: its next patch release must not cost a user
         twenty minutes for the same programs.
@@ -60,8 +87,75 @@ class GoTool:
         return content.hexdigest()[:12]
 
     @property
-    def cache_name(self) -> str:
-        return f"{self.name}-{self.version}-{self.digest}"
+    def places(self) -> Mapping[str, str]:
+        built = {
+            name: program
+            for program in self.programs
+            for name in self.aliases.get(program) or (program,)
+        }
+        return built | {name: name for name in self.files}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of a release: an archive, or a program itself.
+
+    url: where it is. sums: where its SHA-256 is published, in one of the forms that
+    `toolchain.download` reads.
+    programs: file name → path of the program in the archive, "" where the file is the program.
+    All may have fields: {version}, {os}, {arch} (amd64 or arm64), {x64} (x64 or arm64) and
+    {archive} (tar.gz, zip on macOS).
+    """
+
+    url: str
+    sums: str
+    programs: dict[str, str]
+
+    def here(self, version: str) -> Asset:
+        """The one for this machine, its fields filled in."""
+        arch = ARCHITECTURES[platform.machine()]
+        fields = {
+            "version": version,
+            "os": sys.platform,
+            "arch": arch,
+            "x64": arch.replace("amd64", "x64"),
+            "archive": "zip" if sys.platform == "darwin" else "tar.gz",
+        }
+        programs = {name: path.format(**fields) for name, path in self.programs.items()}
+        return Asset(self.url.format(**fields), self.sums.format(**fields), programs)
+
+
+@dataclass(frozen=True)
+class Release(Tool):
+    """A tool as its project publishes it.
+
+    instead_of: what is built where the release cannot be had.
+    systems: those that the project publishes it for.
+    on_path: how the version of programs on PATH must begin that may serve instead of it;
+    "" for exactly this version.
+    """
+
+    assets: tuple[Asset, ...]
+    instead_of: tuple[GoTool, ...]
+    systems: tuple[str, ...] = ("linux", "darwin")
+    on_path: str = ""
+
+    @property
+    def published(self) -> bool:
+        """Whether the project publishes it for this machine."""
+        return sys.platform in self.systems
+
+    @property
+    def files(self) -> tuple[Asset, ...]:
+        return tuple(asset.here(self.version) for asset in self.assets)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self.files).encode()).hexdigest()[:12]
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        return {name: name for asset in self.assets for name in asset.programs}
 
 
 _PULUMI_SETS = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
@@ -78,12 +172,14 @@ PULUMI_CLI = GoTool(
             "python/cmd/pulumi-language-python-exec",
         ),
     },
+    minutes=3.1,
 )
 PULUMI_LANGUAGE = GoTool(
     "pulumi-language-python",
     "3.187.0",
     {"pulumi-language-python": "github.com/pulumi/pulumi/sdk/python/cmd/pulumi-language-python/v3"},
     sets={_PULUMI_SETS: "v3.187.0"},
+    minutes=0.4,
 )
 PULUMI_COMMAND = GoTool(
     "pulumi-resource-command",
@@ -94,12 +190,14 @@ PULUMI_COMMAND = GoTool(
     },
     # What it truly is; Pulumi warns that the SDK expects 1.2.1, and that warning is honest.
     sets={"github.com/pulumi/pulumi-command/provider/pkg/version.Version": "0.9.3-alpha.0+2fe00b6"},
+    minutes=0.4,
 )
 PULUMI_KUBERNETES = GoTool(
     "pulumi-resource-kubernetes",
     "4.29.0",
     {"pulumi-resource-kubernetes": "."},
     sets={"main.version": "4.29.0"},
+    minutes=7.5,
 )
 KUBERNETES = GoTool(
     "kube",
@@ -111,14 +209,16 @@ KUBERNETES = GoTool(
         "k8s.io/component-base/version.gitMajor": KUBERNETES_VERSION.split(".")[0],
         "k8s.io/component-base/version.gitMinor": KUBERNETES_VERSION.split(".")[1],
     },
+    minutes=3.6,
 )
 # PyPI ships etcd 3.5.1, which cannot report watch progress: the watches of a control plane of
 # Kubernetes 1.36 break on it and are listed again after up to half a minute.
-ETCD = GoTool("etcd", "3.6.14", {"etcd": "go.etcd.io/etcd/server/v3"})
+ETCD = GoTool("etcd", "3.6.14", {"etcd": "go.etcd.io/etcd/server/v3"}, minutes=0.4)
 KWOK = GoTool(
     "kwok",
     "0.8.0",
     {"kwok": "sigs.k8s.io/kwok/cmd/kwok", "kwokctl": "sigs.k8s.io/kwok/cmd/kwokctl"},
+    minutes=1.6,
 )
 
 CHART = "dra-driver-nvidia-gpu"
@@ -133,7 +233,67 @@ CHARTS = tuple(
 )
 
 PULUMI_PROGRAMS = (PULUMI_CLI, PULUMI_LANGUAGE)
-CLUSTER_TOOLS = (KWOK, ETCD, KUBERNETES)
+PULUMI_PLUGINS = (PULUMI_COMMAND, PULUMI_KUBERNETES)
 
 PLUGINS = {"command": ("1.2.1", PULUMI_COMMAND), "kubernetes": ("4.29.0", PULUMI_KUBERNETES)}
 """Provider plugins: the version that the Python SDK asks for, and the tool that serves it."""
+
+# No release of NVIDIA's charts: they are published in an OCI registry, and are copied out of the Go
+# module instead, which takes Go to fetch, but nothing is compiled.
+PULUMI_RELEASE = Release(
+    "pulumi",
+    PULUMI_VERSION,
+    (
+        Asset(
+            "https://get.pulumi.com/releases/sdk/pulumi-v{version}-{os}-{x64}.tar.gz",
+            "https://get.pulumi.com/releases/sdk/pulumi-{version}-checksums.txt",
+            {
+                name: f"pulumi/{name}"
+                for name in ("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
+            },
+        ),
+    ),
+    # It gets its plugins by itself.
+    (*PULUMI_PROGRAMS, *PULUMI_PLUGINS),
+)
+_DL_K8S = "https://dl.k8s.io/v{version}/bin/{os}/{arch}"
+KUBERNETES_RELEASE = Release(
+    "kube",
+    KUBERNETES_VERSION,
+    tuple(
+        Asset(f"{_DL_K8S}/{name}", f"{_DL_K8S}/{name}.sha256", {name: ""})
+        for name in KUBERNETES.aliases["kube"]
+    ),
+    (KUBERNETES,),
+    systems=("linux",),
+)
+_ETCD = "https://github.com/etcd-io/etcd/releases/download/v{version}"
+ETCD_RELEASE = Release(
+    "etcd",
+    ETCD.version,
+    (
+        Asset(
+            f"{_ETCD}/etcd-v{{version}}-{{os}}-{{arch}}.{{archive}}",
+            f"{_ETCD}/SHA256SUMS",
+            {"etcd": "etcd-v{version}-{os}-{arch}/etcd"},
+        ),
+    ),
+    (ETCD,),
+    on_path="3.6",
+)
+# kwok's releases have no file of checksums; GitHub says those of the files that it was given.
+KWOK_RELEASE = Release(
+    "kwok",
+    KWOK.version,
+    tuple(
+        Asset(
+            "https://github.com/kubernetes-sigs/kwok/releases/download/v{version}"
+            f"/{name}-{{os}}-{{arch}}",
+            "https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v{version}",
+            {name: ""},
+        )
+        for name in KWOK.programs
+    ),
+    (KWOK,),
+)
+RELEASES = (KWOK_RELEASE, ETCD_RELEASE, KUBERNETES_RELEASE, PULUMI_RELEASE)

@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.unit.conftest import NOWHERE
+from tests.unit.release_site import Site, path_of
 from tests.unit.test_build import (
     calls,
     fake_go,
@@ -22,10 +24,23 @@ from tests.unit.test_build import (
     wait_until,
     write_script,
 )
-from toolchain import build, cache, install
+from toolchain import build, cache, download, install
 from toolchain.errors import SetupError
 from toolchain.go import Go
-from toolchain.tools import CHART, PLUGINS, PULUMI_VERSION, GoTool
+from toolchain.tools import (
+    CHART,
+    ETCD_RELEASE,
+    KUBERNETES,
+    KUBERNETES_RELEASE,
+    KUBERNETES_VERSION,
+    KWOK_RELEASE,
+    PLUGINS,
+    PULUMI_RELEASE,
+    PULUMI_VERSION,
+    RELEASES,
+    GoTool,
+    Release,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -314,7 +329,7 @@ def test_a_pulumi_on_path_that_is_new_enough_is_used(go: Go, path: Path, capsys:
     assert [call for call in calls(theirs) if call.startswith("plugin")] == [
         f"plugin install resource {name} {version}" for name, (version, _) in PLUGINS.items()
     ]
-    assert "building our own" not in capsys.readouterr().err
+    assert "taking our own" not in capsys.readouterr().err
     assert "AUTOMATIC_PLUGIN" not in (install.TOOLS / "env").read_text()
 
 
@@ -362,7 +377,7 @@ def test_a_pulumi_on_path_that_hangs_over_its_plugins_is_built_instead(
     theirs = fake_pulumi(path / "pulumi", plugin="exec sleep 30")
     monkeypatch.setattr(install, "PLUGIN_SECONDS", 0.2)
     assert install._usable_pulumi() is None
-    assert "on PATH cannot get its plugin command; building" in capsys.readouterr().err
+    assert "on PATH cannot get its plugin command; taking" in capsys.readouterr().err
     assert len(calls(theirs)) == 2, "its version, and one plugin"
 
 
@@ -389,6 +404,388 @@ def test_a_pulumi_that_fails_says_what_it_was_asked_and_why(path: Path) -> None:
     write_script(path / "pulumi", "echo 'error: no such stack' >&2; exit 255")
     with pytest.raises(SetupError, match="pulumi stack init dev failed: error: no such stack"):
         install._pulumi("stack", "init", "dev")
+
+
+# --- releases ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def releases(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Every release is published; each program is a text that says so, but for a Pulumi."""
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "platform", "linux")
+    pulumi = fake_pulumi(tmp_path / "released" / "pulumi").read_bytes()
+    for release in RELEASES:
+        contents = {name: f"released {name}".encode() for name in release.places}
+        site.publish(release, contents | {"pulumi": pulumi})
+    return site
+
+
+def released(name: str) -> bool:
+    """Whether a placed program is one that was downloaded."""
+    return (install.BIN / name).read_text(errors="replace") == f"released {name}"
+
+
+def unpublish(site: Site, *releases: Release) -> None:
+    for release in releases:
+        for file in release.files:
+            site.files.pop(path_of(file.sums), None)
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("DRA_WORKSHOP_TOOLCHAIN", mode)
+
+
+def test_what_is_released_is_downloaded_and_nothing_is_compiled(
+    go: Go, releases: Site, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9))
+    install.install()
+    assert builds(go) == 0
+    for name in ("etcd", "kwok", "kwokctl", "kube-apiserver", "kube-scheduler"):
+        assert released(name), name
+    assert released("pulumi-language-python"), "of Pulumi's own release"
+    assert released("pulumi-language-python-exec")
+    assert (install.TOOLS / "charts" / f"{CHART}-0.5.0" / "Chart.yaml").exists()
+    said = capsys.readouterr().err
+    assert "building" not in said
+    assert "downloading kube-apiserver 1.36.4 (3 of 4): 1 MB" in said
+
+
+@pytest.mark.usefixtures("go", "releases")
+def test_a_downloaded_pulumi_gets_its_plugins_by_itself() -> None:
+    install.install()
+    installed = [c for c in calls(install.BIN / "pulumi") if c.startswith("plugin")]
+    assert installed == [
+        f"plugin install resource {name} {version}" for name, (version, _) in PLUGINS.items()
+    ]
+    assert "AUTOMATIC_PLUGIN" not in (install.TOOLS / "env").read_text()
+
+
+def test_a_second_set_up_asks_no_server_and_does_nothing(
+    go: Go, releases: Site, checkout: Path, capsys: Capture
+) -> None:
+    install.install()
+    capsys.readouterr()
+    asked = list(releases.asked)
+    before = {path: path.lstat().st_mtime_ns for path in checkout.rglob("*")}
+    install.install()
+    assert capsys.readouterr() == ("", "")
+    assert releases.asked == asked
+    assert {path: path.lstat().st_mtime_ns for path in checkout.rglob("*")} == before
+
+
+def test_another_checkout_downloads_nothing_again(go: Go, releases: Site, checkout: Path) -> None:
+    install.install()
+    asked = list(releases.asked)
+    shutil.rmtree(checkout / ".tools")
+    install.install()
+    assert released("etcd")
+    assert releases.asked == asked
+
+
+def test_the_order_is_path_then_releases_then_building(
+    go: Go, releases: Site, path: Path, capsys: Capture
+) -> None:
+    theirs = write_script(path / "etcd", "echo 'etcd Version: 3.6.2'; echo 'Go Version: go1.24.1'")
+    unpublish(releases, KWOK_RELEASE)
+    install.install()
+    assert (install.BIN / "etcd").readlink() == theirs
+    assert released("kube-apiserver")
+    assert "stacks" in (install.BIN / "kwok").read_text(), "built, by the Go of these tests"
+    said = capsys.readouterr().err
+    assert "set-up: taking etcd 3.6 from PATH\n" in said
+    assert "set-up: building instead of downloading kwok 0.8.0 (" in said
+    assert "kwok/releases/tags/v0.8.0: 404 Not Found)\n" in said
+    assert "set-up: building takes about 2 min on two cores, and up to 15 GB of" in said
+    assert path_of(ETCD_RELEASE.files[0].sums) not in releases.asked
+
+
+@pytest.mark.usefixtures("releases")
+def test_nothing_reachable_is_one_line_and_all_is_built(
+    go: Go, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("DRA_WORKSHOP_DOWNLOADS", NOWHERE)
+    install.install()
+    failed = "kwok 0.8.0, etcd 3.6.14, kube 1.36.4, pulumi 3.259.0"
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"set-up: building instead of downloading {failed} (127.0.0.1: ")
+    assert first.endswith("Connection refused)")
+    assert second.startswith("set-up: building takes about 17 min on two cores, and up to 15 GB")
+    assert builds(go) == 8
+
+
+@pytest.mark.usefixtures("go")
+def test_what_was_built_is_not_downloaded_later(
+    releases: Site, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as offline:
+        offline.setenv("DRA_WORKSHOP_DOWNLOADS", NOWHERE)
+        install.install()
+    install.install()
+    shutil.rmtree(checkout / ".tools")
+    install.install()
+    assert releases.asked == []
+
+
+def test_a_wrong_checksum_is_a_warning_and_the_tool_is_built(
+    go: Go, releases: Site, capsys: Capture
+) -> None:
+    url = releases.tamper(KUBERNETES_RELEASE)
+    install.install()
+    said = capsys.readouterr().err
+    assert f"set-up: WARNING: {releases.address}{path_of(url)}: its SHA-256 is" in said
+    assert "set-up: building instead of downloading kube 1.36.4\n" in said
+    assert builds(go) == 1
+    assert build.built(KUBERNETES_RELEASE) is None
+    assert b"released" not in (install.BIN / "kube-apiserver").read_bytes()
+
+
+@pytest.mark.parametrize("trouble", ["wrong checksum", "not there", "unreachable", "cut off"])
+def test_forced_downloads_fail_with_a_remedy_instead_of_building(
+    trouble: str, go: Go, releases: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(monkeypatch, "download")
+    url = KUBERNETES_RELEASE.files[0].url
+    if trouble == "wrong checksum":
+        releases.tamper(KUBERNETES_RELEASE)
+    elif trouble == "not there":
+        del releases.files[path_of(url)]
+    elif trouble == "cut off":
+        releases.cut[path_of(url)] = 100
+    else:
+        monkeypatch.setenv("DRA_WORKSHOP_DOWNLOADS", NOWHERE)
+    with pytest.raises(SetupError) as failure:
+        install.install()
+    assert str(failure.value).endswith(f"\n  {install.REMEDY}")
+    where = "127.0.0.1: " if trouble == "unreachable" else path_of(url)
+    assert where in str(failure.value)
+    assert calls(go.program) == []
+    assert not (install.BIN / "kube-apiserver").exists()
+
+
+def test_forced_downloads_take_nothing_from_path_and_replace_what_was_built(
+    go: Go, releases: Site, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = write_script(path / "etcd", "echo 'etcd Version: 3.6.14'")
+    choose(monkeypatch, "build")
+    install.install()
+    plugin = install.PULUMI_HOME / "plugins" / f"resource-command-v{PLUGINS['command'][0]}"
+    (plugin / "built").touch()
+    choose(monkeypatch, "download")
+    install.install()
+    assert not (plugin / "built").exists()
+    for name in ("etcd", "kube-apiserver", "pulumi-language-python"):
+        assert released(name), name
+    assert calls(theirs) == []
+    plugins = [c for c in calls(install.BIN / "pulumi") if c.startswith("plugin")]
+    assert ["--file" in call for call in plugins] == [True, True, False, False]
+
+    choose(monkeypatch, "build")
+    install.install()
+    for name in ("etcd", "kube-apiserver", "pulumi-language-python"):
+        assert not released(name), name
+
+
+@pytest.mark.usefixtures("go", "releases")
+def test_a_pulumi_that_comes_later_does_not_take_the_place_of_what_was_downloaded(
+    path: Path, capsys: Capture
+) -> None:
+    install.install()
+    capsys.readouterr()
+    theirs = fake_pulumi(path / "pulumi")
+    install.install()
+    assert capsys.readouterr().err == ""
+    assert calls(theirs) == []
+
+
+def test_forced_building_asks_no_server_and_replaces_what_was_downloaded(
+    go: Go, releases: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.install()
+    asked = list(releases.asked)
+    choose(monkeypatch, "build")
+    install.install()
+    assert releases.asked == asked
+    assert builds(go) == 8
+    for name in ("etcd", "kube-apiserver", "pulumi-language-python"):
+        assert not released(name), name
+    plugins = [c for c in calls(install.BIN / "pulumi") if c.startswith("plugin")]
+    assert ["--file" in call for call in plugins] == [False, False, True, True]
+
+    monkeypatch.delenv("DRA_WORKSHOP_TOOLCHAIN")
+    install.install()
+    assert not released("etcd"), "what was placed last is used from then on"
+
+
+@pytest.mark.parametrize("mode", ["", "auto"])
+def test_auto_is_the_default(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(monkeypatch, mode)
+    assert install._mode() == install.AUTO
+
+
+def test_an_unknown_choice_is_refused_with_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choose(monkeypatch, "fetch")
+    with pytest.raises(SetupError) as refusal:
+        install.install()
+    assert str(refusal.value) == ("TOOLCHAIN=fetch is not known; these are: auto, download, build")
+
+
+@pytest.fixture
+def no_plugins(releases: Site, tmp_path: Path) -> None:
+    """Pulumi's release cannot get its plugins."""
+    pulumi = fake_pulumi(tmp_path / "without" / "pulumi", plugin="exit 1").read_bytes()
+    contents = {name: f"released {name}".encode() for name in PULUMI_RELEASE.places}
+    releases.publish(PULUMI_RELEASE, contents | {"pulumi": pulumi})
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_a_downloaded_pulumi_that_gets_no_plugins_is_built_instead(go: Go, capsys: Capture) -> None:
+    install.install()
+    assert (
+        "set-up: pulumi fetches its plugin command 1.2.1\n"
+        "set-up: pulumi cannot get its plugin command; building our own\n"
+    ) in capsys.readouterr().err
+    assert not released("pulumi-language-python")
+    assert released("etcd")
+    assert "AUTOMATIC_PLUGIN" in (install.TOOLS / "env").read_text()
+    install.install()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_forced_downloads_fail_if_pulumi_gets_no_plugins(
+    go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(monkeypatch, "download")
+    with pytest.raises(SetupError, match="cannot get its plugin command; check the network"):
+        install.install()
+    assert builds(go) == 0
+
+
+@pytest.mark.usefixtures("releases")
+def test_what_is_not_released_for_a_system_is_built_there(
+    go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert install._released([KUBERNETES_RELEASE], install.AUTO) == []
+    with pytest.raises(SetupError, match=r"kube 1\.36\.4: not released for darwin, so it must be"):
+        install._released([KUBERNETES_RELEASE], install.DOWNLOAD)
+
+
+# --- other tools that are already there ----------------------------------------------------------
+
+
+def kube_on_path(path: Path, version: str = KUBERNETES_VERSION) -> None:
+    for name in KUBERNETES_RELEASE.places:
+        write_script(path / name, f"echo Kubernetes v{version}")
+
+
+@pytest.fixture
+def placeable(path: Path) -> None:
+    install.BIN.mkdir(parents=True)
+
+
+@pytest.mark.usefixtures("placeable")
+def test_programs_on_path_of_the_wanted_version_are_linked_once(
+    path: Path, capsys: Capture
+) -> None:
+    kube_on_path(path)
+    assert install._linked(KUBERNETES_RELEASE)
+    assert capsys.readouterr().err == (
+        "set-up: taking kube-apiserver, kube-controller-manager, kube-scheduler 1.36.4 from PATH\n"
+    )
+    assert install._linked(KUBERNETES_RELEASE)
+    assert capsys.readouterr().err == ""
+    assert len(calls(path / "kube-apiserver")) == 1
+    (install.BIN / "kube-scheduler").unlink()
+    assert install._linked(KUBERNETES_RELEASE)
+    assert (install.BIN / "kube-scheduler").exists()
+
+
+@pytest.mark.usefixtures("go")
+def test_programs_on_path_that_were_upgraded_since_are_had_in_another_way(
+    releases: Site, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube_on_path(path)
+    install.install()
+    kube_on_path(path, "1.37.0")
+    install.install()
+    assert all(released(name) for name in KUBERNETES_RELEASE.places)
+
+
+@pytest.mark.usefixtures("placeable")
+@pytest.mark.parametrize("version", ["1.36.3", "1.36.40", "1.36.4-rc.1", "11.36.4", "1.35.0"])
+def test_programs_on_path_of_another_version_are_left_alone(version: str, path: Path) -> None:
+    kube_on_path(path, version)
+    assert not install._linked(KUBERNETES_RELEASE)
+    assert list(install.BIN.iterdir()) == []
+
+
+@pytest.mark.usefixtures("placeable")
+@pytest.mark.parametrize(
+    ("version", "taken"), [("3.6.0", True), ("3.6.99", True), ("3.5.1", False), ("3.60.1", False)]
+)
+def test_of_etcd_on_path_any_3_6_will_do(version: str, taken: bool, path: Path) -> None:
+    write_script(path / "etcd", f"echo etcd Version: {version}; echo Git SHA: 1.2.3")
+    assert install._linked(ETCD_RELEASE) == taken
+
+
+@pytest.mark.usefixtures("placeable")
+def test_half_a_tool_on_path_is_left_alone(path: Path) -> None:
+    write_script(path / "kwok", "echo kwok version v0.8.0")
+    assert not install._linked(KWOK_RELEASE)
+    write_script(path / "kwokctl", "echo kwokctl version v0.7.0")
+    assert not install._linked(KWOK_RELEASE)
+    write_script(path / "kwokctl", "echo kwokctl version v0.8.0")
+    assert install._linked(KWOK_RELEASE)
+
+
+@pytest.mark.usefixtures("placeable")
+def test_a_program_on_path_that_hangs_or_cannot_run_is_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "VERSION_SECONDS", 0.2)
+    write_script(path / "etcd", "exec sleep 30")
+    assert not install._linked(ETCD_RELEASE)
+    (path / "etcd").write_bytes(b"\x7fELF of another machine")
+    assert not install._linked(ETCD_RELEASE)
+
+
+@pytest.mark.usefixtures("placeable")
+def test_a_program_is_asked_for_its_version_as_if_outside_a_cluster(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    write_script(path / "etcd", '[ -z "$KUBERNETES_SERVICE_HOST" ] && echo 3.6.14')
+    assert install._linked(ETCD_RELEASE)
+
+
+@pytest.mark.usefixtures("go")
+def test_programs_that_vanish_from_path_are_had_in_another_way(releases: Site, path: Path) -> None:
+    kube_on_path(path)
+    install.install()
+    (path / "kube-scheduler").unlink()
+    install.install()
+    assert all(released(name) for name in KUBERNETES_RELEASE.places)
+
+
+def test_our_own_programs_on_path_are_not_taken_for_the_users(
+    tool: GoTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(install.BIN))
+    kube_on_path(install.BIN)
+    assert not install._linked(KUBERNETES_RELEASE)
+
+
+def test_programs_on_path_do_not_take_the_place_of_what_was_built(go: Go, path: Path) -> None:
+    install.install()
+    kube_on_path(path)
+    install.install()
+    assert not (install.BIN / "kube-apiserver").is_symlink()
+    assert install._placed()[KUBERNETES.name] == KUBERNETES.digest
 
 
 # --- platform, environment, clean ----------------------------------------------------------------

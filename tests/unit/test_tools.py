@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from checks.prerequisites import _tools as checked_tools
 from tests.unit.test_build import fake_go, make_tool
 from toolchain import tools
-from toolchain.tools import GoTool
+from toolchain.tools import ARCHITECTURES, GoTool, Release
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = (
     *tools.PULUMI_PROGRAMS,
-    *tools.CLUSTER_TOOLS,
+    *tools.PULUMI_PLUGINS,
+    tools.KUBERNETES,
+    tools.ETCD,
+    tools.KWOK,
     *tools.CHARTS,
-    *(tool for _, tool in tools.PLUGINS.values()),
 )
 
 
@@ -117,3 +120,74 @@ def test_pulumi_and_its_providers_are_those_that_the_python_packages_ask_for() -
     assert {name: pins[f"pulumi-{name}"] for name in tools.PLUGINS} == {
         name: version for name, (version, _) in tools.PLUGINS.items()
     }
+
+
+# --- releases ------------------------------------------------------------------------------------
+
+
+def test_every_tool_but_the_charts_is_built_where_its_release_cannot_be_had() -> None:
+    built = [tool for release in tools.RELEASES for tool in release.instead_of]
+    assert [tool.name for tool in built if built.count(tool) > 1] == []
+    assert {tool.name for tool in built} == {t.name for t in ALL if t not in tools.CHARTS}
+
+
+@pytest.mark.parametrize("release", tools.RELEASES, ids=lambda release: release.name)
+def test_a_release_has_the_version_and_the_programs_of_what_is_built_instead(
+    release: Release,
+) -> None:
+    placed = [tool for tool in release.instead_of if tool not in tools.PULUMI_PLUGINS]
+    programs = {name for tool in placed for name in tool.places}
+    assert release.places.keys() == programs
+    assert release.version == release.instead_of[0].version
+
+
+@pytest.mark.parametrize("release", tools.RELEASES, ids=lambda release: release.name)
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_a_release_is_published_over_https_for_every_machine(
+    release: Release, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    for file in release.files:
+        for url in (file.url, file.sums):
+            assert re.fullmatch(r"https://[a-z0-9.]+/[\w./-]+", url)
+            assert release.version in url
+
+
+def test_releases_are_where_their_projects_put_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    github, k8s = "https://github.com", "https://dl.k8s.io/v1.36.4/bin/linux/amd64"
+    assert [file.url for release in tools.RELEASES for file in release.files] == [
+        f"{github}/kubernetes-sigs/kwok/releases/download/v0.8.0/kwok-linux-amd64",
+        f"{github}/kubernetes-sigs/kwok/releases/download/v0.8.0/kwokctl-linux-amd64",
+        f"{github}/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
+        f"{k8s}/kube-apiserver",
+        f"{k8s}/kube-controller-manager",
+        f"{k8s}/kube-scheduler",
+        "https://get.pulumi.com/releases/sdk/pulumi-v3.259.0-linux-x64.tar.gz",
+    ]
+    assert {file.sums for release in tools.RELEASES for file in release.files} == {
+        "https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v0.8.0",
+        f"{github}/etcd-io/etcd/releases/download/v3.6.14/SHA256SUMS",
+        *(f"{k8s}/{name}.sha256" for name in tools.KUBERNETES_RELEASE.places),
+        "https://get.pulumi.com/releases/sdk/pulumi-3.259.0-checksums.txt",
+    }
+
+
+def test_a_release_for_another_machine_lies_in_another_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = set()
+    for machine in ("x86_64", "aarch64"):
+        monkeypatch.setattr(platform, "machine", lambda m=machine: m)
+        names.add(tools.ETCD_RELEASE.cache_name)
+    assert len(names) == 2
+    assert tools.ETCD.cache_name not in names, "nor is it taken for one that was built"
+
+
+def test_what_is_taken_from_path_passes_the_check_of_module_0() -> None:
+    expected = {name: version for name, version, _ in checked_tools(tools.KUBERNETES_VERSION)}
+    for release in tools.RELEASES:
+        for name in release.places.keys() & expected.keys():
+            version = release.on_path or release.version
+            assert f"{version}.".startswith(f"{expected[name]}.")
