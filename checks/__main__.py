@@ -13,21 +13,34 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from checks import cluster, driver, exclusive, prerequisites, verdict
+from checks import verdict
 from checks.result import NotSo, skipped
+from toolchain.errors import in_words
+
+
+def of(module: str, function: str = "run") -> Callable[..., Any]:
+    """The function, whose module is loaded when it is called: the Kubernetes client, which most
+    of them use, takes a quarter of a second, and an update waits for each program in turn."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"checks.{module}"), function)(*arguments)
+
+    return call
+
 
 Program = Callable[[str, dict[str, Any]], dict[str, Any]]
 PROGRAMS: dict[str, Program] = {
-    "prerequisites": prerequisites.run,
-    "cluster": cluster.run,
-    "driver": driver.run,
-    "exclusive": exclusive.run,
+    "prerequisites": of("prerequisites"),
+    "cluster": of("cluster"),
+    "driver": of("driver"),
+    "exclusive": of("exclusive"),
 }
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
-    "gate-devices": driver.gate,
+    "gate-devices": of("driver", "gate"),
     "require": lambda given: verdict.require(given["result"]),
     "verdict": verdict.weigh,
 }
@@ -38,17 +51,20 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     for module, status in given["needs"].items():
         if status != "passed":
             return skipped(given["module"], f"needs module {module}")
-    result = PROGRAMS[name](given["module"], given["parameters"])
     folder = verdict.RESULTS / given["stack"] / "checks"
     folder.mkdir(parents=True, exist_ok=True)
-    verdict.write(
-        folder / f"{name}.json", {key: given[key] for key in ("run", "life")} | {"result": result}
-    )
+    record = {key: given[key] for key in ("run", "life", "digest")}
+    # A run that is killed has used up what it looked at, and must be told from one never begun.
+    verdict.write(folder / f"{name}.json", record | {"result": None})
+    result = PROGRAMS[name](given["module"], given["parameters"])
+    verdict.write(folder / f"{name}.json", record | {"result": result})
     return result
 
 
 def alone(as_json: bool) -> int:
     """Module 0 without a stack, for a person who wants to know beforehand."""
+    from checks import prerequisites
+
     result = prerequisites.run("0", prerequisites.defaults())
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -79,13 +95,16 @@ def main() -> int:
     if not text.strip():
         parser.error("this program takes its input as JSON on stdin or from --input")
     given = json.loads(text)
-    if options.name in PROGRAMS:
-        sys.stdout.write(json.dumps(check(options.name, given)) + "\n")
-        return 0
     try:
-        sys.stdout.write(f"{STOPPERS[options.name](given) or 'passed'}\n")
+        if options.name in PROGRAMS:
+            sys.stdout.write(json.dumps(check(options.name, given)) + "\n")
+        else:
+            sys.stdout.write(f"{STOPPERS[options.name](given) or 'passed'}\n")
     except NotSo as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{in_words(error)}\n")
         return 1
     return 0
 

@@ -85,13 +85,18 @@ class Kube:
     def text(self, path: str) -> str:
         """What the API server answers at a path that is no API object, such as /metrics."""
         with explained():
-            request = self.api.param_serialize(
-                method="GET", resource_path=path, auth_settings=["BearerToken"]
-            )
-            response = self.api.call_api(*request, _request_timeout=ANSWER_SECONDS)
-            body: str = response.read().decode()
-            if response.status != OK:
-                raise NotSo(f"{path} answers {response.status} {response.reason}")
+            try:
+                response = self.api.call_api(
+                    path,
+                    "GET",
+                    auth_settings=["BearerToken"],
+                    _preload_content=False,
+                    _return_http_data_only=True,
+                    _request_timeout=ANSWER_SECONDS,
+                )
+            except ApiException as error:
+                raise NotSo(f"{path} answers {error.status} {error.reason}") from error
+            body: str = response.data.decode()
             return body
 
     def wait(

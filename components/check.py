@@ -35,6 +35,11 @@ class CheckArgs:
     life: str = ""
 
 
+def digest_of(manifests: Sequence[Path]) -> str:
+    """Changes with the check programs and with the manifests of what one of them looks at."""
+    return program.digest(PROGRAMS, *manifests)
+
+
 class Check(pulumi.ComponentResource):
     """Runs a check program after `opts.depends_on` and hands on its result.
 
@@ -48,6 +53,7 @@ class Check(pulumi.ComponentResource):
         super().__init__("dra-workshop:check:Check", f"check-{args.program}", None, opts)
         stack = pulumi.get_stack()
         self.module = args.module
+        digest = digest_of(args.manifests)
         statuses = {need.module: need.result["status"] for need in args.needs}
         command = program.run(
             f"check-{args.program}",
@@ -56,8 +62,8 @@ class Check(pulumi.ComponentResource):
                 stack=stack,
                 module=args.module,
                 life=args.life,
-                run=runs.run_id(stack, args.program, args.life),
-                digest=program.digest(PROGRAMS, *args.manifests),
+                run=runs.run_id(stack, args.program, args.life, digest),
+                digest=digest,
                 needs=statuses,
                 parameters=dict(args.parameters),
                 subjects=list(args.subjects),
@@ -109,5 +115,7 @@ class Verdict(pulumi.ComponentResource):
                 **report,
             ),
             pulumi.ResourceOptions(parent=self),
+            # What depends on everything is removed first.
+            delete=f"operations cluster removing --stack {pulumi.get_stack()}",
         )
         self.register_outputs({})

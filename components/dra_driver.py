@@ -78,7 +78,9 @@ class DraDriver(pulumi.ComponentResource):
             values=values(args.version),
             # Only ComputeDomains have CRDs, and Helm would never remove them.
             skip_crds=True,
-            timeout=180,
+            # Helm would look again only every two seconds, and by the chart's own rules a plugin
+            # that does not run counts as ready. The gate below waits for what matters: devices.
+            skip_await=True,
             opts=pulumi.ResourceOptions.merge(
                 child,
                 # Such a cluster takes the release away when it goes. When it is made anew the

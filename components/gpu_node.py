@@ -22,7 +22,6 @@ NVIDIA_DRIVER = ("580.159.4", "13.0.0")
 """Versions of the GPU driver and of CUDA that simulated GPUs report: those of the real H200
 whose slice is the model. (The driver prints them as semantic versions, so .04 becomes .4.)"""
 CAPACITY = {"cpu": "64", "memory": "512Gi", "pods": "110"}
-STAGES = "simulation"
 _NAMESPACE = uuid.UUID("5a0d2c1e-6f4b-4a3e-9c57-2f1d8e7b6a90")
 """UUIDs of simulated GPUs are derived from this, so that manifests may name them."""
 
@@ -90,7 +89,7 @@ class SimulatedNodesArgs:
 
 
 class SimulatedNodes(pulumi.ComponentResource):
-    """Nodes that kwok keeps ready, and the stages by which it runs, holds and ends their pods.
+    """Nodes that kwok keeps ready, and whose pods it runs, holds and ends.
 
     names: of the nodes; uids: name → uid of the Node object; made: depend on it for pods.
     """
@@ -98,15 +97,10 @@ class SimulatedNodes(pulumi.ComponentResource):
     def __init__(self, args: SimulatedNodesArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:node:SimulatedNodes", "nodes", None, opts)
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        stages = [
-            manifests.create(stage, f"stage-{stage['metadata']['name']}", child)
-            for stage in manifests.load(STAGES).values()
-        ]
-        child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=stages))
         self.names = node_names(args.count)
         nodes = {name: self._node(name, child) for name in self.names}
         self.uids = {name: manifests.uid(node) for name, node in nodes.items()}
-        self.made: list[pulumi.Resource] = [*stages, *nodes.values()]
+        self.made: list[pulumi.Resource] = list(nodes.values())
         self.register_outputs({"names": self.names})
 
     @staticmethod

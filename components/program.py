@@ -16,6 +16,9 @@ import pulumi
 from pulumi_command import local
 
 PYTHON = ".venv/bin/python"
+MARK = "DRA_WORKSHOP_COMMAND"
+"""In the environment of every program that the graph runs: one that outlived its engine is known
+by it (operations/recover.py)."""
 
 
 def digest(*paths: Path) -> str:
@@ -50,6 +53,7 @@ def run(
         name,
         create=f"{PYTHON} -m {program}",
         delete=f"{PYTHON} -m {delete}" if delete else None,
+        environment={MARK: name},
         stdin=pulumi.Output.json_dumps(stdin, sort_keys=True),
         opts=opts,
     )

@@ -1,5 +1,5 @@
-"""Which run a check is in: a new one for as long as its last verdict was a failure, and after its
-cluster had to be started again.
+"""Which run a check is in: a new one for as long as its last verdict was a failure, when its
+program or manifests changed, and after its cluster had to be started again.
 
 A run id goes into the inputs of a check and of the pods that it observes. While it stays the
 same nothing is done again; a new one makes fresh pods and has them checked. Check programs
@@ -20,17 +20,20 @@ VERIFY = "DRA_WORKSHOP_VERIFY"
 _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def run_id(stack: str, check: str, life: str, results: Path = Path(".results")) -> str:
+def run_id(stack: str, check: str, life: str, digest: str, results: Path = Path(".results")) -> str:
     """The run that `check` is in; a file that cannot be read counts as a failed run.
 
-    life: of the cluster (components/cluster/life.py).
+    life: of the cluster (components/cluster/life.py); digest: of the program and manifests. A run
+    that was killed has no result, and so counts as failed too.
     """
     record = results / stack / "checks" / f"{check}.json"
     if os.environ.get(VERIFY):
         return _now
     try:
         last = json.loads(record.read_text())
-        anew = last["result"]["status"] == "failed" or last["life"] != life
+        anew = last["result"]["status"] == "failed" or (
+            (last["life"], last["digest"]) != (life, digest)
+        )
         return _now if anew else str(last["run"])
     except FileNotFoundError:
         return FIRST

@@ -7,6 +7,7 @@ import json
 import sys
 
 from operations.errors import OperationError
+from toolchain.errors import in_words
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,8 +16,13 @@ def parser() -> argparse.ArgumentParser:
     cluster = groups.add_parser("cluster", help="embedded clusters").add_subparsers(
         dest="action", required=True
     )
-    cluster.add_parser("up", help="have one running; its specification is JSON on stdin")
-    cluster.add_parser("revive", help="start what ended of one; life and specification on stdin")
+    cluster.add_parser("create", help="make one; its specification is JSON on stdin")
+    cluster.add_parser(
+        "revive", help="start what ended of one; its stack, incarnation and life are JSON on stdin"
+    )
+    cluster.add_parser("removing", help="note that the removal of its lab has begun").add_argument(
+        "--stack", required=True
+    )
     cluster.add_parser("down", help="stop one and remove its files").add_argument(
         "--stack", required=True
     )
@@ -25,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "up": "configure a stack, bring it up and show what was found",
         "preview": "what an update would change",
         "destroy": "remove all that a stack made",
+        "recover": "settle what a killed update left (up and destroy do so by themselves)",
         "results": "what the last update of a stack found",
         "kubectl": "run kubectl on a stack's cluster",
         "logs": "the end of the logs of a stack's control plane",
@@ -40,12 +47,18 @@ def parser() -> argparse.ArgumentParser:
             action.add_argument("--arguments", default="get pods,resourceclaims -A")
         if name == "logs":
             action.add_argument("--lines", type=int, default=20)
+    difference = groups.add_parser("preview-diff", help="what a change does to every stack")
+    difference.add_argument("--base", default="", help="a revision to compare with")
+    difference.add_argument("--stack", action="append", default=[], help="only these stacks")
+    difference.add_argument("--json", action="store_true")
     return root
 
 
 def run(options: argparse.Namespace) -> int:
     if options.group == "cluster":
         return run_cluster(options)
+    if options.group == "preview-diff":
+        return run_preview_diff(options)
     from operations import stacks
     from report import results
 
@@ -56,6 +69,10 @@ def run(options: argparse.Namespace) -> int:
             return stacks.preview(options.stack)
         case "destroy":
             return stacks.destroy(options.stack)
+        case "recover":
+            stacks.require(options.stack)
+            if not stacks.prepare(options.stack):
+                sys.stderr.write(f"stack {options.stack}: nothing to recover\n")
         case "list":
             results.show_stacks(stacks.rows())
         case "results":
@@ -70,17 +87,34 @@ def run(options: argparse.Namespace) -> int:
 
 def run_cluster(options: argparse.Namespace) -> int:
     """Kept apart: a Command of the graph must not load the whole program."""
+    if options.action == "removing":
+        from components.cluster import life
+
+        life.begin_removal(options.stack)
+        return 0
     from operations import embedded
 
-    if options.action == "up":
+    if options.action == "create":
         wanted = embedded.Specification(**json.load(sys.stdin))
-        sys.stdout.write(json.dumps(embedded.up(wanted)) + "\n")
+        sys.stdout.write(json.dumps(embedded.create(wanted)) + "\n")
     elif options.action == "revive":
-        given = json.load(sys.stdin)
-        embedded.revive(embedded.Specification(**given["specification"]), given["life"])
+        embedded.revive(**json.load(sys.stdin))
     else:
         embedded.down(options.stack)
     return 0
+
+
+def run_preview_diff(options: argparse.Namespace) -> int:
+    """Exit code 1 if a stack of the working tree cannot be previewed; differences are none."""
+    from rich.console import Console
+
+    from operations import preview_diff
+    from report import preview_diff as report
+
+    with Console(stderr=True).status("previewing the stacks of both sides"):
+        found = preview_diff.compare(options.base, options.stack)
+    report.show(found, as_json_text=options.json)
+    return 1 if any(stack.status == "failed" for stack in found.stacks.values()) else 0
 
 
 def main() -> int:
@@ -88,6 +122,9 @@ def main() -> int:
         return run(parser().parse_args())
     except OperationError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"error: {in_words(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on from here\n")

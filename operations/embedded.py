@@ -13,8 +13,8 @@ import shutil
 import socket
 import subprocess
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,19 +22,27 @@ from typing import Any
 
 import filelock
 import psutil
-import tenacity
-import urllib3
 import yaml
 
-from checks.kube import OK, Kube
-from checks.result import NotSo
-from components.cluster.life import FACTS, LIFE, RUN
+from components.cluster.life import (
+    FACTS,
+    KUBECONFIG,
+    LIFE,
+    RUN,
+    STAGES,
+    is_being_removed,
+    processes,
+)
 from operations.errors import OperationError
+from operations.processes import stop
 from toolchain import cache
 
 BIN = Path(".tools/bin")
 PORTS = range(31999, 20000, -1)
 """Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
+PORTS_LOCK = "ports.lock"
+PROCESSES = 5
+"""etcd, the three of the control plane, and kwok."""
 COMPONENTS = (
     "kube-apiserver",
     "etcd",
@@ -43,61 +51,142 @@ COMPONENTS = (
     "kube-controller-manager",
     "kube-scheduler",
 )
-PROCESSES = 5
 WORKDIR = "KWOK_WORKDIR"
 """Environment variable that tells kwokctl where the cluster's files are."""
 LEASE_SECONDS = 8
 READY_SECONDS = 60
-USABLE_SECONDS = 30
+FULL = 1e7
+"""Bytes: where so few are free a control plane does not start, nor can its logs say why."""
 
 
 @dataclass(frozen=True)
 class Specification:
     """What to make; whatever is in it forces a new cluster when it changes.
 
-    gates and runtime_config are "Name=true" strings. The version is checked by module 0.
+    gates and runtime_config are "Name=true" strings. The version is checked by module 0. stages:
+    digest of the files by which kwok runs simulated nodes.
     """
 
     stack: str
     kubernetes_version: str
     feature_gates: list[str]
     runtime_config: list[str]
+    stages: str
 
 
-def revive(wanted: Specification, life: str) -> None:
-    """Start what ended of a whole cluster, and note the life that it is in from now on.
+def create(wanted: Specification) -> dict[str, Any]:
+    """Make the cluster, in the place of whatever is there under its name; returns its facts.
 
-    Raises OperationError with the way out if the cluster's files are gone.
-    """
-    if not _facts(RUN / wanted.stack):
-        raise OperationError(
-            f"the files of cluster {wanted.stack} are gone, and all that was on it; run: "
-            f"make destroy STACK={wanted.stack}, then: make up STACK={wanted.stack}"
-        )
-    up(wanted)
-    (RUN / wanted.stack / LIFE).write_text(life)
-
-
-def up(wanted: Specification) -> dict[str, Any]:
-    """Have the cluster running as specified; returns its facts.
-
-    One that runs as specified is left alone, one whose processes ended is started again with
-    its data, and anything else in its place, half-made or differently made, is removed first.
+    What is there is never kept: Pulumi asks for a cluster when it knows of none, so an earlier
+    one is half-made, differently made, or has objects on it that nobody knows any more.
     Raises OperationError, having removed what it made, with the reason from the logs.
     """
+    started = time.monotonic()
     folder = RUN / wanted.stack
-    facts = _facts(folder)
-    if facts.get("specification") != asdict(wanted):
-        return _create(wanted, folder)
-    if len(processes(folder)) < PROCESSES:
-        _forget_dead(folder)
-        done = _kwokctl(["start", "cluster", "--name", wanted.stack], folder)
-        if done.returncode:
-            raise OperationError(
-                f"the control plane of {wanted.stack} does not start again{_reason(folder)}"
-            )
-        _wait_until_usable(folder, facts["ports"])
+    down(wanted.stack)
+    try:
+        folder.mkdir(parents=True)
+        ports = _start(wanted, folder)
+        _wait_until_usable(folder / KUBECONFIG, ports)
+        facts = {
+            "kind": "embedded",
+            "name": wanted.stack,
+            "kubeconfig": str(folder / KUBECONFIG),
+            "server": _server(folder / KUBECONFIG),
+            "specification": asdict(wanted),
+            "ports": ports,
+            "processes": PROCESSES,
+            # Distinguishes this cluster from earlier and later ones of the same name.
+            "incarnation": secrets.token_hex(4),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    except BaseException as error:
+        reason = _reason(folder)
+        down(wanted.stack)
+        if isinstance(error, OperationError):
+            raise OperationError(f"{error}{reason}") from error
+        raise
     return facts
+
+
+def revive(stack: str, incarnation: str, life: str) -> None:
+    """Start what ended of a whole cluster, and note the life that it is in from now on.
+
+    Raises OperationError with the way out if that incarnation or some of its files are gone, if
+    another program has one of its ports, or if it does not start.
+    """
+    if is_being_removed(stack):
+        raise OperationError(
+            f"the removal of stack {stack} was begun and not finished; finish it with: "
+            f"make destroy STACK={stack}"
+        )
+    folder = RUN / stack
+    facts = facts_of(folder)
+    kept = folder / "kwok" / "clusters" / stack
+    whole = all((kept / part).exists() for part in ("kwok.yaml", "pki", "etcd"))
+    if not whole or facts.get("incarnation") != incarnation:
+        raise OperationError(
+            f"the files of cluster {stack} are gone, and all that was on it; run: "
+            f"make destroy STACK={stack}, then: make up STACK={stack}"
+        )
+    if not (folder / KUBECONFIG).exists():
+        shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
+    if len(processes(folder)) < facts["processes"]:
+        _start_again(stack, folder, facts["ports"])
+    new = folder / f".{LIFE}.new"
+    new.write_text(life)
+    new.replace(folder / LIFE)
+
+
+def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
+    if shutil.disk_usage(folder).free < FULL:  # etcd would try for minutes
+        raise OperationError(f"the control plane of {stack} cannot be started{_reason(folder)}")
+    with filelock.FileLock(cache.folder() / PORTS_LOCK):
+        _require_ports(stack, folder, ports)
+        _forget_dead(folder)
+        done = _kwokctl(["start", "cluster", "--name", stack], folder)
+    if done.returncode:
+        raise OperationError(f"the control plane of {stack} does not start again{_reason(folder)}")
+    _wait_until_usable(folder / KUBECONFIG, ports)
+
+
+def _require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
+    """Raise OperationError if something else listens on a port of the cluster.
+
+    A cluster keeps its ports for life: they are in the arguments of its processes.
+    """
+    own = {process.pid for process in processes(folder)}
+    components = {port: component for component, port in ports.items()}
+    for port, pid in _listeners():
+        if port in components and pid not in own:
+            raise OperationError(
+                f"port {port} of {components[port]} of cluster {stack} is taken by "
+                f"{_program(pid)}; end it, or make the cluster anew: "
+                f"make destroy STACK={stack}, then: make up STACK={stack}"
+            )
+
+
+def _listeners() -> list[tuple[int, int | None]]:
+    """Every TCP port that is listened on, and by which process, None for one of another user.
+
+    Empty on macOS, which tells only root.
+    """
+    with suppress(psutil.AccessDenied):
+        return [
+            (connection.laddr.port, connection.pid)
+            for connection in psutil.net_connections("tcp")
+            if connection.laddr and connection.status == psutil.CONN_LISTEN
+        ]
+    return []
+
+
+def _program(pid: int | None) -> str:
+    if pid is None:
+        return "a program of another user"
+    with suppress(psutil.NoSuchProcess):
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    return f"process {pid}"
 
 
 def _forget_dead(folder: Path) -> None:
@@ -112,7 +201,7 @@ def _forget_dead(folder: Path) -> None:
             record.unlink()
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def facts_of(folder: Path) -> dict[str, Any]:
     """What is known of a cluster in that folder; written last, so a half-made one has none."""
     try:
         found: dict[str, Any] = json.loads((folder / FACTS).read_text())
@@ -121,61 +210,22 @@ def _facts(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _create(wanted: Specification, folder: Path) -> dict[str, Any]:
-    started = time.monotonic()
-    down(wanted.stack)
-    folder.mkdir(parents=True)
-    try:
-        ports = _start(wanted, folder)
-        _wait_until_usable(folder, ports)
-    except BaseException as error:
-        reason = _reason(folder)
-        down(wanted.stack)
-        if isinstance(error, OperationError):
-            raise OperationError(f"{error}{reason}") from error
-        raise
-    facts = {
-        "kind": "embedded",
-        "name": wanted.stack,
-        "kubeconfig": str(folder / "kubeconfig"),
-        "server": _server(folder / "kubeconfig"),
-        "specification": asdict(wanted),
-        "ports": ports,
-        # Distinguishes this cluster from earlier and later ones of the same name.
-        "incarnation": secrets.token_hex(4),
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
-    return facts
-
-
 def down(stack: str) -> None:
     """Stop the cluster's processes and remove its files; nothing there is no error.
 
     Raises OperationError that names a process or file that is left.
     """
     folder = RUN / stack
-    _stop(_makers(folder))
+    stop(_makers(folder))
     if folder.exists():
         _kwokctl(["delete", "cluster", "--name", stack], folder)
-    left = _stop(processes(folder))
+    left = stop(processes(folder))
     if left:
         numbers = ", ".join(str(process.pid) for process in left)
         raise OperationError(f"processes of cluster {stack} do not end: {numbers}")
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise OperationError(f"{folder} cannot be removed; remove it by hand and try again")
-
-
-def processes(folder: Path) -> list[psutil.Process]:
-    """The processes whose program lies in the cluster's folder."""
-    mark = f"{folder.resolve()}{os.sep}"
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"]
-        if command and command[0].startswith(mark):
-            found.append(process)
-    return found
 
 
 def _makers(folder: Path) -> list[psutil.Process]:
@@ -189,24 +239,11 @@ def _makers(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """End the processes, politely first; returns those that are still there."""
-    for process in running:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(running, timeout=5)
-    for process in stubborn:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    _, left = psutil.wait_procs(stubborn, timeout=5)
-    return list(left)
-
-
 def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     cache.folder().mkdir(parents=True, exist_ok=True)
     # Between choosing ports and listening on them nobody else may choose the same.
-    with filelock.FileLock(cache.folder() / "ports.lock"):
-        ports = _free_ports()
+    with filelock.FileLock(cache.folder() / PORTS_LOCK):
+        ports = _free_ports(folder)
         arguments = [
             "create",
             "cluster",
@@ -215,7 +252,7 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
             "--runtime",
             "binary",
             "--kubeconfig",
-            str(folder / "kubeconfig"),
+            str(folder / KUBECONFIG),
             "--kube-apiserver-port",
             str(ports["kube-apiserver"]),
             "--etcd-port",
@@ -232,20 +269,20 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
             "1",
             "--node-lease-duration-seconds",
             str(LEASE_SECONDS),
-            "--enable-crds",
-            "Stage",
             "--kube-feature-gates",
             ",".join(wanted.feature_gates),
             "--kube-runtime-config",
             ",".join(wanted.runtime_config),
-            "--wait",
-            f"{READY_SECONDS}s",
             "--timeout",
             f"{READY_SECONDS}s",
         ]
         for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
             arguments += [f"--{name}-binary", str((BIN / name).absolute())]
         arguments += ["--kwok-controller-binary", str((BIN / "kwok").absolute())]
+        # Not as objects on the cluster: kwok asks for those before their API is served, and then
+        # not again for five seconds.
+        for stages in sorted(STAGES.glob("*.yaml")):
+            arguments += ["--config", str(stages)]
         for extra in _extra_arguments(ports):
             arguments += ["--extra-args", extra]
         done = _kwokctl(arguments, folder)
@@ -276,11 +313,16 @@ def _extra_arguments(ports: dict[str, int]) -> Iterator[str]:
     yield f"etcd=initial-cluster=node0={peer}"
 
 
-def _free_ports() -> dict[str, int]:
-    """A free loopback port for every component; raises OperationError when there are too few."""
+def _free_ports(folder: Path) -> dict[str, int]:
+    """A free loopback port for every component; raises OperationError when there are too few.
+
+    Each cluster looks from a place of its own, so that one that is down for a while finds its
+    ports again and not another cluster on them.
+    """
+    place = zlib.crc32(str(folder.resolve()).encode()) % len(PORTS)
     with ExitStack() as held:
         free: list[int] = []
-        for port in PORTS:
+        for port in [*PORTS[place:], *PORTS[:place]]:
             listener = held.enter_context(socket.socket())
             try:
                 listener.bind(("127.0.0.1", port))
@@ -293,6 +335,13 @@ def _free_ports() -> dict[str, int]:
         f"fewer than {len(COMPONENTS)} ports from {PORTS[-1]} to {PORTS[0]} are "
         "free; end some of the programs that listen there"
     )
+
+
+def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
+    # The Kubernetes client takes half a second to load, and removing a cluster needs none.
+    from operations import readiness
+
+    readiness.wait_until_usable(kubeconfig, ports)
 
 
 def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
@@ -311,6 +360,8 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
 
 def _reason(folder: Path) -> str:
     """The last errors of the control plane, for a person."""
+    if shutil.disk_usage(folder).free < FULL:
+        return f": the disk of {folder} is full; free some room and run the same command again"
     errors: list[str] = []
     for log in sorted(folder.rglob("*log")):
         if log.is_file():
@@ -323,44 +374,3 @@ def _reason(folder: Path) -> str:
 def _server(kubeconfig: Path) -> str:
     server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     return server
-
-
-def _wait_until_usable(folder: Path, ports: dict[str, int]) -> None:
-    """Wait for what kwokctl does not: API descriptions, the account that pods run under, and a
-    scheduler that has all it watches.
-
-    Raises OperationError at the deadline.
-    """
-    kube = Kube(str(folder / "kubeconfig"))
-    for attempt in tenacity.Retrying(
-        stop=tenacity.stop_after_delay(USABLE_SECONDS),
-        wait=tenacity.wait_fixed(0.1),
-        retry=tenacity.retry_if_exception_type(NotSo),
-        retry_error_callback=_unusable,
-    ):
-        with attempt:
-            kube.get(kube.core.read_namespaced_service_account, "default", "default")
-            kube.text("/openapi/v3")
-            _ask_scheduler(ports["kube-scheduler"])
-
-
-def _ask_scheduler(port: int) -> None:
-    """Raises NotSo unless the scheduler is ready; a gate whose API is not served keeps it so."""
-    pool = urllib3.PoolManager(cert_reqs="CERT_NONE")  # its certificate is its own, on loopback
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-        try:
-            answer = pool.request("GET", f"https://127.0.0.1:{port}/readyz", retries=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise NotSo(f"the scheduler cannot be reached: {error}") from error
-    if answer.status != OK:
-        failed = [line for line in answer.data.decode().splitlines() if line.startswith("[-]")]
-        raise NotSo(
-            f"the scheduler is not ready ({', '.join(failed)}); a feature gate may need an API "
-            "that only runtimeConfig switches on"
-        )
-
-
-def _unusable(state: tenacity.RetryCallState) -> None:
-    reason = state.outcome.exception() if state.outcome else None
-    raise OperationError(f"the control plane does not become usable: {reason}")

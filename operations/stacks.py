@@ -3,76 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from components.cluster import life
 from components.cluster.life import RUN
 from components.modules.registry import MODULES, closure
 from components.runs import VERIFY
 from components.settings import SettingsError, parse
+from operations import embedded
+from operations.engine import STATE, pulumi
 from operations.errors import OperationError
-from toolchain.install import BIN, committed_stacks, environment
+from operations.recover import recover
+from toolchain.install import BIN, committed_stacks
 
 PROJECT = Path("Pulumi.yaml")
-
-
-def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
-    """Run pulumi in the project's environment; returns its exit code.
-
-    On a terminal it draws its own progress. Elsewhere its lines are handed on, without the JSON
-    that check programs print for the graph.
-    """
-    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
-    variables = os.environ | environment() | {"PATH": path} | (extra or {})
-    if quiet:
-        done = subprocess.run(
-            ["pulumi", *arguments], env=variables, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise OperationError(done.stderr.strip())
-        return 0
-    if sys.stdout.isatty():
-        return _ended(subprocess.Popen(["pulumi", *arguments], env=variables))
-    plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
-    with subprocess.Popen(
-        ["pulumi", *arguments, *plain], env=variables, text=True, stdout=subprocess.PIPE
-    ) as engine:
-        return _ended(engine, _hand_on)
-
-
-def _ended(
-    engine: subprocess.Popen[str] | subprocess.Popen[bytes],
-    meanwhile: Callable[[Any], None] = lambda _: None,
-) -> int:
-    """Wait for pulumi however often the person presses ctrl-c.
-
-    The terminal sends the signal to pulumi too, which then ends in good order. Killing it, as
-    subprocess.run would, leaves a locked stack and half-made resources.
-    """
-    while True:
-        try:
-            meanwhile(engine)
-            return engine.wait()
-        except KeyboardInterrupt:
-            continue
-
-
-def _hand_on(engine: subprocess.Popen[str]) -> None:
-    assert engine.stdout is not None  # noqa: S101
-    printed = ""
-    while line := engine.stdout.readline():
-        shown = line.partition(' {"')[0].rstrip() + "\n"
-        if shown != printed:
-            sys.stdout.write(shown)
-            sys.stdout.flush()
-        printed = shown
+ROOM = (".state", ".run", ".results")
+NEEDED = 2e6
+"""Bytes: the state of a lab, twice, and some results."""
 
 
 def require(stack: str) -> None:
@@ -88,7 +42,13 @@ def up(stack: str, changes: str, verify: bool) -> int:
     from report import results
 
     require(stack)
+    require_room()
+    prepare(stack)
     configure(stack, changes)
+    if life.is_being_removed(stack):
+        sys.stderr.write(f"the removal of stack {stack} was begun; it is finished first\n")
+        if code := _remove(stack):
+            return code
     before = results.latest(stack)
     code = pulumi(
         "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
@@ -100,6 +60,14 @@ def up(stack: str, changes: str, verify: bool) -> int:
     return code
 
 
+def prepare(stack: str) -> int:
+    """Settle what a killed update left, and say what was done."""
+    done = recover(stack)
+    for line in done:
+        sys.stderr.write(f"{line}\n")
+    return len(done)
+
+
 def preview(stack: str) -> int:
     require(stack)
     return pulumi("preview", "--diff", "--stack", stack)
@@ -107,7 +75,27 @@ def preview(stack: str) -> int:
 
 def destroy(stack: str) -> int:
     require(stack)
-    return pulumi("destroy", "--yes", "--skip-preview", "--stack", stack)
+    prepare(stack)
+    return _remove(stack)
+
+
+def require_room() -> None:
+    """Raise OperationError before anything is changed if there is no room to write it down."""
+    for folder in map(Path, ROOM):
+        if folder.exists() and shutil.disk_usage(folder).free < NEEDED:
+            raise OperationError(
+                f"the disk of {folder} is full; free some room and run the same command again"
+            )
+
+
+def _remove(stack: str) -> int:
+    if shutil.disk_usage(STATE).free < NEEDED:
+        embedded.down(stack)  # the largest part; the engine needs some room to go on
+    code = pulumi("destroy", "--yes", "--skip-preview", "--stack", stack)
+    if code == 0:
+        # Where the state was lost it knew of no cluster that was to be removed.
+        embedded.down(stack)
+    return code
 
 
 def configure(stack: str, changes: str) -> None:

@@ -102,8 +102,38 @@ class Checkout:
     def kubectl(self, stack: str, *arguments: str) -> Done:
         return self.run("kubectl", "--kubeconfig", f".run/{stack}/kubeconfig", *arguments)
 
+    def operate(self, *arguments: str, **environment: str) -> Done:
+        """What the Makefile runs, without set-up."""
+        return self.run(".venv/bin/python", "-m", "operations", *arguments, **environment)
+
     def processes(self) -> list[str]:
         """Command lines of the processes that run a program of this copy."""
         mark = str(self.folder.resolve()) + os.sep
         lines = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
         return [" ".join(line)[:200] for line in lines if line and line[0].startswith(mark)]
+
+    # --- a history of its own -----------------------------------------------------------------
+
+    def history(self) -> None:
+        """Make it a git repository with one commit."""
+        self.git("init", "-q", "-b", "main")
+        self.commit("base")
+
+    def git(self, *arguments: str) -> None:
+        done = self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", *arguments)
+        assert done.code == 0, done.text
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all", *(f":!{name}" for name in SHARED))
+        self.git("commit", "-q", "-m", message)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace the first `old` in a file, which must be there."""
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def preview_diff(self, *arguments: str) -> Done:
+        command = (".venv/bin/python", "-m", "operations", "preview-diff", *arguments)
+        return self.run(*command, **NO_NETWORK)

@@ -48,10 +48,11 @@ class EmbeddedCluster(pulumi.ComponentResource):
             "kubernetes_version": args.kubernetes_version,
             "feature_gates": list(args.feature_gates),
             "runtime_config": list(args.runtime_config),
+            "stages": program.digest(life.STAGES),
         }
         command = program.run(
             "cluster",
-            "operations cluster up",
+            "operations cluster create",
             specification,
             pulumi.ResourceOptions(
                 parent=self,
@@ -60,29 +61,32 @@ class EmbeddedCluster(pulumi.ComponentResource):
             ),
             delete=f"operations cluster down --stack {stack}",
         )
+        self.disposable = command
+        self.facts = command.stdout.apply(json.loads)
+        self.incarnation = self.facts["incarnation"]
         # Not an input of the Command above: a changed input makes its output unknown in a preview,
         # which would show every object on the cluster as replaced.
         self.life = life.of(stack)
         running = program.run(
             "cluster-running",
             "operations cluster revive",
-            {"life": self.life, "specification": specification},
+            pulumi.Output.all(stack=stack, incarnation=self.incarnation, life=self.life),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[command],
                 custom_timeouts=pulumi.CustomTimeouts(create="3m", update="3m"),
             ),
         )
-        self.disposable = command
-        self.facts = command.stdout.apply(json.loads)
-        self.incarnation = self.facts["incarnation"]
         self.kubeconfig = str(Path(".run") / stack / "kubeconfig")
         self.provider = k8s.Provider(
             "cluster",
             kubeconfig=self.kubeconfig,
             # Objects belong to one incarnation of the cluster: on another they are made anew.
             cluster_identifier=self.incarnation,
+            # After a kill there may be objects that the state does not know. They are taken over,
+            # from a field manager of that update, whose name nobody knows either.
             upsert_existing_objects=True,
+            enable_patch_force=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[running]),
         )
         self.register_outputs({"facts": self.facts})

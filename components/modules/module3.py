@@ -10,12 +10,13 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import manifests, runs
-from components.check import Check, CheckArgs
+from components.check import Check, CheckArgs, digest_of
 from components.site import Chapter, Site
 
 FOLDER = "module3"
 HOLD = Path("workloads/hold.py")
 CHECK = "exclusive"
+OBSERVED = (manifests.MANIFESTS / FOLDER, HOLD)
 
 
 def build(site: Site) -> list[Check]:
@@ -36,7 +37,7 @@ def build(site: Site) -> list[Check]:
         metadata={"name": "workshop", "namespace": "dra-module3"},
         data={
             HOLD.name: HOLD.read_text(),
-            "run": runs.run_id(site.settings.stack, CHECK, site.cluster.life),
+            "run": runs.run_id(site.settings.stack, CHECK, site.cluster.life, digest_of(OBSERVED)),
         },
         opts=inside,
     )
@@ -60,7 +61,7 @@ def build(site: Site) -> list[Check]:
                 "simulated": site.simulated,
             },
             subjects=[manifests.uid(pod_1), manifests.uid(pod_2)],
-            manifests=[manifests.MANIFESTS / FOLDER, HOLD],
+            manifests=OBSERVED,
             needs=site.needed_by("3"),
             life=site.cluster.life,
         ),

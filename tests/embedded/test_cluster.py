@@ -17,50 +17,62 @@ SPECIFICATION = {
     "kubernetes_version": "1.36.4",
     "feature_gates": [],
     "runtime_config": [],
+    "stages": "",
 }
-UP = (".venv/bin/python", "-m", "operations", "cluster", "up")
+CLUSTER = (".venv/bin/python", "-m", "operations", "cluster")
 
 
-def up(checkout: Checkout) -> dict[str, Any]:
+def run(checkout: Checkout, verb: str, given: dict[str, Any]) -> str:
     done = subprocess.run(
-        UP, cwd=checkout.folder, env=checkout.environment(), input=json.dumps(SPECIFICATION),
-        capture_output=True, text=True, check=True, timeout=120,
+        [*CLUSTER, verb], cwd=checkout.folder, env=checkout.environment(), input=json.dumps(given),
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    facts: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def create(checkout: Checkout) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(run(checkout, "create", SPECIFICATION))
     return facts
 
 
+def revive(checkout: Checkout, facts: dict[str, Any]) -> None:
+    run(checkout, "revive", {"stack": STACK, "incarnation": facts["incarnation"], "life": "2"})
+
+
 def down(checkout: Checkout) -> None:
-    done = checkout.run(*UP[:-1], "down", "--stack", STACK)
+    done = checkout.run(*CLUSTER, "down", "--stack", STACK)
     assert done.code == 0, done.text
     assert checkout.processes() == []
     assert not (checkout.folder / ".run" / STACK).exists()
 
 
-def test_up_twice_leaves_the_same_cluster_and_down_twice_is_no_error(checkout: Checkout) -> None:
-    first = up(checkout)
-    assert up(checkout) == first
+def test_a_second_one_takes_the_place_of_the_first_and_down_twice_is_no_error(
+    checkout: Checkout,
+) -> None:
+    first = create(checkout)
+    assert create(checkout)["incarnation"] != first["incarnation"]
     assert len(checkout.processes()) == 5
     down(checkout)
     down(checkout)
 
 
 def test_dead_processes_are_started_again_with_their_data(checkout: Checkout) -> None:
-    first = up(checkout)
+    facts = create(checkout)
     assert checkout.kubectl(STACK, "create", "namespace", "kept").code == 0
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or [""]
         if command[0].startswith(str(checkout.folder.resolve())):
             process.kill()
-    assert up(checkout) == first
+    revive(checkout, facts)
     assert checkout.kubectl(STACK, "get", "namespace", "kept").code == 0
     down(checkout)
 
 
 def test_one_killed_half_way_is_made_anew(checkout: Checkout) -> None:
     with subprocess.Popen(
-        UP, cwd=checkout.folder, env=checkout.environment(), text=True, stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [*CLUSTER, "create"], cwd=checkout.folder, env=checkout.environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as begun:  # fmt: skip
         assert begun.stdin is not None
         begun.stdin.write(json.dumps(SPECIFICATION))
@@ -68,13 +80,13 @@ def test_one_killed_half_way_is_made_anew(checkout: Checkout) -> None:
         while not (checkout.folder / ".run" / STACK / "kwok").exists():
             assert begun.poll() is None
         begun.send_signal(signal.SIGKILL)
-    assert up(checkout)["kind"] == "embedded"
+    assert create(checkout)["kind"] == "embedded"
     assert checkout.kubectl(STACK, "get", "--raw", "/readyz").text == "ok"
     down(checkout)
 
 
 def test_nothing_listens_beyond_this_machine(checkout: Checkout) -> None:
-    up(checkout)
+    create(checkout)
     mark = str(checkout.folder.resolve())
     addresses = {
         connection.laddr.ip
@@ -84,4 +96,42 @@ def test_nothing_listens_beyond_this_machine(checkout: Checkout) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert addresses == {"127.0.0.1"}
+    down(checkout)
+
+
+RELEASE = """
+from operations import half_made
+print(half_made.remove_revisions("{kubeconfig}", "default", "driver", every={every}))
+"""
+POD = """
+from operations import half_made
+print(half_made.remove_pod("{kubeconfig}", "default", "holder"))
+"""
+
+
+def test_what_a_killed_update_left_is_taken_back(checkout: Checkout) -> None:
+    kubeconfig = create(checkout)["kubeconfig"]
+    python = (".venv/bin/python", "-c")
+
+    def revisions(*statuses: str) -> None:
+        for number, status in enumerate(statuses, 1):
+            name = f"sh.helm.release.v1.driver.v{number}"
+            checkout.kubectl(STACK, "create", "secret", "generic", name)
+            labels = ("owner=helm", "name=driver", f"status={status}")
+            assert checkout.kubectl(STACK, "label", "secret", name, *labels).code == 0
+
+    def left() -> list[str]:
+        return checkout.kubectl(STACK, "get", "secrets,pods", "-o", "name").text.split()
+
+    revisions("deployed", "pending-upgrade")
+    assert checkout.run(*python, RELEASE.format(kubeconfig=kubeconfig, every=False)).text == "1\n"
+    assert left() == ["secret/sh.helm.release.v1.driver.v1"]
+    assert checkout.run(*python, RELEASE.format(kubeconfig=kubeconfig, every=True)).text == "1\n"
+    assert left() == []
+
+    made = checkout.kubectl(STACK, "run", "holder", "--image=none")
+    assert made.code == 0, made.text
+    assert checkout.run(*python, POD.format(kubeconfig=kubeconfig)).text == "1\n"
+    assert left() == []
+    assert checkout.run(*python, POD.format(kubeconfig=kubeconfig)).text == "0\n"
     down(checkout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import psutil
@@ -78,45 +77,25 @@ def test_when_not_strict_the_update_ends_well_and_the_status_says_failed(
     assert running.destroy(STACK).code == 0
 
 
-def end_processes(checkout: Checkout) -> None:
+def test_a_preview_of_a_lab_that_is_down_tells_that_it_will_be_started(running: Checkout) -> None:
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or [""]
-        if command[0].startswith(str(checkout.folder.resolve())):
+        if command[0].startswith(str(running.folder.resolve())):
             process.kill()
-            process.wait(timeout=10)
-
-
-def test_a_cluster_whose_processes_ended_is_started_again_and_verified(
-    running: Checkout,
-) -> None:
-    before = running.outputs(STACK)["cluster"]["incarnation"]
-    end_processes(running)
     seen = running.preview(STACK)
     assert seen.code == 0, seen.text
     assert "cluster-running update" in seen.text
     assert "Node" not in seen.text, "what is on the cluster is still there"
-
-    revived = running.up(STACK)
-    assert revived.code == 0, revived.text
-    outputs = running.outputs(STACK)
-    assert outputs["cluster"]["incarnation"] == before
-    assert set(statuses(outputs).values()) == {"passed"}
-    assert running.preview(STACK, "--expect-no-changes").code == 0
     assert running.destroy(STACK).code == 0
 
 
-def test_a_cluster_without_its_files_is_said_in_one_line_and_can_be_removed(
-    running: Checkout,
-) -> None:
-    end_processes(running)
-    shutil.rmtree(running.folder / ".run" / STACK)
-    lost = running.up(STACK)
-    assert lost.code != 0
-    assert "the files of cluster module3 are gone" in lost.text
-    assert "make destroy STACK=module3" in lost.text
-    assert "Traceback" not in lost.text
-    assert running.destroy(STACK).code == 0
-    assert running.up(STACK).code == 0
+def test_a_check_whose_program_changed_runs_again_on_fresh_pods(running: Checkout) -> None:
+    program = running.folder / "checks" / "exclusive.py"
+    program.write_text(program.read_text().replace("pod-1 runs", "pod-1 is running"))
+    done = running.up(STACK)
+    assert done.code == 0, done.text
+    titles = [f["title"] for f in running.outputs(STACK)["verification"]["3"]["checks"]]
+    assert "pod-1 is running" in titles
     assert running.destroy(STACK).code == 0
 
 

@@ -27,9 +27,16 @@ def status_body(message: str) -> str:
     return json.dumps({"kind": "Status", "apiVersion": "v1", "message": message})
 
 
-FORBIDDEN = ApiException(status=403, reason="Forbidden", body=status_body("you may not"))
-BROKEN = ApiException(status=500, reason="Internal Server Error", body="<h1>etcd is gone</h1>")
-NOT_FOUND = ApiException(status=404, reason="Not Found", body=status_body("no such thing"))
+def refusal(status: int, reason: str, body: str | None) -> ApiException:
+    """What the client raises when the API server answers so."""
+    error = ApiException(status=status, reason=reason)
+    error.body = body
+    return error
+
+
+FORBIDDEN = refusal(403, "Forbidden", status_body("you may not"))
+BROKEN = refusal(500, "Internal Server Error", "<h1>etcd is gone</h1>")
+NOT_FOUND = refusal(404, "Not Found", status_body("no such thing"))
 UNREACHABLE = ProtocolError("connection refused")
 FORBIDDEN_TEXT = "the API server answers 403 you may not"
 BROKEN_TEXT = "the API server answers 500 Internal Server Error"
@@ -202,26 +209,30 @@ def statuses(result: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def _object(kind: str, content: dict[str, Any]) -> Any:
+    """As the client makes it of what the API server sends."""
+    return client.ApiClient().deserialize(SimpleNamespace(data=json.dumps(content)), kind)
+
+
 def _metadata(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "uid": f"uid-of-{name}", "namespace": NAMESPACE} | more
 
 
 def node(name: str, ready: str = "True") -> Any:
     conditions = [{"type": "Ready", "status": ready}]
-    return client.V1Node.from_dict(
-        {"metadata": _metadata(name), "status": {"conditions": conditions}}
-    )
+    return _object("V1Node", {"metadata": _metadata(name), "status": {"conditions": conditions}})
 
 
 def pod(name: str, phase: str, on: str | None = None) -> Any:
     """A pod; one that is on a node was scheduled."""
     conditions = [{"type": "PodScheduled", "status": "True"}] if on else []
-    return client.V1Pod.from_dict(
+    return _object(
+        "V1Pod",
         {
             "metadata": _metadata(name),
             "spec": {"nodeName": on, "containers": []},
             "status": {"phase": phase, "conditions": conditions},
-        }
+        },
     )
 
 
@@ -237,12 +248,13 @@ def unschedulable(name: str, message: str) -> Any:
 
 def claim(name: str, device: tuple[str, str] | None = None) -> Any:
     """A claim, with the device that it has as (pool, name)."""
-    return client.ResourceV1ResourceClaim.from_dict(
+    return _object(
+        "ResourceV1ResourceClaim",
         {
             "metadata": _metadata(name),
             "spec": {},
             "status": {"allocation": allocation(*device)} if device else None,
-        }
+        },
     )
 
 
@@ -253,7 +265,8 @@ def allocation(pool: str, device: str) -> dict[str, Any]:
 
 def gpu_slice(on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia.com") -> Any:
     """A node's slice, with simulated H200s."""
-    return client.V1ResourceSlice.from_dict(
+    return _object(
+        "V1ResourceSlice",
         {
             "metadata": _metadata(f"{on}-{generation}"),
             "spec": {
@@ -262,16 +275,16 @@ def gpu_slice(on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia
                 "pool": {"name": on, "generation": generation, "resourceSliceCount": 1},
                 "devices": devices(on, gpus, GPU_PROFILES["h200"], DRIVER_VERSION),
             },
-        }
+        },
     )
 
 
 def daemon_set(name: str, ready: int, labels: dict[str, str] | None) -> Any:
     return SimpleNamespace(
-        metadata=client.V1ObjectMeta.from_dict(_metadata(name, labels=labels)),
+        metadata=_object("V1ObjectMeta", _metadata(name, labels=labels)),
         status=SimpleNamespace(number_ready=ready),
     )
 
 
 def device_class(name: str) -> Any:
-    return client.V1DeviceClass.from_dict({"metadata": _metadata(name), "spec": {}})
+    return _object("V1DeviceClass", {"metadata": _metadata(name), "spec": {}})

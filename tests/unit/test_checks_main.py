@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -20,11 +20,13 @@ from tests.unit.fake_kube import KUBECONFIG, UNREACHABLE, UNREACHABLE_TEXT, Fake
 ROOT = Path(__file__).parent.parent.parent
 Invoke = Callable[..., int]
 GIVEN_LIFE = "1"
+DIGEST = "abc"
 GIVEN = {
     "stack": "lab",
     "module": "3",
     "run": "20270101T000000Z",
     "life": GIVEN_LIFE,
+    "digest": DIGEST,
     "needs": {"2": "passed"},
     "parameters": {"uuid": "GPU-1"},
 }
@@ -102,13 +104,25 @@ def test_a_check_whose_needs_did_not_pass_is_skipped_and_leaves_no_record(
 def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(
     invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_id("lab", "exclusive", GIVEN_LIFE) == "first"
+    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) == "first"
     invoke("exclusive", given=GIVEN)
-    assert run_id("lab", "exclusive", GIVEN_LIFE) != GIVEN["run"]
+    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) != GIVEN["run"]
     monkeypatch.setitem(program.PROGRAMS, "exclusive", lambda *_: result("passed"))
     invoke("exclusive", given=GIVEN)
-    assert run_id("lab", "exclusive", GIVEN_LIFE) == GIVEN["run"]
-    assert run_id("lab", "exclusive", "2") not in ("first", GIVEN["run"])
+    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) == GIVEN["run"]
+    assert run_id("lab", "exclusive", "2", DIGEST) not in ("first", GIVEN["run"])
+
+
+def test_a_check_that_breaks_off_leaves_a_record_so_that_it_gets_a_new_run(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(program.PROGRAMS, "exclusive", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        invoke("exclusive", given=GIVEN)
+    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) not in ("first", GIVEN["run"])
 
 
 def test_a_requirement_that_passed_says_so(

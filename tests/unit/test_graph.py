@@ -27,7 +27,6 @@ def stdin(graph: Graph, command: str) -> dict[str, Any]:
         ("Command/cluster", "Command/prerequisites-met"),
         ("kubernetes/cluster", "Command/cluster"),
         ("kubernetes/cluster", "Command/cluster-running"),
-        ("Node/gpu-node-0", "Stage/stage-node-ready"),
         ("ResourceSlice/slice-gpu-node-0", "Node/gpu-node-0"),
         ("Release/driver", "Node/gpu-node-0"),
         ("Release/driver", "Namespace/driver"),
@@ -59,9 +58,9 @@ def test_the_run_reaches_pods_by_a_property_so_that_a_new_run_replaces_them(grap
 
 
 def test_objects_go_with_their_cluster(graph: Graph) -> None:
-    kinds = ("kubernetes:core", "kubernetes:resource", "kubernetes:helm", "kubernetes:kwok")
+    kinds = ("kubernetes:core", "kubernetes:resource", "kubernetes:helm")
     objects = [r for r in graph.resources.values() if r.type.startswith(kinds)]
-    assert len(objects) >= 14
+    assert len(objects) == 10
     assert {r.deleted_with for r in objects} == {"Command/cluster"}
 
 

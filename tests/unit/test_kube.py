@@ -26,6 +26,7 @@ from tests.unit.fake_kube import (
     UNREACHABLE_TEXT,
     node,
     pod,
+    refusal,
     status_body,
     unschedulable,
 )
@@ -289,7 +290,7 @@ def test_an_answer_without_a_message_says_the_reason(body: Any) -> None:
     ],
 )
 def test_a_long_answer_of_the_server_is_one_short_line(body: str) -> None:
-    error = ApiException(status=500, reason="Error", body=body)
+    error = refusal(500, "Error", body)
     with pytest.raises(NotSo) as caught, explained():
         raise error
     assert "\n" not in str(caught.value)

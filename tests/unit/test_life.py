@@ -3,59 +3,77 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.cluster import life
+from components.cluster.life import FACTS, KUBECONFIG, LIFE
+
+PROCESSES = 5
 
 
 @pytest.fixture
-def listening() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a cluster that is whole and running, in the life "old"."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    (folder / KUBECONFIG).touch()
+    (folder / FACTS).write_text(json.dumps({"processes": PROCESSES}))
+    (folder / LIFE).write_text("old")
+    let_run(PROCESSES, monkeypatch)
+    return folder
 
 
-@pytest.fixture
-def silent() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+def let_run(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "processes", lambda _: [psutil.Process()] * count)
 
 
-def cluster(run: Path, ports: list[int], in_life: str | None = "old") -> None:
-    (run / "lab").mkdir()
-    facts = {"ports": {str(index): port for index, port in enumerate(ports)}}
-    (run / "lab" / life.FACTS).write_text(json.dumps(facts))
-    if in_life is not None:
-        (run / "lab" / life.LIFE).write_text(in_life)
+def is_new(folder: Path) -> bool:
+    return life.of(folder.name, folder.parent) not in ("old", "")
 
 
-def test_one_that_answers_on_all_its_ports_keeps_its_life(tmp_path: Path, listening: int) -> None:
-    cluster(tmp_path, [listening, listening])
-    assert life.of("lab", tmp_path) == "old"
+def test_one_that_is_whole_and_running_keeps_its_life(lab: Path) -> None:
+    assert life.of("lab", lab.parent) == "old"
 
 
-def test_one_silent_port_makes_a_new_life(tmp_path: Path, listening: int, silent: int) -> None:
-    cluster(tmp_path, [listening, silent])
-    assert life.of("lab", tmp_path) not in ("old", "")
+def test_one_ended_process_makes_a_new_life(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_run(PROCESSES - 1, monkeypatch)
+    assert is_new(lab)
 
 
-def test_one_whose_start_was_never_finished_is_in_a_new_life(
-    tmp_path: Path, listening: int
-) -> None:
-    cluster(tmp_path, [listening], in_life=None)
-    assert life.of("lab", tmp_path) not in ("old", "")
+@pytest.mark.parametrize("lost", [FACTS, KUBECONFIG, LIFE])
+def test_a_lost_file_makes_a_new_life(lab: Path, lost: str) -> None:
+    (lab / lost).unlink()
+    assert is_new(lab)
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", "[]"])
-def test_files_that_are_gone_or_broken_make_a_new_life(tmp_path: Path, content: str | None) -> None:
-    if content is not None:
-        cluster(tmp_path, [])
-        (tmp_path / "lab" / life.FACTS).write_text(content)
-    assert life.of("lab", tmp_path) not in ("old", "")
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]"])
+def test_broken_facts_make_a_new_life(lab: Path, content: str) -> None:
+    (lab / FACTS).write_text(content)
+    assert is_new(lab)
+
+
+def test_where_there_is_no_cluster_no_removal_is_noted(tmp_path: Path) -> None:
+    life.begin_removal("lab", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_without_a_folder_is_in_a_new_life(tmp_path: Path) -> None:
+    assert is_new(tmp_path / "lab")
+
+
+def test_a_life_that_was_ended_is_over(lab: Path) -> None:
+    life.end("lab", lab.parent)
+    assert is_new(lab)
+    life.end("lab", lab.parent)
+
+
+def test_one_whose_removal_has_begun_is_not_taken_up_again(lab: Path) -> None:
+    life.begin_removal("lab", lab.parent)
+    assert life.is_being_removed("lab", lab.parent)
+    assert is_new(lab)
 
 
 def test_two_questions_of_one_update_have_the_same_answer(tmp_path: Path) -> None:

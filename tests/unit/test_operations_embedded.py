@@ -8,23 +8,24 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import filelock
 import psutil
 import pytest
-import urllib3
 
-from checks.result import NotSo
-from operations import embedded
-from operations.embedded import COMPONENTS, PROCESSES, Specification
+from components.cluster import life
+from operations import embedded, processes
+from operations.embedded import COMPONENTS, Specification
 from operations.errors import OperationError
 from toolchain import cache
 
-WANTED = Specification("dev", "1.36.4", ["DRAExtendedResource=true"], ["resource.k8s.io/v1=true"])
+WANTED = Specification(
+    "dev", "1.36.4", ["DRAExtendedResource=true"], ["resource.k8s.io/v1=true"], "abc"
+)
+Patch = pytest.MonkeyPatch
 KUBECONFIG = "clusters: [{cluster: {server: https://127.0.0.1:31999}}]\n"
 
 
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_component_gets_a_port_of_its_own() -> None:
-    ports = embedded._free_ports()
+    ports = embedded._free_ports(Path("dev"))
     assert tuple(ports) == COMPONENTS
     assert len(set(ports.values())) == len(COMPONENTS)
     assert set(ports.values()) <= set(embedded.PORTS)
@@ -48,21 +49,27 @@ def test_every_component_gets_a_port_of_its_own() -> None:
 
 def test_a_port_that_is_taken_is_left_out() -> None:
     with socket.socket() as taken:
-        port = embedded._free_ports()["etcd"]
+        port = embedded._free_ports(Path("dev"))["etcd"]
         taken.bind(("127.0.0.1", port))
-        assert port not in embedded._free_ports().values()
+        assert port not in embedded._free_ports(Path("dev")).values()
+
+
+def test_two_clusters_keep_clear_of_each_other_even_when_one_is_down() -> None:
+    first, second = (embedded._free_ports(Path(name)) for name in ("first", "second"))
+    assert not set(first.values()) & set(second.values())
+    assert embedded._free_ports(Path("first")) == first, "the same place every time"
 
 
 def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "PORTS", range(31999, 31997, -1))
     with pytest.raises(OperationError, match="fewer than 6 ports from 31998 to 31999 are free"):
-        embedded._free_ports()
+        embedded._free_ports(Path("dev"))
 
 
 def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = sorted(embedded._free_ports().values(), reverse=True)
+    free = sorted(embedded._free_ports(Path("dev")).values(), reverse=True)
     monkeypatch.setattr(embedded, "PORTS", free)
-    assert sorted(embedded._free_ports().values(), reverse=True) == free
+    assert sorted(embedded._free_ports(Path("dev")).values(), reverse=True) == free
 
 
 @pytest.fixture
@@ -132,20 +139,20 @@ def test_the_processes_of_a_cluster_are_those_whose_program_lies_in_its_folder(
 ) -> None:
     own = start()
     start(where=folder.with_name("dev2"))
-    assert embedded.processes(folder) == [own]
-    assert embedded.processes(Path(".run/dev")) == [own], "also by a relative path"
+    assert life.processes(folder) == [own]
+    assert life.processes(Path(".run/dev")) == [own], "also by a relative path"
 
 
 def test_processes_are_stopped(start: Start) -> None:
     process = start()
-    assert embedded._stop([process]) == []
+    assert processes.stop([process]) == []
     assert not process.is_running()
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_process_that_does_not_want_to_end_is_killed(start: Start) -> None:
     process = start("trap '' TERM")
-    assert embedded._stop([process]) == []
+    assert processes.stop([process]) == []
     assert not process.is_running()
 
 
@@ -153,7 +160,7 @@ def test_a_process_that_has_just_ended_by_itself_is_no_error(start: Start) -> No
     process = start()
     process.kill()
     process.wait()
-    assert embedded._stop([process]) == []
+    assert processes.stop([process]) == []
 
 
 def test_a_process_that_ends_just_before_it_is_killed_is_no_error(
@@ -170,7 +177,7 @@ def test_a_process_that_ends_just_before_it_is_killed_is_no_error(
         return ([], waited) if next(found_alive, False) else (gone, alive)
 
     monkeypatch.setattr(psutil, "wait_procs", ends_after)
-    assert embedded._stop([process]) == []
+    assert processes.stop([process]) == []
     assert list(found_alive) == []
 
 
@@ -233,7 +240,7 @@ def test_a_process_that_stays_is_named(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
-    monkeypatch.setattr(embedded, "_stop", lambda running: running)
+    monkeypatch.setattr(embedded, "stop", lambda running: running)
     with pytest.raises(OperationError, match=rf"cluster dev do not end: {process.pid}$"):
         embedded.down("dev")
     assert folder.exists()
@@ -255,7 +262,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[psutil.Process]:
     """What counts as the cluster's processes; a cluster becomes usable at once."""
     found: list[psutil.Process] = []
     monkeypatch.setattr(embedded, "processes", lambda _: found)
-    monkeypatch.setattr(embedded, "_stop", lambda _: [])
+    monkeypatch.setattr(embedded, "stop", lambda _: [])
     monkeypatch.setattr(embedded, "_wait_until_usable", lambda *_: None)
     return found
 
@@ -263,15 +270,15 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[psutil.Process]:
 @pytest.fixture
 def made(kwokctl: Kwokctl, running: list[psutil.Process]) -> dict[str, object]:
     """The facts of a cluster that runs as WANTED says."""
-    facts = embedded.up(WANTED)
-    running += [psutil.Process()] * PROCESSES
+    running += [psutil.Process()] * 5
+    facts = embedded.create(WANTED)
     kwokctl.asked.clear()
     return facts
 
 
 @pytest.mark.usefixtures("running")
 def test_a_cluster_is_made_and_its_facts_are_kept(kwokctl: Kwokctl, folder: Path) -> None:
-    facts = embedded.up(WANTED)
+    facts = embedded.create(WANTED)
     assert kwokctl.verbs == ["create"]
     assert facts == json.loads((folder / "cluster.json").read_text())
     assert facts["kubeconfig"] == ".run/dev/kubeconfig"
@@ -288,7 +295,7 @@ def test_nobody_waits_for_the_lease_of_a_killed_forerunner(
 
 @pytest.mark.usefixtures("running")
 def test_kwokctl_is_told_gates_apis_and_ports(kwokctl: Kwokctl) -> None:
-    ports = embedded.up(WANTED)["ports"]
+    ports = embedded.create(WANTED)["ports"]
     [arguments] = kwokctl.asked
     told = dict(pairwise(arguments))
     assert told["--kube-feature-gates"] == "DRAExtendedResource=true"
@@ -305,7 +312,7 @@ def test_a_cluster_waits_for_its_ports_as_long_as_another_one_starts(
     cache.folder().mkdir(parents=True)
     with ThreadPoolExecutor() as second:
         with filelock.FileLock(cache.folder() / "ports.lock"):
-            waiting = second.submit(embedded.up, WANTED)
+            waiting = second.submit(embedded.create, WANTED)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)
             assert kwokctl.verbs == []
@@ -313,61 +320,11 @@ def test_a_cluster_waits_for_its_ports_as_long_as_another_one_starts(
     assert kwokctl.verbs == ["create"]
 
 
-def test_a_cluster_that_runs_as_wanted_is_left_alone(
-    made: dict[str, object], kwokctl: Kwokctl
-) -> None:
-    assert embedded.up(WANTED) == made
-    assert kwokctl.verbs == []
-
-
-def test_a_cluster_whose_processes_ended_is_started_again_with_its_data(
-    made: dict[str, object], kwokctl: Kwokctl, running: list[psutil.Process], folder: Path
+def test_what_is_there_is_never_kept_when_a_cluster_is_to_be_made(
+    made: dict[str, object], kwokctl: Kwokctl, folder: Path
 ) -> None:
     (folder / "data").touch()
-    running.pop()
-    assert embedded.up(WANTED) == made
-    assert kwokctl.asked == [["start", "cluster", "--name", "dev"]]
-    assert (folder / "data").exists()
-
-
-@pytest.mark.usefixtures("made", "kwokctl")
-def test_records_of_processes_that_ended_do_not_hinder_starting_again(
-    running: list[psutil.Process], folder: Path
-) -> None:
-    records = folder / "kwok" / "clusters" / "kwok-dev" / "pids"
-    records.mkdir(parents=True)
-    (records / "etcd.pid").write_text(f"{running.pop().pid}\n")
-    (records / "kube-apiserver.pid").write_text("1\n")
-    (records / "kwok-controller.pid").touch()  # as a full disk or a kill leaves it
-    embedded.up(WANTED)
-    assert [record.name for record in records.iterdir()] == ["etcd.pid"]
-
-
-@pytest.mark.usefixtures("made")
-def test_a_cluster_that_does_not_start_again_says_why_and_keeps_its_data(
-    kwokctl: Kwokctl, running: list[psutil.Process], folder: Path
-) -> None:
-    running.clear()
-    kwokctl.fails = "start"
-    with pytest.raises(OperationError, match=r"dev does not start again\n  etcd\.log: Error: disk"):
-        embedded.up(WANTED)
-    assert (folder / "cluster.json").exists()
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        replace(WANTED, kubernetes_version="1.37.0"),
-        replace(WANTED, feature_gates=[]),
-        replace(WANTED, runtime_config=[]),
-    ],
-    ids=["version", "gates", "APIs"],
-)
-def test_a_cluster_that_is_to_be_different_is_made_anew(
-    changed: Specification, made: dict[str, object], kwokctl: Kwokctl, folder: Path
-) -> None:
-    (folder / "data").touch()
-    facts = embedded.up(changed)
+    facts = embedded.create(WANTED)
     assert kwokctl.verbs == ["delete", "create"]
     assert facts["incarnation"] != made["incarnation"]
     assert not (folder / "data").exists()
@@ -382,7 +339,7 @@ def test_a_half_made_cluster_is_removed_first(
     (folder / "data").touch()
     if facts is not None:
         (folder / "cluster.json").write_text(facts)
-    embedded.up(WANTED)
+    embedded.create(WANTED)
     assert kwokctl.verbs == ["delete", "create"]
     assert not (folder / "data").exists()
 
@@ -393,7 +350,7 @@ def test_a_cluster_that_does_not_start_says_why_and_leaves_nothing(
 ) -> None:
     kwokctl.fails = "create"
     with pytest.raises(OperationError) as failure:
-        embedded.up(WANTED)
+        embedded.create(WANTED)
     assert str(failure.value) == (
         "the control plane of dev did not start\n  etcd.log: Error: disk full"
     )
@@ -411,48 +368,126 @@ def test_a_cluster_that_did_not_get_ready_leaves_nothing(
 
     monkeypatch.setattr(embedded, "_wait_until_usable", wait)
     with pytest.raises(type(error)):
-        embedded.up(WANTED)
+        embedded.create(WANTED)
     assert kwokctl.verbs == ["create", "delete"]
     assert not folder.exists()
 
 
-# --- waiting -------------------------------------------------------------------------------------
+# --- starting again ------------------------------------------------------------------------------
 
 
-def test_a_control_plane_that_stays_unusable_says_what_was_found(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def dead(
+    made: dict[str, object], running: list[psutil.Process], folder: Path, monkeypatch: Patch
+) -> dict[str, object]:
+    """A whole cluster with its data, one of whose processes ended."""
+    kept = folder / "kwok" / "clusters" / "dev"
+    for name in ("pki", "etcd"):
+        (kept / name).mkdir(parents=True)
+    (kept / "kwok.yaml").touch()
+    (kept / "kubeconfig.yaml").write_text(KUBECONFIG)
+    running.pop()
+    monkeypatch.setattr(embedded, "_listeners", list)
+    return made
+
+
+def revive(facts: dict[str, object]) -> None:
+    embedded.revive("dev", str(facts["incarnation"]), "second")
+
+
+def test_a_cluster_whose_processes_ended_is_started_again(
+    dead: dict[str, object], kwokctl: Kwokctl, folder: Path
 ) -> None:
-    monkeypatch.setattr(embedded, "USABLE_SECONDS", 0.2)
-    with pytest.raises(OperationError, match=r"does not become usable: the kubeconfig .*cannot be"):
-        embedded._wait_until_usable(folder, {"kube-scheduler": 1})
+    revive(dead)
+    assert kwokctl.asked == [["start", "cluster", "--name", "dev"]]
+    assert (folder / "life").read_text() == "second"
+
+
+def test_a_cluster_that_runs_only_enters_its_next_life(
+    dead: dict[str, object], kwokctl: Kwokctl, running: list[psutil.Process], folder: Path
+) -> None:
+    running += [psutil.Process()]
+    revive(dead)
+    assert kwokctl.verbs == []
+    assert (folder / "life").read_text() == "second"
+
+
+@pytest.mark.usefixtures("kwokctl")
+def test_a_kubeconfig_that_got_lost_is_given_back(dead: dict[str, object], folder: Path) -> None:
+    (folder / "kubeconfig").unlink()
+    revive(dead)
+    assert (folder / "kubeconfig").read_text() == KUBECONFIG
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
-    [
-        (500, "[+]ping ok\n[-]informer-sync failed\nhealthz check failed", "[-]informer-sync"),
-        (404, "", "the scheduler is not ready"),
-    ],
+    "lost", ["cluster.json", "kwok", "kwok/clusters/dev/etcd", "kwok/clusters/dev/pki"]
 )
-def test_a_scheduler_that_is_not_ready_says_what_it_lacks(
-    status: int, body: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_cluster_that_lost_files_says_what_to_run(
+    lost: str, dead: dict[str, object], kwokctl: Kwokctl, folder: Path
 ) -> None:
-    answer = SimpleNamespace(status=status, data=body.encode())
-    monkeypatch.setattr(urllib3.PoolManager, "request", lambda *_, **__: answer)
-    with pytest.raises(NotSo) as found:
-        embedded._ask_scheduler(1)
-    assert told in str(found.value)
-    assert "[+]" not in str(found.value)
+    path = folder / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(OperationError, match=r"are gone.*: make destroy STACK=dev, then: make up"):
+        revive(dead)
+    assert kwokctl.verbs == []
 
 
-def test_a_scheduler_that_is_ready_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = SimpleNamespace(status=200, data=b"ok")
-    monkeypatch.setattr(urllib3.PoolManager, "request", lambda *_, **__: answer)
-    embedded._ask_scheduler(1)
+def test_another_cluster_of_the_same_name_is_not_taken_for_the_one_that_is_gone(
+    dead: dict[str, object],
+) -> None:
+    with pytest.raises(OperationError, match="the files of cluster dev are gone"):
+        revive(dead | {"incarnation": "another"})
 
 
-def test_a_scheduler_that_does_not_listen_cannot_be_reached() -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        with pytest.raises(NotSo, match="the scheduler cannot be reached"):
-            embedded._ask_scheduler(closed.getsockname()[1])
+def test_a_port_that_another_program_took_is_named_with_its_holder(
+    dead: dict[str, object], kwokctl: Kwokctl, folder: Path, monkeypatch: Patch
+) -> None:
+    port = json.loads((folder / "cluster.json").read_text())["ports"]["etcd"]
+    own = psutil.Process()
+    monkeypatch.setattr(embedded, "processes", lambda _: [])
+    monkeypatch.setattr(embedded, "_listeners", lambda: [(1, 1), (port, own.pid)])
+    with pytest.raises(OperationError) as refusal:
+        revive(dead)
+    assert f"port {port} of etcd of cluster dev is taken by {own.name()}" in str(refusal.value)
+    assert f"(process {own.pid}); end it, or" in str(refusal.value)
+    assert kwokctl.verbs == []
+
+
+def test_a_port_of_a_stranger_is_told_too(
+    dead: dict[str, object], folder: Path, monkeypatch: Patch
+) -> None:
+    port = json.loads((folder / "cluster.json").read_text())["ports"]["etcd"]
+    monkeypatch.setattr(embedded, "_listeners", lambda: [(port, None)])
+    with pytest.raises(OperationError, match="is taken by a program of another user"):
+        revive(dead)
+
+
+def test_what_listens_is_found_with_its_process() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        assert (listener.getsockname()[1], psutil.Process().pid) not in embedded._listeners()
+        listener.listen()
+        assert (listener.getsockname()[1], psutil.Process().pid) in embedded._listeners()
+
+
+@pytest.mark.usefixtures("kwokctl")
+def test_records_of_processes_that_ended_do_not_hinder_starting_again(
+    dead: dict[str, object], running: list[psutil.Process], folder: Path
+) -> None:
+    records = folder / "kwok" / "clusters" / "dev" / "pids"
+    records.mkdir(parents=True)
+    (records / "etcd.pid").write_text(f"{running[0].pid}\n")
+    (records / "kube-apiserver.pid").write_text("1\n")
+    (records / "kwok-controller.pid").touch()  # as a full disk or a kill leaves it
+    revive(dead)
+    assert [record.name for record in records.iterdir()] == ["etcd.pid"]
+
+
+def test_a_cluster_that_does_not_start_again_says_why_and_keeps_its_data(
+    dead: dict[str, object], kwokctl: Kwokctl, folder: Path
+) -> None:
+    kwokctl.fails = "start"
+    with pytest.raises(OperationError, match=r"dev does not start again\n  etcd\.log: Error: disk"):
+        revive(dead)
+    assert (folder / "cluster.json").exists()
+    assert not (folder / "life").exists()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +28,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "Pulumi.dev.yaml").write_text('config:\n  dra-workshop:modules: ["0", "1"]\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(install, "ROOT", tmp_path)
+    (tmp_path / ".state").mkdir()
     return tmp_path
 
 
@@ -44,6 +42,7 @@ def pulumi(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
         return 7
 
     monkeypatch.setattr(stacks, "pulumi", note)
+    monkeypatch.setattr(stacks, "recover", lambda _: [])
     return called
 
 
@@ -229,95 +228,37 @@ def test_an_update_that_had_nothing_to_do_shows_what_there_is(
     shown: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stacks, "pulumi", lambda *_, **__: 0)
+    monkeypatch.setattr(stacks, "recover", lambda _: [])
     let_updates_leave("first", "first", monkeypatch=monkeypatch)
     assert stacks.up("dev", "", verify=False) == 0
     assert shown == ["dev"]
 
 
+@pytest.mark.parametrize(
+    "update", [lambda: stacks.up("dev", "nodes=2", False), lambda: stacks.destroy("dev")]
+)
+def test_nothing_is_changed_while_another_update_of_the_stack_runs(
+    update: Callable[[], int], pulumi: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(stack: str) -> list[str]:
+        raise OperationError(f"stack {stack} is in use")
+
+    monkeypatch.setattr(stacks, "recover", refuse)
+    with pytest.raises(OperationError, match="stack dev is in use"):
+        update()
+    assert pulumi == []
+
+
+@pytest.mark.usefixtures("pulumi")
+def test_what_was_settled_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(stacks, "recover", lambda _: ["removed a lock", "cleared 2 operations"])
+    stacks.destroy("dev")
+    assert capsys.readouterr().err == "removed a lock\ncleared 2 operations\n"
+
+
 def test_preview_and_destroy_return_what_pulumi_returns(pulumi: Calls) -> None:
     assert (stacks.preview("dev"), stacks.destroy("dev")) == (7, 7)
     assert [line[0] for line, _ in pulumi] == ["preview", "destroy"]
-
-
-@pytest.fixture
-def program(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Pulumi of the checkout that prints as an update does, and fails."""
-    monkeypatch.setattr(stacks, "BIN", checkout / "bin")
-    return write_script(
-        checkout / "bin" / "pulumi",
-        """echo "home $PULUMI_HOME, extra $EXTRA"
-echo '+  command:local:Command check {"module": "0"}'
-echo '+  command:local:Command check'
-echo 'error: no' >&2
-exit 7""",
-    )
-
-
-def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture) -> None:
-    assert stacks.pulumi("up", extra={"EXTRA": "more"}) == 7
-    assert capfd.readouterr().out.splitlines() == [
-        f"home {install.PULUMI_HOME}, extra more",
-        "+  command:local:Command check",
-    ]
-    assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
-
-
-@pytest.mark.usefixtures("program")
-def test_ctrl_c_lets_pulumi_end_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = subprocess.Popen.wait
-    pressed = iter([True, True])
-
-    def interrupted(engine: subprocess.Popen[str]) -> int:
-        if next(pressed, False):
-            raise KeyboardInterrupt
-        return wait(engine)
-
-    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
-    assert stacks.pulumi("up") == 7
-    assert list(pressed) == []
-
-
-@pytest.mark.usefixtures("program")
-def test_ctrl_c_while_lines_come_loses_none(
-    monkeypatch: pytest.MonkeyPatch, capfd: Capture
-) -> None:
-    hand_on = stacks._hand_on
-    pressed = iter([True, True])
-
-    def interrupted(engine: subprocess.Popen[str]) -> None:
-        if next(pressed, False):
-            raise KeyboardInterrupt
-        hand_on(engine)
-
-    monkeypatch.setattr(stacks, "_hand_on", interrupted)
-    assert stacks.pulumi("up") == 7
-    assert list(pressed) == []
-    assert len(capfd.readouterr().out.splitlines()) == 2
-
-
-def test_a_line_is_handed_on_when_it_comes(
-    program: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wait = "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e seen ] || sleep 0.1; done"
-    write_script(program, f"echo first; {wait}; [ -e seen ] && echo second")
-    shown: list[str] = []
-
-    def show(text: str) -> None:
-        shown.append(text)
-        (checkout / "seen").touch()
-
-    no_terminal = SimpleNamespace(write=show, flush=lambda: None, isatty=lambda: False)
-    monkeypatch.setattr(sys, "stdout", no_terminal)
-    assert stacks.pulumi("up") == 0
-    assert shown == ["first\n", "second\n"]
-
-
-def test_a_quiet_command_that_fails_raises_what_it_said(program: Path, capfd: Capture) -> None:
-    with pytest.raises(OperationError, match=r"^error: no$"):
-        stacks.pulumi("config", "set", quiet=True)
-    write_script(program, "echo done")
-    assert stacks.pulumi("config", "set", quiet=True) == 0
-    assert capfd.readouterr() == ("", "")
 
 
 # --- the cluster of a stack ----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from components.runs import FIRST, VERIFY, run_id
 
 RUN = "20270101T000000Z"
 LIFE = "1"
+DIGEST = "abc"
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,7 @@ def record(status: str) -> str:
     content: dict[str, Any] = {
         "run": RUN,
         "life": LIFE,
+        "digest": DIGEST,
         "result": {"module": "3", "status": status},
     }
     return json.dumps(content)
@@ -39,28 +41,38 @@ def is_new(run: str) -> bool:
 
 
 def test_a_check_that_never_ran_is_in_its_first_run(tmp_path: Path) -> None:
-    assert run_id("lab", "exclusive", LIFE, tmp_path) == FIRST
+    assert run_id("lab", "exclusive", LIFE, DIGEST, tmp_path) == FIRST
 
 
 def test_a_check_that_passed_stays_in_its_run(tmp_path: Path) -> None:
     leave(tmp_path, record("passed"))
-    assert run_id("lab", "exclusive", LIFE, tmp_path) == RUN
+    assert run_id("lab", "exclusive", LIFE, DIGEST, tmp_path) == RUN
 
 
 def test_a_check_that_failed_gets_a_new_run(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
-    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
+
+
+def test_a_check_whose_program_changed_gets_a_new_run(tmp_path: Path) -> None:
+    leave(tmp_path, record("passed"))
+    assert is_new(run_id("lab", "exclusive", LIFE, "def", tmp_path))
+
+
+def test_a_check_that_was_killed_gets_a_new_run(tmp_path: Path) -> None:
+    leave(tmp_path, json.dumps({"run": RUN, "life": LIFE, "digest": DIGEST, "result": None}))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
 
 
 def test_a_check_whose_cluster_was_started_again_gets_a_new_run(tmp_path: Path) -> None:
     leave(tmp_path, record("passed"))
-    assert is_new(run_id("lab", "exclusive", "2", tmp_path))
-    assert run_id("lab", "never-ran", "2", tmp_path) == FIRST
+    assert is_new(run_id("lab", "exclusive", "2", DIGEST, tmp_path))
+    assert run_id("lab", "never-ran", "2", DIGEST, tmp_path) == FIRST
 
 
 def test_a_record_without_the_life_of_the_cluster_counts_as_failed(tmp_path: Path) -> None:
     leave(tmp_path, json.dumps({"run": RUN, "result": {"module": "3", "status": "passed"}}))
-    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -68,12 +80,12 @@ def test_a_record_without_the_life_of_the_cluster_counts_as_failed(tmp_path: Pat
 )
 def test_a_record_that_cannot_be_read_counts_as_failed(tmp_path: Path, content: str) -> None:
     leave(tmp_path, content)
-    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
 
 
 def test_a_record_that_is_no_file_counts_as_failed(tmp_path: Path) -> None:
     (tmp_path / "lab" / "checks" / "exclusive.json").mkdir(parents=True)
-    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
 
 
 def test_a_record_that_may_not_be_read_counts_as_failed(
@@ -84,7 +96,7 @@ def test_a_record_that_may_not_be_read_counts_as_failed(
 
     leave(tmp_path, record("passed"))
     monkeypatch.setattr(Path, "read_text", refused)
-    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
 
 
 def test_every_check_gets_a_new_run_when_asked(
@@ -92,18 +104,18 @@ def test_every_check_gets_a_new_run_when_asked(
 ) -> None:
     leave(tmp_path, record("passed"))
     monkeypatch.setenv(VERIFY, "1")
-    assert is_new(run_id("lab", "exclusive", LIFE, tmp_path))
-    assert is_new(run_id("lab", "never-ran", LIFE, tmp_path))
+    assert is_new(run_id("lab", "exclusive", LIFE, DIGEST, tmp_path))
+    assert is_new(run_id("lab", "never-ran", LIFE, DIGEST, tmp_path))
 
 
 def test_one_update_gives_the_same_new_run_everywhere(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
     leave(tmp_path, record("failed"), "driver")
-    pods_run, check_run = (run_id("lab", "exclusive", LIFE, tmp_path) for _ in range(2))
-    assert pods_run == check_run == run_id("lab", "driver", LIFE, tmp_path)
+    pods_run, check_run = (run_id("lab", "exclusive", LIFE, DIGEST, tmp_path) for _ in range(2))
+    assert pods_run == check_run == run_id("lab", "driver", LIFE, DIGEST, tmp_path)
 
 
 def test_stacks_and_checks_have_runs_of_their_own(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
-    assert run_id("lab", "driver", LIFE, tmp_path) == FIRST
-    assert run_id("other", "exclusive", LIFE, tmp_path) == FIRST
+    assert run_id("lab", "driver", LIFE, DIGEST, tmp_path) == FIRST
+    assert run_id("other", "exclusive", LIFE, DIGEST, tmp_path) == FIRST

@@ -1,0 +1,68 @@
+"""Runs pulumi in the project's environment and hands on what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from operations.errors import OperationError
+from toolchain.install import BIN, environment
+
+STATE = Path(".state")
+"""Pulumi's local backend."""
+
+
+def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
+    """Run pulumi in the project's environment; returns its exit code.
+
+    On a terminal it draws its own progress. Elsewhere its lines are handed on, without the JSON
+    that check programs print for the graph.
+    """
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    variables = os.environ | environment() | {"PATH": path} | (extra or {})
+    if quiet:
+        done = subprocess.run(
+            ["pulumi", *arguments], env=variables, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise OperationError(done.stderr.strip())
+        return 0
+    if sys.stdout.isatty():
+        return _ended(subprocess.Popen(["pulumi", *arguments], env=variables))
+    plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
+    with subprocess.Popen(
+        ["pulumi", *arguments, *plain], env=variables, text=True, stdout=subprocess.PIPE
+    ) as engine:
+        return _ended(engine, _hand_on)
+
+
+def _ended(
+    engine: subprocess.Popen[str] | subprocess.Popen[bytes],
+    meanwhile: Callable[[Any], None] = lambda _: None,
+) -> int:
+    """Wait for pulumi however often the person presses ctrl-c.
+
+    The terminal sends the signal to pulumi too, which then ends in good order. Killing it, as
+    subprocess.run would, leaves a locked stack and half-made resources.
+    """
+    while True:
+        try:
+            meanwhile(engine)
+            return engine.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def _hand_on(engine: subprocess.Popen[str]) -> None:
+    assert engine.stdout is not None  # noqa: S101
+    printed = ""
+    while line := engine.stdout.readline():
+        shown = line.partition(' {"')[0].rstrip() + "\n"
+        if shown != printed:
+            sys.stdout.write(shown)
+            sys.stdout.flush()
+        printed = shown

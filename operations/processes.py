@@ -1,0 +1,21 @@
+"""Ending processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import psutil
+
+
+def stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """End the processes, politely first; returns those that are still there."""
+    for process in running:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(running, timeout=5)
+    for process in stubborn:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, left = psutil.wait_procs(stubborn, timeout=5)
+    return list(left)

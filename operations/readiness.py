@@ -1,0 +1,68 @@
+"""Waits until a control plane is usable, which it is a while after its processes run."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import tenacity
+import urllib3
+
+from checks.kube import OK, Kube
+from checks.result import NotSo
+from operations.errors import OperationError
+
+USABLE_SECONDS = 60
+
+
+def wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
+    """Wait for what kwokctl does not: API descriptions, the account that pods run under, and a
+    scheduler that has all it watches.
+
+    Raises OperationError at the deadline.
+    """
+    kube = Kube(str(kubeconfig))
+    for attempt in tenacity.Retrying(
+        stop=tenacity.stop_after_delay(USABLE_SECONDS),
+        wait=tenacity.wait_fixed(0.1),
+        retry=tenacity.retry_if_exception_type(NotSo),
+        retry_error_callback=_unusable,
+    ):
+        with attempt:
+            # By path: the client's classes for an API take half a second to load.
+            kube.text("/api/v1/namespaces/default/serviceaccounts/default")
+            kube.text("/openapi/v3")
+            _ask_scheduler(ports["kube-scheduler"])
+            _ask_kwok(ports["kwok-controller"])
+
+
+def _ask_scheduler(port: int) -> None:
+    """Raises NotSo unless the scheduler is ready; a gate whose API is not served keeps it so."""
+    pool = urllib3.PoolManager(cert_reqs="CERT_NONE")  # its certificate is its own, on loopback
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+        try:
+            answer = pool.request("GET", f"https://127.0.0.1:{port}/readyz", retries=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise NotSo(f"the scheduler cannot be reached: {error}") from error
+    if answer.status != OK:
+        failed = [line for line in answer.data.decode().splitlines() if line.startswith("[-]")]
+        raise NotSo(
+            f"the scheduler is not ready ({', '.join(failed)}); a feature gate may need an API "
+            "that only runtimeConfig switches on"
+        )
+
+
+def _ask_kwok(port: int) -> None:
+    """Raises NotSo unless kwok, which runs the simulated nodes, is ready."""
+    try:
+        answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise NotSo(f"kwok cannot be reached: {error}") from error
+    if answer.status != OK:
+        raise NotSo(f"kwok is not ready: {answer.data.decode()[:200]}")
+
+
+def _unusable(state: tenacity.RetryCallState) -> None:
+    reason = state.outcome.exception() if state.outcome else None
+    raise OperationError(f"the control plane does not become usable: {reason}")

@@ -1,0 +1,264 @@
+"""Brings a stack whose update was killed back to where an update or a removal can go on.
+
+A killed engine leaves a lock, provider processes that go on with what they were told, operations
+that its state calls pending, and a Helm release that is half made or that the state does not
+know. All of it is settled here; an intact stack costs two looks at files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import psutil
+
+from components.cluster import life
+from components.program import MARK, PYTHON
+from operations.engine import STATE, pulumi
+from operations.errors import OperationError
+from operations.processes import stop
+from toolchain.install import ROOT
+
+ENGINE = "pulumi"
+PLUGINS = ("pulumi-resource-", "pulumi-language-")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who holds a stack: what the engine writes down before it begins.
+
+    since: as in the file, RFC 3339.
+    """
+
+    pid: int
+    host: str
+    user: str
+    since: str
+
+    @property
+    def held(self) -> bool:
+        """Whether that engine still runs here; its number may be another program's by now."""
+        try:
+            process = psutil.Process(self.pid)
+            began = datetime.fromisoformat(self.since).timestamp()
+            ended = process.status() == psutil.STATUS_ZOMBIE  # nobody has asked how
+            return process.name() == ENGINE and not ended and process.create_time() <= began + 1
+        except psutil.NoSuchProcess:
+            return False
+
+
+def recover(stack: str) -> list[str]:
+    """Settle what a killed update of the stack left; returns what was done, one line each.
+
+    Raises OperationError, having changed nothing, if an update of the stack is running.
+    """
+    with _alone(stack):
+        locks = held_by(stack)
+        for lock in locks:
+            _require_ended(stack, lock)
+        done = end(orphans())
+        drop_half_written(stack)
+        done += repair(stack)
+        pending = pending_operations(stack)
+        for operation in pending:
+            done += settle(stack, operation)
+        if locks or pending:
+            life.end(stack)
+        # Last, so that a recovery that is itself killed is taken up again.
+        if locks:
+            pulumi("cancel", "--yes", "--stack", stack, quiet=True)
+            done.append(f"removed the lock of {_names(locks)}, which ended without removing it")
+        if pending:
+            _clear_pending(stack)
+            done.append(f"cleared {len(pending)} operations that were never finished")
+        return done
+
+
+@contextmanager
+def _alone(stack: str) -> Iterator[None]:
+    with filelock.FileLock(STATE / f"{stack}.recover.lock"):
+        yield
+
+
+# --- locks -----------------------------------------------------------------------------------
+
+
+def _locks_of(stack: str) -> Path:
+    return STATE / ".pulumi" / "locks" / "organization" / "dra-workshop" / stack
+
+
+def held_by(stack: str) -> list[Lock]:
+    """The locks on the stack, whether or not their holders still run."""
+    found = []
+    for path in sorted(_locks_of(stack).glob("*.json")):
+        with suppress(FileNotFoundError):  # it was given back meanwhile
+            found.append(_lock(path.read_text()))
+    return found
+
+
+def _lock(text: str) -> Lock:
+    try:
+        told = json.loads(text)
+        return Lock(told["pid"], told["hostname"], told["username"], told["timestamp"])
+    except (ValueError, KeyError):  # its engine was killed as it wrote this
+        return Lock(0, socket.gethostname(), "somebody", datetime.now(UTC).isoformat())
+
+
+def _require_ended(stack: str, lock: Lock) -> None:
+    if lock.host != socket.gethostname():
+        raise OperationError(
+            f"stack {stack} is locked by process {lock.pid} of {lock.user} on {lock.host} since "
+            f"{lock.since}; if it has ended there, run: source .tools/env && "
+            f"pulumi cancel --stack {stack}"
+        )
+    if lock.held:
+        raise OperationError(
+            f"stack {stack} is in use by process {lock.pid} of {lock.user} since {lock.since}; "
+            "wait for it, or end it with ctrl-c in its terminal"
+        )
+
+
+def _names(locks: list[Lock]) -> str:
+    return " and ".join(f"process {lock.pid}" for lock in locks)
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+def orphans() -> list[psutil.Process]:
+    """What an engine started in this checkout and that outlived it, with what it started.
+
+    The cluster's own processes are not among them: they are meant to outlive it.
+    """
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if _of_an_engine(process) and not any(p.name() == ENGINE for p in process.parents()):
+                found += [process, *process.children(recursive=True)]
+    return found
+
+
+def _of_an_engine(process: psutil.Process) -> bool:
+    """Whether it is a plugin, or a program that the graph runs, of this checkout."""
+    plugin = process.name().startswith(PLUGINS)
+    program = process.cmdline()[:2] == [PYTHON, "-m"] and MARK in process.environ()
+    return (plugin or program) and process.cwd() == str(ROOT)
+
+
+def end(left: list[psutil.Process]) -> list[str]:
+    """End them: nobody takes down any more what they do."""
+    if not left:
+        return []
+    stubborn = stop(left)
+    if stubborn:
+        numbers = ", ".join(str(process.pid) for process in stubborn)
+        raise OperationError(f"processes of a killed update do not end: {numbers}")
+    return [f"ended {len(left)} processes of an update that was killed"]
+
+
+# --- the state -------------------------------------------------------------------------------
+
+
+def _state_of(stack: str) -> Path:
+    return STATE / ".pulumi" / "stacks" / "dra-workshop" / f"{stack}.json"
+
+
+def drop_half_written(stack: str) -> None:
+    """Remove what the engine has written beside the state and the locks and cannot read.
+
+    Beside each of its files is one with its checksum. A kill leaves empty ones, on which the
+    engine fails ("EOF"); where there is none it goes on.
+    """
+    for folder in (_state_of(stack).parent, _locks_of(stack)):
+        for path in folder.glob("*.attrs"):
+            if not _is_json(path):
+                path.unlink()
+
+
+def repair(stack: str) -> list[str]:
+    """Have a state that can be read: a full disk leaves half of one.
+
+    The engine keeps the state of before its last operation. Where that is damaged as well the
+    stack begins anew, and the cluster with it.
+    """
+    path = _state_of(stack)
+    older = path.with_name(f"{path.name}.bak")
+    if not path.exists() or _is_json(path):
+        return []
+    life.end(stack)
+    if _is_json(older):
+        new = path.with_name(f".{path.name}.new")
+        shutil.copy2(older, new)
+        new.replace(path)
+        return ["the newest state was damaged; took that of one operation before"]
+    path.unlink()
+    pulumi("stack", "init", stack, "--no-select", quiet=True)
+    return [f"the state of stack {stack} was damaged beyond repair; it begins anew"]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+# --- operations that were never finished -----------------------------------------------------
+
+
+def pending_operations(stack: str) -> list[dict[str, Any]]:
+    """What the engine was doing when it was killed: {"type", "resource": {"type", "inputs"}}."""
+    try:
+        checkpoint = json.loads(_state_of(stack).read_text())
+    except FileNotFoundError:
+        return []
+    return (checkpoint["checkpoint"].get("latest") or {}).get("pending_operations") or []
+
+
+def _clear_pending(stack: str) -> None:
+    """Pulumi drops them when it takes in a state."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        pulumi("stack", "export", "--stack", stack, "--file", file.name, quiet=True)
+        pulumi("stack", "import", "--stack", stack, "--file", file.name, quiet=True)
+
+
+def settle(stack: str, operation: dict[str, Any]) -> list[str]:
+    """Take back what cannot simply be done again; returns what was done.
+
+    operation: {"type": "creating" …, "resource": {"type", "urn", "inputs"}}.
+    """
+    resource = operation["resource"]
+    match operation["type"], resource["type"]:
+        case "deleting", "command:local:Command" if resource["urn"].endswith("::cluster"):
+            (life.RUN / stack).mkdir(parents=True, exist_ok=True)
+            life.begin_removal(stack)
+        case "creating" | "updating", "kubernetes:helm.sh/v3:Release":
+            return _take_back(stack, "release", resource["inputs"], operation["type"])
+        case "creating", "kubernetes:core/v1:Pod":
+            return _take_back(stack, "pod", resource["inputs"]["metadata"], operation["type"])
+    return []
+
+
+def _take_back(stack: str, kind: str, named: dict[str, Any], operation: str) -> list[str]:
+    from operations import half_made  # it loads the Kubernetes client, which takes half a second
+
+    kubeconfig = half_made.running_cluster(stack)
+    if kubeconfig is None:
+        return []
+    name, namespace = named["name"], named["namespace"]
+    if kind == "pod":
+        removed = half_made.remove_pod(kubeconfig, namespace, name)
+    else:
+        every = operation == "creating"
+        removed = half_made.remove_revisions(kubeconfig, namespace, name, every=every)
+    return [f"took back {kind} {name}, which the state does not know"] if removed else []

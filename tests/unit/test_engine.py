@@ -1,0 +1,99 @@
+"""Running pulumi, with a script in its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from operations import engine
+from operations.errors import OperationError
+from tests.unit.test_build import calls, write_script
+from toolchain import install
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Pulumi that prints as an update does, and fails."""
+    monkeypatch.setattr(engine, "BIN", tmp_path / "bin")
+    monkeypatch.chdir(tmp_path)
+    return write_script(
+        tmp_path / "bin" / "pulumi",
+        """echo "home $PULUMI_HOME, extra $EXTRA"
+echo '+  command:local:Command check {"module": "0"}'
+echo '+  command:local:Command check'
+echo 'error: no' >&2
+exit 7""",
+    )
+
+
+def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture) -> None:
+    assert engine.pulumi("up", extra={"EXTRA": "more"}) == 7
+    assert capfd.readouterr().out.splitlines() == [
+        f"home {install.PULUMI_HOME}, extra more",
+        "+  command:local:Command check",
+    ]
+    assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
+
+
+@pytest.mark.usefixtures("program")
+def test_ctrl_c_lets_pulumi_end_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+    pressed = iter([True, True])
+
+    def interrupted(process: subprocess.Popen[str]) -> int:
+        if next(pressed, False):
+            raise KeyboardInterrupt
+        return wait(process)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    assert engine.pulumi("up") == 7
+    assert list(pressed) == []
+
+
+@pytest.mark.usefixtures("program")
+def test_ctrl_c_while_lines_come_loses_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    hand_on = engine._hand_on
+    pressed = iter([True, True])
+
+    def interrupted(process: subprocess.Popen[str]) -> None:
+        if next(pressed, False):
+            raise KeyboardInterrupt
+        hand_on(process)
+
+    monkeypatch.setattr(engine, "_hand_on", interrupted)
+    assert engine.pulumi("up") == 7
+    assert list(pressed) == []
+    assert len(capfd.readouterr().out.splitlines()) == 2
+
+
+def test_a_line_is_handed_on_when_it_comes(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e seen ] || sleep 0.1; done"
+    write_script(program, f"echo first; {wait}; [ -e seen ] && echo second")
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        (tmp_path / "seen").touch()
+
+    no_terminal = SimpleNamespace(write=show, flush=lambda: None, isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdout", no_terminal)
+    assert engine.pulumi("up") == 0
+    assert shown == ["first\n", "second\n"]
+
+
+def test_a_quiet_command_that_fails_raises_what_it_said(program: Path, capfd: Capture) -> None:
+    with pytest.raises(OperationError, match=r"^error: no$"):
+        engine.pulumi("config", "set", quiet=True)
+    write_script(program, "echo done")
+    assert engine.pulumi("config", "set", quiet=True) == 0
+    assert capfd.readouterr() == ("", "")
