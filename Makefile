@@ -4,23 +4,27 @@ STACK  ?= dev
 SET    ?=
 ARGS   ?= get pods,resourceclaims -A
 JSON   ?=
+REPEATS ?= 3
 CACHE  ?=
+TOOLCHAIN ?= $(DRA_WORKSHOP_TOOLCHAIN)
+BASE   ?=
 
 # Through the environment, so that quotes in them reach the programs as they are.
-export SET ARGS
+export SET ARGS BASE
+export DRA_WORKSHOP_TOOLCHAIN := $(TOOLCHAIN)
 
 VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview destroy verify results list kubectl logs \
-        test lint types unit plan embedded golden docs lock clean
+.PHONY: help setup setup-dev up preview preview-diff destroy recover verify results list kubectl logs \
+        test lint types unit plan embedded faults bench golden docs lock clean
 
 help: ## what there is
 	@echo 'usage: make TARGET [STACK=$(STACK)] [SET="key=value …"]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-setup: ## have all tools in .tools/ and .venv (part of every target below)
+setup: ## have all tools in .tools/ and .venv (part of every target); TOOLCHAIN=download or build
 	@$(PYTHON) toolchain/bootstrap.py
 
 setup-dev:
@@ -32,6 +36,10 @@ up: setup ## configure a stack with SET, bring it up and show what was found
 preview: setup ## what an update would change
 	@$(RUN) preview --stack '$(STACK)'
 
+preview-diff: setup ## what a change since BASE does to all stacks, or to STACK; JSON=1 for JSON
+	@$(RUN) preview-diff --base="$$BASE" $(if $(JSON),--json) \
+	    $(if $(filter-out file,$(origin STACK)),$(patsubst %,--stack '%',$(STACK)))
+
 verify: setup ## run every check of a stack again
 	@$(RUN) up --stack '$(STACK)' --verify
 
@@ -40,6 +48,9 @@ results: setup ## what the last update of a stack found; JSON=1 for JSON
 
 destroy: setup ## remove all that a stack made; its results stay in .results/
 	@$(RUN) destroy --stack '$(STACK)'
+
+recover: setup ## settle what a killed update left; up and destroy do so by themselves
+	@$(RUN) recover --stack '$(STACK)'
 
 list: setup ## the stacks: what each shows, needs and takes
 	@$(RUN) list
@@ -66,7 +77,13 @@ plan: setup-dev ## golden previews of every stack
 	@$(VENV) -m pytest tests/plan
 
 embedded: setup-dev ## real updates of every stack on embedded clusters
-	@$(VENV) -m pytest tests/embedded
+	@$(VENV) -m pytest -n 2 tests/embedded
+
+faults: setup-dev ## labs that are killed, lose files, run out of disk
+	@$(VENV) -m pytest -n 2 tests/faults
+
+bench: setup-dev ## what `up` costs beside kubectl, measured; REPEATS=5, JSON=1 for JSON
+	@$(VENV) -m bench --repeats '$(REPEATS)' $(if $(JSON),--json)
 
 golden: setup-dev ## write the golden previews anew
 	@$(VENV) -m pytest tests/plan --golden
@@ -80,5 +97,5 @@ lock: setup-dev ## write the lock files anew from pyproject.toml
 	@$(VENV) -m uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra dev pyproject.toml -o requirements-dev.lock
 
-clean: ## remove .tools/ and .venv; CACHE=1 also the cache of built tools
+clean: ## remove .tools/ and .venv; CACHE=1 also the cache of tools
 	@if [ -x $(VENV) ]; then $(VENV) -m toolchain clean $(if $(CACHE),--cache); fi

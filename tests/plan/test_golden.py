@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from report.plan import inputs, kind_and_name
 from tests.checkout import NO_NETWORK, Checkout
 from toolchain.install import committed_stacks
 
 GOLDEN = Path(__file__).parent / "golden"
-UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""How Pulumi's JSON writes a value that is not known before the update."""
 WARNING = "resource plugin command is expected to have version"
 
 
@@ -46,38 +45,36 @@ def test_a_preview_makes_nothing_and_warns_of_nothing_else(checkout: Checkout) -
     assert checkout.processes() == []
 
 
+def test_golden_plans_and_stacks_belong_together(request: pytest.FixtureRequest) -> None:
+    stacks = committed_stacks()
+    if request.config.getoption("--golden"):
+        for path in GOLDEN.glob("*.yaml"):
+            if path.stem not in stacks:
+                path.unlink()
+    assert sorted(path.stem for path in GOLDEN.glob("*.yaml")) == stacks, (
+        "a stack has no golden plan, or a plan no stack; `make golden` mends both"
+    )
+
+
 def plan(preview: dict[str, Any]) -> str:
     """The resources of a preview, by name, with their inputs, as YAML."""
     resources = {}
     for step in preview["steps"]:
-        state = step["newState"]
-        kinds, _, name = step["urn"].rpartition("::")
-        kind = kinds.rpartition("$")[2].rpartition("::")[2]
+        kind, name = kind_and_name(step["urn"])
         if kind.startswith("pulumi:providers:command"):
             continue
-        resources[f"{kind} {name}"] = {"op": step["op"], **_inputs(state.get("inputs", {}))}
+        kept = _steady(inputs(step["newState"]))
+        resources[f"{kind} {name}"] = {"op": step["op"]} | ({"inputs": kept} if kept else {})
     return yaml.safe_dump(resources, sort_keys=True, width=100)
 
 
-def _inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+def _steady(given: dict[str, Any]) -> dict[str, Any]:
     """Inputs without what changes with every edit of a program: digests and program texts."""
-    kept = {key: value for key, value in inputs.items() if not key.startswith("__")}
-    if "stdin" in kept and kept["stdin"] != UNKNOWN:
-        kept["stdin"] = json.loads(kept["stdin"])
+    if isinstance(given.get("stdin"), dict):
         for changing in ("digest", "life"):
-            kept["stdin"].pop(changing, None)
-    if "data" in kept:
-        kept["data"] = {
-            key: value if len(str(value)) < 40 else "…" for key, value in kept["data"].items()
+            given["stdin"].pop(changing, None)
+    if "data" in given:
+        given["data"] = {
+            key: value if len(str(value)) < 40 else "…" for key, value in given["data"].items()
         }
-    return {"inputs": _readable(kept)} if kept else {}
-
-
-def _readable(value: Any) -> Any:
-    if value == UNKNOWN:
-        return "known when it is updated"
-    if isinstance(value, dict):
-        return {key: _readable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_readable(item) for item in value]
-    return value
+    return given
