@@ -15,7 +15,9 @@ PARTS = {
     "types": ["mypy"],
     "unit": ["pytest", "-q", "tests/unit"],
     "plan": ["pytest", "-q", "tests/plan"],
-    "embedded": ["pytest", "-q", "tests/embedded"],
+    # Two labs at a time: each waits a lot, and takes half a gigabyte.
+    "embedded": ["pytest", "-q", "-n", "2", "--durations=5", "tests/embedded"],
+    "faults": ["pytest", "-q", "-n", "2", "--durations=5", "tests/faults"],
 }
 
 

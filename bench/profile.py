@@ -1,0 +1,125 @@
+"""Where the seconds of an update go, from the events of Pulumi's engine.
+
+All seconds count from the start of the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+KUBERNETES = ("kubernetes:", "pulumi:providers:kubernetes")
+COMMAND = "command:local:Command"
+OF_THE_CLUSTER = ("cluster", "cluster-running")
+GATE = "devices-published"
+"""The Command that waits for what the objects need, so it is one of them."""
+PARTS = ("objects", "cluster", "checks")
+"""What an update can be at, the most telling first."""
+ENGINE = "engine"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A resource that was made, changed or left alone, from its first second to its last."""
+
+    urn: str
+    start: float
+    end: float
+
+    @property
+    def name(self) -> str:
+        return self.urn.rpartition("::")[2]
+
+    @property
+    def type(self) -> str:
+        return self.urn.split("::")[2].rpartition("$")[2]
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+    @property
+    def part(self) -> str:
+        if self.name == GATE or self.type.startswith(KUBERNETES):
+            return "objects"
+        if self.type == COMMAND:
+            return "cluster" if self.name in OF_THE_CLUSTER else "checks"
+        return ENGINE
+
+
+@dataclass(frozen=True)
+class Link:
+    """One resource of the critical path, and the seconds for which nothing it needs was at work."""
+
+    span: Span
+    waited: float
+
+
+def spans(events: Iterable[tuple[float, Mapping[str, Any]]]) -> list[Span]:
+    """The resources in (seconds, event); components, which only group, are left out."""
+    begun: dict[str, float] = {}
+    done: dict[str, Span] = {}
+    for second, event in events:
+        if "resourcePreEvent" in event:
+            metadata = event["resourcePreEvent"]["metadata"]
+            begun.setdefault(metadata["urn"], second)
+        elif "resOutputsEvent" in event:
+            metadata = event["resOutputsEvent"]["metadata"]
+            urn = metadata["urn"]
+            if (metadata.get("new") or metadata.get("old") or {}).get("custom") and urn in begun:
+                done[urn] = Span(urn, begun[urn], second)
+    return list(done.values())
+
+
+def parts(found: Sequence[Span], total: float) -> dict[str, float]:
+    """Seconds that the update was at objects, the cluster and checks, and the engine's own.
+
+    Every moment belongs to one of them, so they add up to the total.
+    """
+    seconds = dict.fromkeys((*PARTS, ENGINE), 0.0)
+    moments = sorted({0.0, total, *(m for span in found for m in (span.start, span.end))})
+    for begin, end in pairwise(moments):
+        at_work = {span.part for span in found if span.start <= begin and end <= span.end}
+        seconds[next((part for part in PARTS if part in at_work), ENGINE)] += end - begin
+    return seconds
+
+
+def needs(state: Mapping[str, Any]) -> dict[str, set[str]]:
+    """URN → URNs of what must be done before it, from an exported stack."""
+    found = {}
+    for resource in state["deployment"]["resources"]:
+        by_property = resource.get("propertyDependencies", {}).values()
+        named = {*resource.get("dependencies", ()), *(urn for urns in by_property for urn in urns)}
+        if provider := resource.get("provider"):
+            named.add(provider.rpartition("::")[0])
+        found[resource["urn"]] = named
+    return found
+
+
+def typical(runs: Sequence[Sequence[Span]]) -> list[Span]:
+    """Each resource with the median of its starts and of its ends over several updates."""
+    by_urn: dict[str, list[Span]] = {}
+    for run in runs:
+        for span in run:
+            by_urn.setdefault(span.urn, []).append(span)
+    return [
+        Span(urn, median(span.start for span in seen), median(span.end for span in seen))
+        for urn, seen in by_urn.items()
+    ]
+
+
+def critical_path(found: Sequence[Span], need: Mapping[str, set[str]]) -> list[Link]:
+    """From the resource that ended last back to the first, each time to what ended last of what
+    it needs. In the order of time."""
+    by_urn = {span.urn: span for span in found}
+    path: list[Link] = []
+    span = max(found, key=lambda one: one.end, default=None)
+    while span is not None:
+        before = [by_urn[urn] for urn in need.get(span.urn, ()) if urn in by_urn]
+        last = max(before, key=lambda one: one.end, default=None)
+        path.append(Link(span, span.start - (last.end if last else 0.0)))
+        span = last
+    return path[::-1]

@@ -1,0 +1,202 @@
+"""One repeat: every part of the comparison, on one cluster (the method: bench/__init__.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import kubectl, objects, profile
+from bench.calls import Audit, Calls, counted, reader
+from bench.errors import BenchError
+from bench.kubectl import Files, Kubectl
+from bench.update import Event, Update, pulumi
+from checks.kube import Kube
+from components.dra_driver import NAME as DRIVER
+from tests.checkout import Checkout
+
+STACK = "module3"
+KUBECONFIG = Path(".run") / STACK / "kubeconfig"
+AUDIT_LOG = Path(".run") / STACK / "kwok" / "clusters" / STACK / "logs" / "audit.log"
+AUDIT_POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+"""
+IDLE_SECONDS = 10.0
+LAYERS = ("module", "driver", "chart", "nodes")
+"""In the order of deleting. The first two are what Pulumi deletes without modules 2 and 3."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part cost.
+
+    seconds: from its start to its end; calls: the difference of the API server's counter and
+    counted_seconds the time between its two readings, both 0 where it cannot be read at both
+    ends; clients: who asked for what; spans: of an update, each resource.
+    """
+
+    seconds: float
+    calls: Calls
+    counted_seconds: float
+    clients: dict[str, Calls]
+    spans: list[profile.Span] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """parts: name → cost; idle: calls a second of the cluster when nobody asks for anything;
+    needs: URN → URNs of what must be done before; outputs: of the stack; load: average of the
+    minute before the repeat."""
+
+    parts: dict[str, Part]
+    idle: float
+    needs: Mapping[str, set[str]]
+    outputs: Mapping[str, Any]
+    load: float
+
+
+class Meter:
+    """Reads the counter and the audit log of the stack's cluster around each part."""
+
+    def __init__(self, checkout: Checkout, say: Say) -> None:
+        self.folder, self.say = checkout.folder, say
+        self.parts: dict[str, Part] = {}
+        self._kube: Kube | None = None
+        self._audit: Audit | None = None
+
+    def attach(self) -> None:
+        """As soon as there is a cluster."""
+        self._audit = Audit(self.folder / AUDIT_LOG)
+        self._kube = reader(self.folder / KUBECONFIG)
+        self._counter, self._second = counted(self._kube), time.monotonic()
+
+    def detach(self) -> None:
+        """There is no cluster any more, or nobody wants to know."""
+        if self._audit is not None:
+            self._audit.close()
+        self._kube = self._audit = None
+
+    def measure(self, name: str, run: Callable[[], Update | None], ends: bool = False) -> Part:
+        """Run it and keep its costs under the name; `ends`: with it the cluster ends."""
+        self._calls()
+        self._clients()
+        started = time.monotonic()
+        update = run()
+        seconds = update.seconds if update else time.monotonic() - started
+        calls, counted_seconds = (Calls(), 0.0) if ends else self._calls()
+        spans = profile.spans(update.events) if update else []
+        part = Part(seconds, calls, counted_seconds, self._clients(), spans)
+        self.parts[name] = part
+        self.say(f"{name}: {seconds:.1f} s")
+        return part
+
+    def _calls(self) -> tuple[Calls, float]:
+        """What was counted since the last reading, and in how many seconds."""
+        if self._kube is None:
+            return Calls(), 0.0
+        before, since = self._counter, self._second
+        self._counter, self._second = counted(self._kube), time.monotonic()
+        return self._counter - before, self._second - since
+
+    def _clients(self) -> dict[str, Calls]:
+        return self._audit.read() if self._audit is not None else {}
+
+
+def run(checkout: Checkout, number: int, say: Say) -> Repeat:
+    """All parts, from no cluster to no cluster. Raises BenchError."""
+    load = os.getloadavg()[0]
+    policy = checkout.folder / "audit-policy.yaml"
+    policy.write_text(AUDIT_POLICY)
+    audited = {"KWOK_KUBE_AUDIT_POLICY": str(policy)}
+    meter = Meter(checkout, say)
+    measure = meter.measure
+    set_modules(checkout, "3")
+    measure("up", lambda: from_nothing(checkout, meter, audited))
+    measure("up again", lambda: pulumi(checkout, STACK, "up"))
+    idle = measure("idle", lambda: time.sleep(IDLE_SECONDS))
+    state = json.loads(checkout.pulumi("stack", "export", "--stack", STACK).text)
+    outputs = checkout.outputs(STACK)
+    ctl = Kubectl(checkout, str(KUBECONFIG), checkout.folder / f"kubectl-cache-{number}")
+    files = Files(layers(state, ctl), checkout.folder / f"objects-{number}")
+    files.write()
+    set_modules(checkout, "1")
+    measure("remove", lambda: pulumi(checkout, STACK, "up"))
+    by_kubectl(ctl, files, meter)
+    measure("destroy", lambda: pulumi(checkout, STACK, "destroy"), ends=True)
+    meter.detach()
+    on_a_new_cluster(checkout, outputs["cluster"]["specification"], files, meter, audited)
+    rate = idle.calls.total() / idle.counted_seconds
+    return Repeat(meter.parts, rate, profile.needs(state), outputs, load)
+
+
+def from_nothing(checkout: Checkout, meter: Meter, audited: dict[str, str]) -> Update:
+    """`up`; the counter is first read when the cluster has been made."""
+    begin = threading.Thread(target=meter.attach)
+
+    def watch(event: Event) -> None:
+        metadata = event.get("resOutputsEvent", {}).get("metadata", {})
+        if metadata.get("urn", "").endswith(f"{profile.COMMAND}::cluster-running"):
+            begin.start()  # beside the update, which must not wait for it
+
+    update = pulumi(checkout, STACK, "up", watch, **audited)
+    begin.join()
+    return update
+
+
+def by_kubectl(ctl: Kubectl, files: Files, meter: Meter) -> None:
+    """What Pulumi has left on the cluster is deleted; then all is made and deleted again."""
+    kubectl.delete(ctl, files, *LAYERS)
+    cold = ctl.with_cache("warm-cluster")
+    meter.measure("apply", lambda: kubectl.apply(cold, files))
+    meter.measure("apply again", lambda: kubectl.apply(cold, files))
+    meter.measure("delete modules", lambda: kubectl.delete(cold, files, *LAYERS[:2]))
+    meter.measure("delete the rest", lambda: kubectl.delete(cold, files, *LAYERS[2:]))
+
+
+def on_a_new_cluster(
+    checkout: Checkout, specification: object, files: Files, meter: Meter, audited: dict[str, str]
+) -> None:
+    """A cluster made by the program that the graph runs too, and kubectl on it at once."""
+    meter.measure(
+        "cluster", lambda: cluster(checkout, "create", json.dumps(specification), **audited)
+    )
+    meter.attach()
+    ctl = Kubectl(checkout, str(KUBECONFIG), files.folder / "cache")
+    meter.measure("apply on a new cluster", lambda: kubectl.apply(ctl, files))
+    meter.detach()
+    cluster(checkout, "down", "", "--stack", STACK)
+
+
+def cluster(
+    checkout: Checkout, action: str, stdin: str, *arguments: str, **environment: str
+) -> None:
+    """Make or remove the cluster without Pulumi."""
+    done = subprocess.run(
+        [".venv/bin/python", "-m", "operations", "cluster", action, *arguments],
+        cwd=checkout.folder, env=checkout.environment() | environment, check=False,
+        input=stdin, text=True, capture_output=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise BenchError(f"operations cluster {action} failed:\n{done.stderr}")
+
+
+def layers(state: Mapping[str, Any], ctl: Kubectl) -> objects.Layers:
+    secret = json.loads(
+        ctl("get", f"secret/sh.helm.release.v1.{DRIVER}.v1", "--namespace", DRIVER, "--output=json")
+    )
+    return objects.layers(objects.of_state(state), objects.of_release(secret), DRIVER)
+
+
+def set_modules(checkout: Checkout, module: str) -> None:
+    checkout.configure(STACK, "modules[0]", module)

@@ -1,0 +1,61 @@
+"""Where a benchmark works: a copy of the project of which nothing is left afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from tests.checkout import Checkout
+
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+SECONDS = 10
+
+
+@contextmanager
+def workplace() -> Iterator[Checkout]:
+    """A copy in a temporary folder; its processes and files are removed, however it ends."""
+    for number in ENDINGS:
+        signal.signal(number, _leave)
+    folder = Path(tempfile.mkdtemp(prefix="dra-workshop-bench-")).resolve()
+    try:
+        yield Checkout.make(folder / "checkout")
+    finally:
+        for number in (signal.SIGINT, *ENDINGS):  # nobody interrupts the clearing up
+            signal.signal(number, signal.SIG_IGN)
+        end_processes(folder)
+        shutil.rmtree(folder)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def end_processes(folder: Path) -> None:
+    """End what runs in the folder, or is a program of it; and what those start meanwhile."""
+    while found := _processes(folder):
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, stubborn = psutil.wait_procs(found, timeout=SECONDS)
+        for process in stubborn:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(stubborn, timeout=SECONDS)
+
+
+def _processes(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            places = (process.cwd(), *process.cmdline()[:1])
+            if any(f"{place}{os.sep}".startswith(f"{folder}{os.sep}") for place in places):
+                found.append(process)
+    return [one for one in found if one.pid != os.getpid()]
