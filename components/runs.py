@@ -1,5 +1,5 @@
-"""Which run a check is in: a new one for as long as its last verdict was a failure, when its
-program or manifests changed, and after its cluster had to be started again.
+"""Which run a check is in: a new one when its program or manifests changed, for as long as its
+last verdict was a failure, and after its cluster had to be started again.
 
 A run id goes into the inputs of a check and of the pods that it observes. While it stays the
 same nothing is done again; a new one makes fresh pods and has them checked. Check programs
@@ -13,7 +13,6 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-FIRST = "first"
 VERIFY = "DRA_WORKSHOP_VERIFY"
 """Environment variable that asks for a new run of every check (`make verify`)."""
 
@@ -21,21 +20,22 @@ _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def run_id(stack: str, check: str, life: str, digest: str, results: Path = Path(".results")) -> str:
-    """The run that `check` is in; a file that cannot be read counts as a failed run.
+    """The run that `check` is in: the digest of its program and manifests, or the time at which it
+    had to be run again although they are the same.
 
-    life: of the cluster (components/cluster/life.py); digest: of the program and manifests. A run
-    that was killed has no result, and so counts as failed too.
+    life: of the cluster (components/cluster/life.py). A run that was killed has no result, and
+    counts as failed; so does a record that cannot be read.
     """
     record = results / stack / "checks" / f"{check}.json"
     if os.environ.get(VERIFY):
         return _now
     try:
         last = json.loads(record.read_text())
-        anew = last["result"]["status"] == "failed" or (
-            (last["life"], last["digest"]) != (life, digest)
-        )
-        return _now if anew else str(last["run"])
+        if last["digest"] != digest:
+            return digest
+        again = last["result"]["status"] == "failed" or last["life"] != life
+        return _now if again else str(last["run"])
     except FileNotFoundError:
-        return FIRST
+        return digest
     except (OSError, ValueError, KeyError, TypeError):
         return _now

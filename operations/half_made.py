@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from checks.kube import Kube
+import tenacity
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+from checks.kube import Kube, explained
 from checks.result import NotSo
 from components.cluster import life
 from operations import embedded
 from operations.errors import OperationError
 
 GONE_SECONDS = 30
+NOT_FOUND = 404
 
 
 def running_cluster(stack: str) -> str | None:
@@ -43,20 +49,41 @@ def remove_revisions(kubeconfig: str, namespace: str, name: str, *, every: bool)
     return len(found)
 
 
-def remove_pod(kubeconfig: str, namespace: str, name: str) -> int:
-    """Remove a pod and wait until it is gone: one in use cannot be turned into a fresh one.
+def remove_object(kubeconfig: str, given: dict[str, Any]) -> int:
+    """Remove an object, told by what Pulumi was given for it, and wait until it is gone.
 
-    Returns how many there were, 0 or 1.
+    Most cannot be turned into fresh ones: a Pod has run, and a field of a ResourceClaim that was
+    filled in belongs to an update that is over. Returns how many there were, 0 or 1.
     """
-    kube = Kube(kubeconfig)
-    only = {"namespace": namespace, "field_selector": f"metadata.name={name}"}
-    with _explained(f"pod {name}"):
-        found = kube.get(kube.core.list_namespaced_pod, **only).items
-        for pod in found:
-            kube.get(kube.core.delete_namespaced_pod, pod.metadata.name, namespace)
-        if kube.wait(kube.core.list_namespaced_pod, lambda left: not left, GONE_SECONDS, **only):
-            raise NotSo(f"it is still there after {GONE_SECONDS} s")
-    return len(found)
+    name = f"{given['kind']} {given['metadata']['name']}"
+    with _explained(name):
+        kube = Kube(kubeconfig)
+        with explained():
+            kind = DynamicClient(kube.api).resources.get(
+                api_version=given["apiVersion"], kind=given["kind"]
+            )
+            found = _delete(kind, given["metadata"])
+            for attempt in tenacity.Retrying(
+                stop=tenacity.stop_after_delay(GONE_SECONDS),
+                wait=tenacity.wait_fixed(0.1),
+                retry=tenacity.retry_if_exception_type(NotSo),
+                reraise=True,
+            ):
+                with attempt:
+                    if _delete(kind, given["metadata"]):
+                        raise NotSo(f"it is still there after {GONE_SECONDS} s")
+    return found
+
+
+def _delete(kind: Any, metadata: dict[str, Any]) -> int:
+    """Ask for it to be deleted; 0 if there is no such object, else 1."""
+    try:
+        kind.delete(name=metadata["name"], namespace=metadata.get("namespace"))
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        return 0
+    return 1
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from checks.kube import OK, Kube
 from checks.result import NotSo
 from operations.errors import OperationError
 
-USABLE_SECONDS = 60
+USABLE_SECONDS = 40
 
 
 def wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:

@@ -29,6 +29,9 @@ from operations.processes import stop
 from toolchain.install import ROOT
 
 ENGINE = "pulumi"
+RELEASE = "kubernetes:helm.sh/v3:Release"
+NAMESPACE = "kubernetes:core/v1:Namespace"
+"""Taken over as it is: it takes Kubernetes five seconds and more to remove one."""
 PLUGINS = ("pulumi-resource-", "pulumi-language-")
 
 
@@ -242,23 +245,25 @@ def settle(stack: str, operation: dict[str, Any]) -> list[str]:
         case "deleting", "command:local:Command" if resource["urn"].endswith("::cluster"):
             (life.RUN / stack).mkdir(parents=True, exist_ok=True)
             life.begin_removal(stack)
-        case "creating" | "updating", "kubernetes:helm.sh/v3:Release":
-            return _take_back(stack, "release", resource["inputs"], operation["type"])
-        case "creating", "kubernetes:core/v1:Pod":
-            return _take_back(stack, "pod", resource["inputs"]["metadata"], operation["type"])
+        case ("creating", _) | ("updating", "kubernetes:helm.sh/v3:Release"):
+            if resource["type"].startswith("kubernetes:") and resource["type"] != NAMESPACE:
+                return _take_back(stack, operation)
     return []
 
 
-def _take_back(stack: str, kind: str, named: dict[str, Any], operation: str) -> list[str]:
-    from operations import half_made  # it loads the Kubernetes client, which takes half a second
+def _take_back(stack: str, operation: dict[str, Any]) -> list[str]:
+    from operations import half_made  # it loads the Kubernetes client, which takes a while
 
     kubeconfig = half_made.running_cluster(stack)
     if kubeconfig is None:
         return []
-    name, namespace = named["name"], named["namespace"]
-    if kind == "pod":
-        removed = half_made.remove_pod(kubeconfig, namespace, name)
-    else:
-        every = operation == "creating"
+    inputs = operation["resource"]["inputs"]
+    if operation["resource"]["type"] == RELEASE:
+        name, namespace = inputs["name"], inputs["namespace"]
+        every = operation["type"] == "creating"
         removed = half_made.remove_revisions(kubeconfig, namespace, name, every=every)
-    return [f"took back {kind} {name}, which the state does not know"] if removed else []
+        what = f"Helm release {name}"
+    else:
+        removed = half_made.remove_object(kubeconfig, inputs)
+        what = f"{inputs['kind']} {inputs['metadata']['name']}"
+    return [f"took back {what}, which the state does not know"] if removed else []

@@ -30,7 +30,7 @@ ABSENT = notpresent
 """Old value of a field that is added, new value of one that is removed."""
 ANEW = ", anew"
 """Ends an assumed output that a change would make another one (operations/stand_in.py)."""
-PROGRAM = "stdin.digest"
+PROGRAM = ("stdin.digest", "stdin.run")
 """What a program of ours is told so that it runs again when its files change."""
 LONGEST = 100
 """Up to this many characters an old and a new value stand in the line of their field."""
@@ -247,13 +247,13 @@ def _entry_lines(entry: Entry) -> list[Text]:
     line = Text(f"  {SIGNS[entry.operation]} ", style=COLOURS[entry.operation])
     line.append(f"{entry.operation} {entry.resource}", style="default")
     said = [entry.reason] if entry.reason else []
-    if any(field.path == PROGRAM for field in entry.fields):
+    if any(field.path in PROGRAM for field in entry.fields):
         said.append("its program or manifests changed")
     if read := list(dict.fromkeys(filter(None, map(_read, entry.fields)))):
         said.append(f"reads {', '.join(read)}")
     if said:
         line.append(f": {'; '.join(said)}", style="default")
-    rest = [field for field in entry.fields if field.path != PROGRAM and not _read(field)]
+    rest = [field for field in entry.fields if field.path not in PROGRAM and not _read(field)]
     return [line, *chain.from_iterable(_field_lines(field) for field in rest)]
 
 

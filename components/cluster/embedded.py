@@ -83,10 +83,8 @@ class EmbeddedCluster(pulumi.ComponentResource):
             kubeconfig=self.kubeconfig,
             # Objects belong to one incarnation of the cluster: on another they are made anew.
             cluster_identifier=self.incarnation,
-            # After a kill there may be objects that the state does not know. They are taken over,
-            # from a field manager of that update, whose name nobody knows either.
+            # After a kill there may be objects that the state does not know.
             upsert_existing_objects=True,
-            enable_patch_force=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[running]),
         )
         self.register_outputs({"facts": self.facts})

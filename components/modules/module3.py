@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -41,7 +40,7 @@ def build(site: Site) -> list[Check]:
         },
         opts=inside,
     )
-    run = workshop.data["run"]
+    run = manifests.uid(workshop)
     pod_1 = manifests.create(
         in_run(objects["Pod/pod-1"], run), "module3-pod-1", site.objects(chapter, *claims)
     )
@@ -79,11 +78,13 @@ def naming(claim: manifests.Manifest, uuid: str) -> manifests.Manifest:
     return named
 
 
-def in_run(pod: manifests.Manifest, run: pulumi.Output[Any]) -> manifests.Manifest:
+def in_run(pod: manifests.Manifest, run: pulumi.Output[str]) -> manifests.Manifest:
     """The pod of a run: a new run makes it anew, as does a new workload program.
 
-    `run` comes from the ConfigMap that the pod mounts. An environment variable cannot change in
-    a living pod, so replacing the ConfigMap replaces all its pods, and deletes them before it.
+    `run` is the uid of the ConfigMap that the pod mounts and that holds the run id. An environment
+    variable cannot change in a living pod, so replacing the ConfigMap replaces all its pods, and
+    deletes them before it. Its uid is not known before that, so that a preview does not ask the
+    API server whether the old pod could be changed into the new one, which it refuses.
     """
     running = copy.deepcopy(pod)
     for container in running["spec"]["containers"]:

@@ -105,7 +105,8 @@ print(half_made.remove_revisions("{kubeconfig}", "default", "driver", every={eve
 """
 POD = """
 from operations import half_made
-print(half_made.remove_pod("{kubeconfig}", "default", "holder"))
+metadata = dict(name="holder", namespace="default")
+print(half_made.remove_object("{kubeconfig}", dict(apiVersion="v1", kind="Pod", metadata=metadata)))
 """
 
 

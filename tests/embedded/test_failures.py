@@ -55,6 +55,10 @@ def test_a_failed_check_fails_the_update_and_is_exported_until_it_is_mended(
     saved = json.loads((running.folder / outputs["report"]).read_text())
     assert saved["verification"] == outputs["verification"]
 
+    seen = running.preview(STACK)
+    assert seen.code == 0, seen.text
+    assert "Pod module3-pod-1 replace" in seen.text, "the next run is made on fresh pods"
+
     still = running.up(STACK)
     assert still.code != 0, "a failure stays one for as long as its cause is there"
 

@@ -108,6 +108,7 @@ def test_ctrl_c_ends_an_update_in_good_order(checkout: Checkout) -> None:
         go_on_until(process, RELEASE)
         process.send_signal(signal.SIGINT)  # a terminal sends it to both
         engine_of(process).send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
     assert process.returncode != 0
     intact = checkout.operate("recover", "--stack", STACK)
     assert "nothing to recover" in intact.text

@@ -69,12 +69,14 @@ def plan(preview: dict[str, Any]) -> str:
 
 
 def _steady(given: dict[str, Any]) -> dict[str, Any]:
-    """Inputs without what changes with every edit of a program: digests and program texts."""
+    """Inputs without what changes with every edit of a program: digests, the runs that are named
+    after them, and program texts."""
     if isinstance(given.get("stdin"), dict):
-        for changing in ("digest", "life"):
+        for changing in ("digest", "life", "run"):
             given["stdin"].pop(changing, None)
     if "data" in given:
         given["data"] = {
-            key: value if len(str(value)) < 40 else "…" for key, value in given["data"].items()
+            key: value if len(str(value)) < 40 and key != "run" else "…"
+            for key, value in given["data"].items()
         }
     return given

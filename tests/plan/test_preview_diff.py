@@ -34,12 +34,13 @@ def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> 
     assert done.code == 0, done.text
     found = blocks(done.text)
     assert "changes that are not committed are included" in done.text
-    assert found["dev, module3"][0] == "8 to change, 1 to replace, 1 to delete"
+    assert found["dev, module3"][0] == "8 to change, 3 to replace, 1 to delete"
     for line in (
         "~ change Namespace module3",
         "metadata.labels.team: added red",
-        "± replace Pod module3-pod-1",
-        "spec.containers[hold].image: python:3.13-slim → python:3.14-slim (forces the replacement)",
+        "± replace ConfigMap module3-workshop",
+        "± replace Pod module3-pod-1: with what it depends on; reads module3-workshop",
+        "spec.containers[hold].image: python:3.13-slim → python:3.14-slim",
         "- delete ResourceClaim module3-claim-2",
         "~ change Command check-driver: its program or manifests changed",
     ):

@@ -91,9 +91,9 @@ def leave_pending(state: Path, *operations: dict[str, Any]) -> None:
     (folder / "dev.json").write_text(json.dumps({"checkpoint": checkpoint}))
 
 
-def pending(kind: str, type_: str, called: str = "x", **inputs: Any) -> dict[str, Any]:
+def pending(done: str, type_: str, called: str = "x", **inputs: Any) -> dict[str, Any]:
     urn = f"urn:pulumi:dev::dra-workshop::{type_}::{called}"
-    return {"type": kind, "resource": {"type": type_, "urn": urn, "inputs": inputs}}
+    return {"type": done, "resource": {"type": type_, "urn": urn, "inputs": inputs}}
 
 
 def ended() -> int:
@@ -301,40 +301,39 @@ def test_unfinished_operations_are_settled_before_they_are_forgotten(
     ]
 
 
+RELEASE: dict[str, Any] = {"name": "r", "namespace": "n"}
+POD: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "p", "namespace": "n"},
+}
+
+
 @pytest.mark.parametrize(
-    ("operation", "taken_back"),
+    ("operation", "is_taken_back"),
     [
-        (
-            pending("creating", "kubernetes:helm.sh/v3:Release", name="r", namespace="n"),
-            ("release", "r", "creating"),
-        ),
-        (
-            pending("updating", "kubernetes:helm.sh/v3:Release", name="r", namespace="n"),
-            ("release", "r", "updating"),
-        ),
-        (
-            pending("creating", "kubernetes:core/v1:Pod", metadata={"name": "p", "namespace": "n"}),
-            ("pod", "p", "creating"),
-        ),
-        (pending("deleting", "kubernetes:helm.sh/v3:Release", name="r", namespace="n"), None),
-        (pending("creating", "kubernetes:core/v1:Namespace", metadata={"name": "n"}), None),
-        (pending("creating", "command:local:Command", "cluster"), None),
+        (pending("creating", program.RELEASE, **RELEASE), True),
+        (pending("updating", program.RELEASE, **RELEASE), True),
+        (pending("deleting", program.RELEASE, **RELEASE), False),
+        (pending("creating", "kubernetes:core/v1:Pod", **POD), True),
+        (pending("deleting", "kubernetes:core/v1:Pod", **POD), False),
+        (pending("creating", "kubernetes:resource.k8s.io/v1:ResourceClaim"), True),
+        (pending("creating", program.NAMESPACE), False),
+        (pending("creating", "command:local:Command", "cluster"), False),
     ],
 )
 def test_only_what_cannot_be_done_again_is_taken_back(
-    operation: dict[str, Any],
-    taken_back: tuple[str, str, str] | None,
-    monkeypatch: pytest.MonkeyPatch,
+    operation: dict[str, Any], is_taken_back: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called: list[tuple[str, str, str]] = []
+    called: list[dict[str, Any]] = []
 
-    def take_back(stack: str, kind: str, named: dict[str, Any], type_: str) -> list[str]:
-        called.append((kind, named["name"], type_))
+    def take_back(stack: str, found: dict[str, Any]) -> list[str]:
+        called.append(found)
         return []
 
     monkeypatch.setattr(program, "_take_back", take_back)
     program.settle("dev", operation)
-    assert called == ([taken_back] if taken_back else [])
+    assert called == ([operation] if is_taken_back else [])
     assert not life.is_being_removed("dev")
 
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from components.runs import FIRST, VERIFY, run_id
+from components.runs import VERIFY, run_id
 
 RUN = "20270101T000000Z"
 LIFE = "1"
@@ -37,11 +37,11 @@ def record(status: str) -> str:
 
 
 def is_new(run: str) -> bool:
-    return run not in (FIRST, RUN)
+    return run not in (DIGEST, RUN)
 
 
 def test_a_check_that_never_ran_is_in_its_first_run(tmp_path: Path) -> None:
-    assert run_id("lab", "exclusive", LIFE, DIGEST, tmp_path) == FIRST
+    assert run_id("lab", "exclusive", LIFE, DIGEST, tmp_path) == DIGEST
 
 
 def test_a_check_that_passed_stays_in_its_run(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_check_that_failed_gets_a_new_run(tmp_path: Path) -> None:
 
 def test_a_check_whose_program_changed_gets_a_new_run(tmp_path: Path) -> None:
     leave(tmp_path, record("passed"))
-    assert is_new(run_id("lab", "exclusive", LIFE, "def", tmp_path))
+    assert run_id("lab", "exclusive", LIFE, "def", tmp_path) == "def"
 
 
 def test_a_check_that_was_killed_gets_a_new_run(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_check_that_was_killed_gets_a_new_run(tmp_path: Path) -> None:
 def test_a_check_whose_cluster_was_started_again_gets_a_new_run(tmp_path: Path) -> None:
     leave(tmp_path, record("passed"))
     assert is_new(run_id("lab", "exclusive", "2", DIGEST, tmp_path))
-    assert run_id("lab", "never-ran", "2", DIGEST, tmp_path) == FIRST
+    assert run_id("lab", "never-ran", "2", DIGEST, tmp_path) == DIGEST
 
 
 def test_a_record_without_the_life_of_the_cluster_counts_as_failed(tmp_path: Path) -> None:
@@ -76,7 +76,8 @@ def test_a_record_without_the_life_of_the_cluster_counts_as_failed(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", "3", "{}", '{"run": "x"}', '{"run": "x", "result": null}']
+    "content",
+    ["", "{", "[]", "null", "3", "{}", '{"run": "x"}', '{"digest": "abc", "result": null}'],
 )
 def test_a_record_that_cannot_be_read_counts_as_failed(tmp_path: Path, content: str) -> None:
     leave(tmp_path, content)
@@ -117,5 +118,5 @@ def test_one_update_gives_the_same_new_run_everywhere(tmp_path: Path) -> None:
 
 def test_stacks_and_checks_have_runs_of_their_own(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
-    assert run_id("lab", "driver", LIFE, DIGEST, tmp_path) == FIRST
-    assert run_id("other", "exclusive", LIFE, DIGEST, tmp_path) == FIRST
+    assert run_id("lab", "driver", LIFE, DIGEST, tmp_path) == DIGEST
+    assert run_id("other", "exclusive", LIFE, DIGEST, tmp_path) == DIGEST
