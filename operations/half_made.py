@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import tenacity
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
 from checks.kube import Kube, explained
 from checks.result import NotSo
@@ -55,24 +57,30 @@ def remove_object(kubeconfig: str, given: dict[str, Any]) -> int:
     Most cannot be turned into fresh ones: a Pod has run, and a field of a ResourceClaim that was
     filled in belongs to an update that is over. Returns how many there were, 0 or 1.
     """
-    name = f"{given['kind']} {given['metadata']['name']}"
-    with _explained(name):
-        kube = Kube(kubeconfig)
-        with explained():
-            kind = DynamicClient(kube.api).resources.get(
-                api_version=given["apiVersion"], kind=given["kind"]
-            )
-            found = _delete(kind, given["metadata"])
-            for attempt in tenacity.Retrying(
-                stop=tenacity.stop_after_delay(GONE_SECONDS),
-                wait=tenacity.wait_fixed(0.1),
-                retry=tenacity.retry_if_exception_type(NotSo),
-                reraise=True,
-            ):
-                with attempt:
-                    if _delete(kind, given["metadata"]):
-                        raise NotSo(f"it is still there after {GONE_SECONDS} s")
+    # By default the client leaves what it discovered in the system's temporary folder.
+    discovered = Path(kubeconfig).with_name("discovery.json")
+    with _explained(f"{given['kind']} {given['metadata']['name']}"), explained():
+        client = DynamicClient(Kube(kubeconfig).api, cache_file=str(discovered))
+        try:
+            kind = client.resources.get(api_version=given["apiVersion"], kind=given["kind"])
+        except ResourceNotFoundError:  # its definition is gone, and all objects with it
+            return 0
+        found = _delete(kind, given["metadata"])
+        _wait_until_gone(kind, given["metadata"])
     return found
+
+
+def _wait_until_gone(kind: Any, metadata: dict[str, Any]) -> None:
+    """Raises NotSo at the deadline."""
+    for attempt in tenacity.Retrying(
+        stop=tenacity.stop_after_delay(GONE_SECONDS),
+        wait=tenacity.wait_fixed(0.1),
+        retry=tenacity.retry_if_exception_type(NotSo),
+        reraise=True,
+    ):
+        with attempt:
+            if _delete(kind, metadata):
+                raise NotSo(f"it is still there after {GONE_SECONDS} s")
 
 
 def _delete(kind: Any, metadata: dict[str, Any]) -> int:
