@@ -1,0 +1,235 @@
+"""What a pod really got of its GPU, measured from inside: SMs, memory, FMAs, bandwidth, latency.
+
+Prints one JSON object as its last line on stdout, and what it is at on stderr. It needs Python 3.9
+and the driver's libraries, no package, no privilege and no writable file. Exit codes: 0 measured,
+2 bad arguments, 3 the GPU cannot be used or refused something, 4 the start did not come,
+143 ended by SIGTERM. Everything but bad arguments ends in JSON, with `error` where it went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from workloads import cuda_driver, figures, gpu_measures, mps_client, nvml, start_barrier
+else:  # in a pod, where the files lie side by side
+    import cuda_driver
+    import figures
+    import gpu_measures
+    import mps_client
+    import nvml
+    import start_barrier
+
+MIB = cuda_driver.MIB
+GPU_FAILED = 3
+NOT_STARTED = 4
+ENDED = 143
+LOOK_SECONDS = 0.5
+
+
+class EndedError(Exception):
+    """SIGTERM."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parsed(arguments)
+    signal.signal(signal.SIGTERM, end)
+    result: dict[str, Any] = {"program": "gpu_benchmark"}
+    code = 0
+    try:
+        run(options, result)
+    except (cuda_driver.CudaError, gpu_measures.WrongResultError) as error:
+        code = failed(result, error, GPU_FAILED)
+    except start_barrier.StartError as error:
+        code = failed(result, error, NOT_STARTED)
+    except EndedError as error:
+        code = failed(result, error, ENDED)
+    print(json.dumps(result), flush=True)  # noqa: T201
+    return code
+
+
+def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Fills the result as it goes, so that an error leaves what was found before it."""
+    driver = cuda_driver.Driver()
+    with watched(driver, options.patience, result):
+        sockets = mps_client.connections()
+        device = cuda_driver.Device(driver)
+        with device.open() as context:
+            opened = mps_client.opened_since(sockets)
+            result["mps"] = mps_client.described(device.mps_enabled, opened, os.environ)
+            result["environment"] = mps_client.variables(os.environ)
+            gpu = described(device, context, result)
+            result["allocations"] = [allocation(context, size) for size in options.allocate]
+            result["start"] = started(options)
+            result["measures"] = {}
+            measure(options, gpu, result["measures"])
+
+
+def started(options: argparse.Namespace) -> dict[str, Any] | None:
+    if options.start_file is None:
+        return None
+    say(f"ready, waiting for {start_barrier.START}… in {options.start_file}")
+    return start_barrier.wait(options.start_file, options.start_timeout)
+
+
+def measure(options: argparse.Namespace, gpu: gpu_measures.Gpu, measures: dict[str, Any]) -> None:
+    plan = gpu_measures.Plan(options.repeats, options.seconds, options.warm_up)
+    for name in options.measure:
+        say(f"measuring {name}")
+        measures[name] = gpu_measures.MEASURES[name](gpu, plan)
+        say(f"{name}: {measures[name]['median']:.4g} {measures[name]['unit']}")
+
+
+def described(
+    device: cuda_driver.Device, context: cuda_driver.Context, result: dict[str, Any]
+) -> gpu_measures.Gpu:
+    """Reads back what this process was given."""
+    capability = device.capability
+    sm_count = device.attribute(cuda_driver.MULTIPROCESSOR_COUNT)
+    free, total = context.memory()
+    clock_max_mhz = device.attribute(cuda_driver.CLOCK_RATE_KHZ) / 1000
+    result["device"] = {
+        "uuid": device.uuid,
+        "name": device.name,
+        "sm_count": sm_count,
+        "compute_capability": f"{capability[0]}.{capability[1]}",
+        "fma_lanes_per_sm": figures.FMA_LANES.get(capability),
+        "clock_max_mhz": clock_max_mhz,
+        "l2_mib": device.attribute(cuda_driver.L2_CACHE_BYTES) / MIB,
+        "cuda": device.cuda_version,
+    }
+    result["memory"] = {"free_mib": free / MIB, "total_mib": total / MIB}
+    found, result["nvml"] = told_by_nvml(result["device"]["uuid"])
+    return gpu_measures.Gpu(context, capability, sm_count, clock_max_mhz, found)
+
+
+def told_by_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
+    try:
+        gpu = nvml.Gpu(uuid)
+        return gpu, {
+            "uuid": gpu.uuid(),
+            "name": gpu.name(),
+            "driver": gpu.driver_version(),
+            "clock_max_mhz": gpu.clock_max_mhz(),
+            "compute_mode": gpu.compute_mode(),
+        }
+    except nvml.NvmlError as error:
+        say(f"without NVML: {error}")
+        return None, {"error": str(error)}
+
+
+def allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:
+    """Whether so much memory is granted, tried and given back."""
+    try:
+        with context.allocate(mib * MIB):
+            found = "granted"
+    except cuda_driver.CudaError as error:
+        found = error.name
+    say(f"{mib} MiB: {found}")
+    return {"mib": mib, "result": found}
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="gpu_benchmark", description=(__doc__ or "").partition("\n")[0]
+    )
+    add = parser.add_argument
+    known = ",".join(gpu_measures.MEASURES)
+    add("--measure", type=measures_named, default=known, help=f"which of {known}; '' for none")
+    add("--repeats", type=positive_whole, default=5, help="values of each measure")
+    add("--seconds", type=positive, default=0.5, help="of each value")
+    add("--warm-up", type=positive, default=1.0, help="seconds before the first value")
+    add("--allocate", type=positive_whole, nargs="*", default=[], metavar="MIB", help="try these")
+    add("--patience", type=positive, default=60.0, help="seconds for the GPU to answer a call")
+    add("--start-file", type=Path, help="start when the annotations in this file say")
+    add("--start-timeout", type=positive, default=180.0, help="the most seconds to wait for that")
+    return parser.parse_args(arguments)
+
+
+def measures_named(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        if name not in gpu_measures.MEASURES:
+            known = ", ".join(gpu_measures.MEASURES)
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {known}")
+    return names
+
+
+def positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def positive_whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+# --- what is said -----------------------------------------------------------------------------
+
+
+def end(_number: int, _frame: FrameType | None) -> None:
+    raise EndedError("ended by SIGTERM")
+
+
+@contextmanager
+def watched(driver: cuda_driver.Driver, patience: float, result: dict[str, Any]) -> Iterator[None]:
+    """Ends the program when CUDA does not answer for so long: it waits for ever where the MPS
+    server has gone, or serves another user."""
+    done = threading.Event()
+    arguments = (driver, patience, result, done)
+    threading.Thread(target=watch, args=arguments, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def watch(
+    driver: cuda_driver.Driver, patience: float, result: dict[str, Any], done: threading.Event
+) -> None:
+    while not done.wait(LOOK_SECONDS):
+        call, waited = driver.waiting()
+        if waited > patience:
+            error = cuda_driver.CudaError(call, f"no answer for {patience:g} s")
+            code = failed(result, error, GPU_FAILED)
+            print(json.dumps(result), flush=True)  # noqa: T201
+            os._exit(code)
+
+
+def failed(result: dict[str, Any], error: Exception, code: int) -> int:
+    result["error"] = str(error)
+    say(str(error))
+    return code
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    ended_with = main()
+    if ended_with == GPU_FAILED:
+        os._exit(ended_with)  # without the driver's own clearing up, which could wait for ever
+    sys.exit(ended_with)

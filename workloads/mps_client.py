@@ -1,0 +1,83 @@
+"""Whether this process is a client of MPS, and how that is known.
+
+CUDA says nothing if it cannot reach the control daemon: the program then has the whole GPU and
+works. So neither the variables nor the mounted directory prove anything. What does, also in a pod
+with namespaces of its own and no privileges: the driver itself says whether contexts on this
+device are shared through MPS. Beside it stand the Unix sockets that CUDA opened while it made its
+context: it has some as a client, and none otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ATTRIBUTE = "CU_DEVICE_ATTRIBUTE_MPS_ENABLED"
+PIPE_DIRECTORY = "CUDA_MPS_PIPE_DIRECTORY"
+DEFAULT_PIPE_DIRECTORY = "/tmp/nvidia-mps"  # noqa: S108
+OTHER_VARIABLES = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+OPEN_FILES = Path("/proc/self/fd")
+
+
+def described(
+    mps_enabled: bool | None, connections: list[dict[str, Any]], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """mps_enabled: what the driver says, None if it does not know.
+    connections: those that CUDA opened."""
+    client, proof = judged(mps_enabled, len(connections))
+    return {
+        "client": client,
+        "proof": proof,
+        "driver_says": mps_enabled,
+        "connections": connections,
+        "pipe_directory": environment.get(PIPE_DIRECTORY, DEFAULT_PIPE_DIRECTORY),
+        "pipe_directory_set": PIPE_DIRECTORY in environment,
+    }
+
+
+def judged(mps_enabled: bool | None, connections: int) -> tuple[bool, str]:
+    opened = f"CUDA opened {connections or 'no'} Unix socket{'' if connections == 1 else 's'}"
+    if mps_enabled is None:
+        return connections > 0, f"{opened}; this driver does not know {ATTRIBUTE}"
+    return mps_enabled, f"{ATTRIBUTE} is {int(mps_enabled)}; {opened}"
+
+
+def opened_since(before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [connection for connection in connections() if connection not in before]
+
+
+def connections() -> list[dict[str, Any]]:
+    """The Unix sockets of this process that are connected: their number, the other end's name and
+    its process where this one may see it."""
+    return list(each_connection())
+
+
+def each_connection() -> Iterator[dict[str, Any]]:
+    for entry in sorted(OPEN_FILES.iterdir()):
+        try:
+            if not entry.readlink().name.startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as copy:
+                if copy.family == socket.AF_UNIX:
+                    yield connection(copy) | {"socket": entry.readlink().name}
+        except OSError:  # closed in between, or not connected
+            continue
+
+
+def connection(end: socket.socket) -> dict[str, Any]:
+    peer = os.fsdecode(end.getpeername()).replace("\0", "@", 1)
+    owner = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return {"peer": peer, "peer_pid": struct.unpack("3i", owner)[0] or None}
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those that concern MPS or which GPUs are seen."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("CUDA_MPS_") or name in OTHER_VARIABLES
+    }

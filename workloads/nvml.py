@@ -1,0 +1,176 @@
+"""Clocks, power and names of a GPU from NVML, by ctypes on libnvidia-ml.so.1.
+
+A pod without it still measures: what NVML would have told is then null, and why is said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import threading
+from types import TracebackType
+from typing import Any, Protocol
+
+LIBRARY = "libnvidia-ml.so.1"
+INTERVAL_SECONDS = 0.02
+SM_CLOCK = 1
+COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclusive_Process"}
+THROTTLE_REASONS = {
+    0x001: "gpu_idle",
+    0x002: "applications_clocks",
+    0x004: "software_power_cap",
+    0x008: "hardware_slowdown",
+    0x010: "sync_boost",
+    0x020: "software_thermal",
+    0x040: "hardware_thermal",
+    0x080: "hardware_power_brake",
+    0x100: "display_clocks",
+}
+
+
+class NvmlError(Exception):
+    """NVML is missing, or one of its calls failed."""
+
+
+class Source(Protocol):
+    """What a sampler asks."""
+
+    def clock_mhz(self) -> int: ...
+
+    def power_w(self) -> float: ...
+
+    def throttle_reasons(self) -> int: ...
+
+
+class Gpu:
+    """One GPU by its UUID."""
+
+    def __init__(self, uuid: str, library: Any = None) -> None:
+        self._library = loaded() if library is None else library
+        self._handle = ctypes.c_void_p()
+        self._call("nvmlInit_v2")
+        self._call(
+            "nvmlDeviceGetHandleByUUID",
+            ctypes.c_char_p(uuid.encode()),
+            ctypes.byref(self._handle),
+        )
+
+    def name(self) -> str:
+        return self._text("nvmlDeviceGetName", self._handle)
+
+    def uuid(self) -> str:
+        return self._text("nvmlDeviceGetUUID", self._handle)
+
+    def driver_version(self) -> str:
+        return self._text("nvmlSystemGetDriverVersion")
+
+    def clock_mhz(self) -> int:
+        """The clock of the SMs now."""
+        return self._number("nvmlDeviceGetClockInfo", ctypes.c_uint(SM_CLOCK))
+
+    def clock_max_mhz(self) -> int:
+        return self._number("nvmlDeviceGetMaxClockInfo", ctypes.c_uint(SM_CLOCK))
+
+    def power_w(self) -> float:
+        """Of the whole GPU, whoever uses it; NVML's own average over a second."""
+        return self._number("nvmlDeviceGetPowerUsage") / 1000
+
+    def throttle_reasons(self) -> int:
+        reasons = ctypes.c_ulonglong()
+        self._call("nvmlDeviceGetCurrentClocksThrottleReasons", self._handle, ctypes.byref(reasons))
+        return reasons.value
+
+    def compute_mode(self) -> str:
+        mode = self._number("nvmlDeviceGetComputeMode")
+        return COMPUTE_MODES.get(mode, str(mode))
+
+    def _number(self, function: str, *arguments: Any) -> int:
+        value = ctypes.c_uint()
+        self._call(function, self._handle, *arguments, ctypes.byref(value))
+        return value.value
+
+    def _text(self, function: str, *arguments: Any) -> str:
+        text = ctypes.create_string_buffer(96)
+        self._call(function, *arguments, text, ctypes.c_uint(len(text)))
+        return text.value.decode()
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        try:
+            code = getattr(self._library, function)(*arguments)
+        except AttributeError:
+            raise NvmlError(f"{function}: not in this NVML") from None
+        if code:
+            raise NvmlError(f"{function}: NVML error {code}")
+
+
+def loaded() -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        raise NvmlError(str(error)) from None
+
+
+def reasons_named(reasons: int) -> list[str]:
+    """Why the clock is not higher, in words; an unknown bit as its number."""
+    bits = [1 << place for place in range(reasons.bit_length()) if reasons >> place & 1]
+    return [THROTTLE_REASONS.get(bit, hex(bit)) for bit in bits]
+
+
+class Sampler:
+    """Asks NVML in a thread of its own, from the start of its `with` block to the end.
+
+    Without a GPU to ask it samples nothing. The first call that fails ends it.
+    """
+
+    def __init__(self, gpu: Source | None, interval: float = INTERVAL_SECONDS) -> None:
+        self._gpu = gpu
+        self._interval = interval
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._clocks: list[float] = []
+        self._powers: list[float] = []
+        self._reasons = 0
+        self._error: str | None = None
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _raised: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        if self._gpu is None:
+            return
+        try:
+            self._look(self._gpu)
+            while not self._ended.wait(self._interval):
+                self._look(self._gpu)
+        except NvmlError as error:
+            self._error = str(error)
+
+    def _look(self, gpu: Source) -> None:
+        self._clocks.append(gpu.clock_mhz())
+        self._powers.append(gpu.power_w())
+        self._reasons |= gpu.throttle_reasons()
+
+    def summary(self) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "clock_mhz": spread(self._clocks),
+            "power_w": spread(self._powers),
+            "throttle_reasons": reasons_named(self._reasons) if self._clocks else None,
+            "samples": len(self._clocks),
+        }
+        return said if self._error is None else said | {"nvml_error": self._error}
+
+
+def spread(values: list[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}

@@ -1,0 +1,68 @@
+"""Programs in several pods start at the same second: the one that their annotation names.
+
+The pod mounts its own annotations by the downward API; whoever wants them to start together
+writes dra-workshop/start, seconds since 1970, into every one. The kubelet can take more than a
+minute to show an annotation to a running pod, so the time has to lie that far ahead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+START = "dra-workshop/start="
+LOOK_SECONDS = 0.2
+
+
+class StartError(Exception):
+    """The time to start did not come, or cannot be read."""
+
+
+def start_time(annotations: str) -> float | None:
+    """From the file's text, one key="value" a line; None if it is not there yet."""
+    for line in annotations.splitlines():
+        if line.startswith(START):
+            return seconds(line[len(START) :])
+    return None
+
+
+def seconds(quoted: str) -> float:
+    try:
+        moment = float(json.loads(quoted))
+    except (TypeError, ValueError):
+        moment = math.nan
+    if not math.isfinite(moment):
+        raise StartError(f"{START}{quoted} is not a time in seconds since 1970")
+    return moment
+
+
+def wait(path: Path, limit: float) -> dict[str, Any]:
+    """Returns at the time that the file names, or at once if that has passed.
+
+    limit: the most seconds to wait in all.
+    """
+    given_up = time.time() + limit
+    moment = told(path, given_up, limit)
+    if moment > given_up:
+        raise StartError(
+            f"the start is {moment - time.time():.0f} s ahead, the limit is {limit:.0f} s"
+        )
+    while (ahead := moment - time.time()) > 0:
+        time.sleep(min(ahead, LOOK_SECONDS))
+    begun = time.time()
+    return {"requested": moment, "begun": begun, "late_seconds": begun - moment}
+
+
+def told(path: Path, given_up: float, limit: float) -> float:
+    while time.time() < given_up:
+        try:
+            moment = start_time(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise StartError(f"{path}: {error.strerror}") from None
+        if moment is not None:
+            return moment
+        time.sleep(LOOK_SECONDS)
+    raise StartError(f"no annotation {START}… in {path} within {limit:.0f} s")
