@@ -8,6 +8,10 @@ REPEATS ?= 3
 CACHE  ?=
 TOOLCHAIN ?= $(DRA_WORKSHOP_TOOLCHAIN)
 BASE   ?=
+# Not from the environment: some shells have a HOST there.
+PYTHON_VERSION =
+PART_MB =
+HOST =
 
 # Through the environment, so that quotes in them reach the programs as they are.
 export SET ARGS BASE
@@ -17,7 +21,7 @@ VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview preview-diff destroy recover verify results list kubectl logs \
+.PHONY: help setup setup-host setup-dev up preview preview-diff destroy recover verify results list kubectl logs bundle \
         test lint types unit plan embedded faults bench golden docs lock clean
 
 help: ## what there is
@@ -26,6 +30,9 @@ help: ## what there is
 
 setup: ## have all tools in .tools/ and .venv (part of every target); TOOLCHAIN=download or build
 	@$(PYTHON) toolchain/bootstrap.py
+
+setup-host: ## also the tools and images of a host node: Linux as a node, without Docker
+	@$(PYTHON) toolchain/bootstrap.py --host-node
 
 setup-dev:
 	@$(PYTHON) toolchain/bootstrap.py --dev
@@ -60,6 +67,10 @@ kubectl: setup ## run kubectl on a stack's cluster: ARGS='get pods -A'
 
 logs: setup ## the end of the logs of a stack's control plane
 	@$(RUN) logs --stack '$(STACK)'
+
+bundle: setup ## pack the lab for a machine without network; PYTHON_VERSION=3.12 PART_MB=60 HOST=0
+	@$(VENV) -m toolchain bundle --python-version '$(PYTHON_VERSION)' --part-mb '$(PART_MB)' \
+	    --host '$(HOST)'
 
 test: setup-dev ## linters, types and every test that can run on this machine
 	@$(VENV) -m tests

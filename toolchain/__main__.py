@@ -1,4 +1,4 @@
-"""`python -m toolchain install | clean`; see `make help`."""
+"""`python -m toolchain install | bundle | clean`; see `make help`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from toolchain.errors import SetupError
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m toolchain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("install", help="fill .tools/ and make the stacks")
+    fill = commands.add_parser("install", help="fill .tools/ and make the stacks")
+    fill.add_argument("--host-node", action="store_true", help="also what a host node needs")
     clean = commands.add_parser("clean", help="remove .tools/ and .venv")
     clean.add_argument("--cache", action="store_true", help="and the cache of tools")
+    packing = commands.add_parser("bundle", help="pack the lab for a machine without network")
+    packing.add_argument("--python-version", default="", help="that machine's (default: this one)")
+    packing.add_argument("--part-mb", default="", help="size of a part at most (default: one file)")
+    packing.add_argument("--host", default="", help="1 with, 0 without the host node's tools")
+    packing.add_argument("--preset", default="", help="of xz, 0 (fast) to 9 (default: 6)")
     options = parser.parse_args()
     try:
         if options.command == "install":
-            install.install()
+            install.install(options.host_node)
+        elif options.command == "bundle":
+            from toolchain.bundle.pack import Order, pack
+
+            pack(Order.parse(options.python_version, options.part_mb, options.host, options.preset))
         else:
             install.clean(options.cache)
     except SetupError as error:

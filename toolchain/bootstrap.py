@@ -4,7 +4,7 @@ Runs on the system's Python with nothing but the standard library. The environme
 made only when the digest of its lock file has been written into it, so a killed or changed
 installation is made again.
 
-Usage: python3 toolchain/bootstrap.py [--dev]
+Usage: python3 toolchain/bootstrap.py [--dev] [--host-node] [--wheels FOLDER]
 """
 
 from __future__ import annotations
@@ -48,13 +48,28 @@ def digest(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest()
 
 
-def make_environment(lock: Path) -> None:
+def make_environment(lock: Path, wheels: Path | None = None) -> None:
+    """Have `.venv`; from a folder that holds the lock's wheels and pip's, no index is asked."""
+    if not lock.exists():
+        fail(f"{lock.name} is not here: what only tests need is not part of a bundle")
     if environment_is_made(lock):
         return
     started = time.monotonic()
     say(f"installing the Python packages of {lock.name} into .venv")
     log = ROOT / ".tools" / "python.log"
     log.unlink(missing_ok=True)
+    if wheels is None:
+        install_from_index(lock, log)
+    else:
+        install_wheels(wheels, log)
+    made = [lock]
+    if lock.name == "requirements-dev.lock":  # it holds all of the plain one
+        made.append(ROOT / "requirements.lock")
+    (VENV / ".lock-digest").write_text("\n".join(map(digest, made)) + "\n")
+    say(f"Python packages installed ({time.monotonic() - started:.0f} s)")
+
+
+def install_from_index(lock: Path, log: Path) -> None:
     # The interpreter may have been removed, and a venv that broke off may lack pip.
     if not all((VENV / "bin" / name).exists() for name in ("python", "pip")):
         run(
@@ -69,16 +84,33 @@ def make_environment(lock: Path) -> None:
         [*pip, "--disable-pip-version-check", "-r", str(lock)],
         log,
     )
-    made = [lock]
-    if lock.name == "requirements-dev.lock":  # it holds all of the plain one
-        made.append(ROOT / "requirements.lock")
-    (VENV / ".lock-digest").write_text("\n".join(map(digest, made)) + "\n")
-    say(f"Python packages installed ({time.monotonic() - started:.0f} s)")
+
+
+def install_wheels(wheels: Path, log: Path) -> None:
+    """pip runs from its own wheel, as Debian's and Ubuntu's Python cannot put it into a venv."""
+    pip = next(wheels.glob("pip-*.whl"), None)
+    if pip is None:
+        fail(f"--wheels {wheels}: there is no pip-*.whl in it")
+    run(
+        "making a virtual environment",
+        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)],
+        log,
+    )
+    # Isolated, so that no setting of this machine for pip counts.
+    command = [str(VENV / "bin" / "python"), f"{pip}/pip", "--isolated", "install", "--no-index"]
+    # Python compiles what the lab uses when it is first used: a second and a half, all takes 11.
+    command += ["--no-deps", "--no-cache-dir", "--no-compile"]
+    packages = sorted(map(str, wheels.glob("*.whl")))
+    run("installing Python packages", [*command, *packages], log)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description="Set up the workshop in this checkout.")
     arguments.add_argument("--dev", action="store_true", help="also what the tests need")
+    arguments.add_argument("--host-node", action="store_true", help="also what a host node needs")
+    arguments.add_argument(
+        "--wheels", type=Path, metavar="FOLDER", help="take the packages from here, offline"
+    )
     options = arguments.parse_args()
     if sys.version_info < OLDEST:
         found = ".".join(map(str, sys.version_info[:3]))
@@ -98,9 +130,12 @@ def main() -> None:
         except BlockingIOError:
             say("another set-up is at work in this checkout; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        make_environment(ROOT / ("requirements-dev.lock" if options.dev else "requirements.lock"))
-        python = str(VENV / "bin" / "python")
-        done = subprocess.run([python, "-m", "toolchain", "install"], cwd=ROOT, check=False)
+        lock_file = ROOT / ("requirements-dev.lock" if options.dev else "requirements.lock")
+        make_environment(lock_file, options.wheels)
+        command = [str(VENV / "bin" / "python"), "-m", "toolchain", "install"]
+        if options.host_node:
+            command.append("--host-node")
+        done = subprocess.run(command, cwd=ROOT, check=False)
     sys.exit(done.returncode)
 
 

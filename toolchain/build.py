@@ -6,9 +6,10 @@ What Go had compiled before a kill is kept in its build cache, so the next run g
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +45,34 @@ def alone() -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def require_c(tools: Iterable[GoTool]) -> None:
+    """Raise SetupError, with the remedy, unless all is there that the tools need to compile C.
+
+    pkg-config knows a library only where its headers are installed too.
+    """
+    needing = {tool.title: tool.cgo for tool in tools if tool.cgo}
+    libraries = [item for cgo in needing.values() for item in cgo.libraries.items()]
+    compiler = (os.environ.get("CC") or "gcc").split()[0]  # it may have options
+    lacking: dict[str, str] = {}
+    if needing and not shutil.which(compiler):
+        lacking[f"a C compiler ({compiler})"] = "gcc libc6-dev"
+    if libraries and not shutil.which("pkg-config"):
+        lacking["pkg-config"] = "pkg-config"
+    for library, package in libraries:
+        if "pkg-config" in lacking or not _known(library):
+            lacking[f"the headers of {library}"] = package
+    if lacking:
+        raise SetupError(
+            f"building {', '.join(needing)} needs {', '.join(lacking)}; "
+            f"Debian and Ubuntu: apt install {' '.join(lacking.values())}"
+        )
+
+
+def _known(library: str) -> bool:
+    asked = subprocess.run(["pkg-config", "--exists", library], capture_output=True, check=False)
+    return asked.returncode == 0
 
 
 def build(tool: GoTool, go: Go, position: str) -> None:
@@ -100,9 +129,12 @@ def _module_folder(tool: GoTool, go: Go, module: str, log: Path) -> Path:
 def _packages(tool: GoTool, go: Go, log: Path) -> int:
     """How many packages the tool is made of; fetches their sources as a side effect."""
     listed = subprocess.run(
-        [go.program, "list", "-deps", "-f", "{{.ImportPath}}", *tool.programs.values()],
+        [
+            *(go.program, "list", *_tags(tool), "-deps", "-f", "{{.ImportPath}}"),
+            *tool.programs.values(),
+        ],
         cwd=tool.folder,
-        env=go.environment(),
+        env=go.environment(cgo=tool.cgo is not None),
         capture_output=True,
         text=True,
         check=False,
@@ -116,25 +148,37 @@ def _packages(tool: GoTool, go: Go, log: Path) -> int:
 def _compile(
     tool: GoTool, go: Go, package: str, output: Path, log: Path, advance: Callable[[], None]
 ) -> None:
-    flags = " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in tool.sets.items())])
-    command = [go.program, "build", "-v", "-ldflags", flags, "-o", str(output), package]
+    options = ["-v", *_tags(tool), "-ldflags", _linker_flags(tool), "-o", str(output)]
+    command = [go.program, "build", *options, package]
     with (
         log.open("a") as record,
         subprocess.Popen(
             command,
             cwd=tool.folder,
-            env=go.environment(),
+            env=go.environment(cgo=tool.cgo is not None),
             text=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as compiler,
     ):
         assert compiler.stderr is not None  # noqa: S101
-        for line in compiler.stderr:  # with -v, one line a package that was compiled
+        for line in compiler.stderr:
             record.write(line)
-            advance()
+            if len(line.split()) == 1:  # a package that was compiled; C's warnings have words
+                advance()
     if compiler.returncode:
         raise _failure(tool, log)
+
+
+def _tags(tool: GoTool) -> list[str]:
+    return ["-tags", ",".join(tool.cgo.tags)] if tool.cgo and tool.cgo.tags else []
+
+
+def _linker_flags(tool: GoTool) -> str:
+    flags = ["-s", "-w", *(f"-X {key}={value}" for key, value in tool.sets.items())]
+    if tool.cgo:
+        flags.append(f"-extldflags '{' '.join(tool.cgo.links)}'")
+    return " ".join(flags)
 
 
 def _failure(tool: GoTool, log: Path) -> SetupError:

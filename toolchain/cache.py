@@ -15,6 +15,8 @@ from toolchain.errors import SetupError
 NEEDED_GB = 15.0
 """Room that a cold build takes at its end: 3.8 GB of sources, 9.6 GB of compiled packages and
 0.6 GB of tools (measured on linux/amd64). Only the tools stay."""
+HOST_NEEDED_GB = 5.0
+"""The same for the tools of a host node: 1.3 GB, 3.1 GB, and 0.4 GB with the images."""
 SOURCE = "source.json"
 INTERMEDIATE = ("go-build", "go-mod")
 
@@ -45,17 +47,17 @@ def filled(name: str, source: Mapping[str, object]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_room() -> None:
+def require_room(needed: float) -> None:
     """Raise SetupError unless the cache's file system has the room that a cold build needs.
 
-    What an earlier, interrupted build has put there is part of that room.
+    needed: GB. What an earlier, interrupted build has put there is part of them.
     """
     folder().mkdir(parents=True, exist_ok=True)
     used = sum(freed_by_removing([folder() / name]) for name in INTERMEDIATE) / 1e9
     free = shutil.disk_usage(folder()).free / 1e9
-    if free + used < NEEDED_GB:
+    if free + used < needed:
         raise SetupError(
-            f"building the tools takes {NEEDED_GB - used:.0f} GB and {folder()} has {free:.1f} GB "
+            f"building the tools takes {needed - used:.0f} GB and {folder()} has {free:.1f} GB "
             "free; free some room, or set XDG_CACHE_HOME to a folder on a larger disk"
         )
 

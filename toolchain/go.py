@@ -26,11 +26,13 @@ PACKAGED = "1.27.3"
 class Go:
     program: str
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, cgo: bool = False) -> dict[str, str]:
         """The user's environment (proxies, certificates, module mirrors), with every setting
-        that decides what is built fixed, and caches of our own, which `clean` can free."""
+        that decides what is built fixed, and caches of our own, which `clean` can free.
+
+        cgo: whether C is compiled too."""
         return os.environ | {
-            "CGO_ENABLED": "0",
+            "CGO_ENABLED": "1" if cgo else "0",
             "GOARCH": ARCHITECTURES[platform.machine()],
             "GOAMD64": "",
             "GOEXPERIMENT": "",

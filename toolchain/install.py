@@ -24,12 +24,16 @@ from typing import TypeVar
 
 import semver
 
-from toolchain import build, cache, go
+from toolchain import build, cache, go, proxies
 from toolchain.errors import DownloadError, SetupError, WrongChecksumError
+from toolchain.images import IMAGES, Image
 from toolchain.progress import say
 from toolchain.tools import (
     CHART,
     CHARTS,
+    HOST_BUILT,
+    HOST_RELEASES,
+    HOST_TOOLS,
     PLUGINS,
     PULUMI_PLUGINS,
     PULUMI_PROGRAMS,
@@ -58,23 +62,29 @@ ON_PATH = "on PATH"
 AnyTool = TypeVar("AnyTool", bound=Tool)
 
 
-def install() -> None:
+def install(host_node: bool = False) -> None:
     """Everything that a plain `pulumi up` of an embedded stack needs.
 
+    host_node: also what makes this machine a node of a cluster, tools and images.
     Raises SetupError with a remedy; what was done by then stays and is not done again.
     """
     started = time.monotonic()
     mode = _mode()
     _require_platform()
+    if host_node:
+        _require_linux()
+    releases = [*RELEASES, *(HOST_RELEASES if host_node else ())]
+    images = IMAGES if host_node else ()
     for folder in (BIN, PULUMI_HOME, ROOT / ".state"):
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = [release for release in RELEASES if not (mode == AUTO and _on_path(release))]
+    wanted = [release for release in releases if not (mode == AUTO and _on_path(release))]
     released, changed = _place_released(wanted, mode)
     built = [tool for release in wanted if release not in released for tool in release.instead_of]
-    _build([*built, *CHARTS])
+    built += HOST_BUILT if host_node else ()
+    _build([*built, *CHARTS], images)
     plugins = [plugin for plugin, (_, tool) in PLUGINS.items() if tool in built]
     changed += [
-        *[_place(tool) for tool in built if tool not in PULUMI_PLUGINS],
+        *[_place(tool) for tool in (*built, *images) if tool not in PULUMI_PLUGINS],
         *[_place_chart(chart) for chart in CHARTS],
         _place_kubectl(),
         _write_env(own_plugins=bool(plugins)),
@@ -101,6 +111,14 @@ def _require_platform() -> None:
         say(f"platform {name} builds from the same sources as linux-x86_64 but is untested")
 
 
+def _require_linux() -> None:
+    if sys.platform != "linux":
+        raise SetupError(
+            f"a host node needs Linux, and this is {sys.platform}; `make setup` has all that the "
+            "embedded cluster needs"
+        )
+
+
 # --- tools that are already there -------------------------------------------------------------
 
 
@@ -116,6 +134,8 @@ def _linked(release: Release) -> bool:
 
     They are asked for their versions once, and again when one of them has changed.
     """
+    if TOOLS / release.into != BIN:
+        return False
     placed = _placed().get(release.name, ON_PATH)
     found = {name: _elsewhere(name) for name in release.places}
     programs = [program for program in found.values() if program is not None]
@@ -276,25 +296,48 @@ def _tell(failed: Sequence[Release], errors: Iterable[DownloadError]) -> None:
 # --- tools from Go modules --------------------------------------------------------------------
 
 
-def _build(tools: list[GoTool]) -> None:
-    """Have every tool in the cache that is not yet placed in this checkout."""
-    if not _missing(tools):
+def _build(tools: Sequence[GoTool], images: Sequence[Image] = ()) -> None:
+    """Have every tool and image in the cache that is not yet placed in this checkout."""
+    if not _unbuilt(tools, images) and not _missing(images):
         return
     with build.alone():
-        missing = _missing(tools)
-        if not missing:  # another set-up has built them meanwhile
-            return
-        minutes = sum(tool.minutes for tool in missing)
-        if any(tool.programs for tool in missing):
-            cache.require_room()
-            say(
-                f"building takes about {max(minutes, 1):.0f} min on two cores, "
-                f"and up to {cache.NEEDED_GB:.0f} GB of disk while it lasts"
-            )
-        compiler = go.find()
-        for number, tool in enumerate(missing, 1):
-            build.build(tool, compiler, f"{number} of {len(missing)}")
-        cache.drop_intermediate()
+        unbuilt = _unbuilt(tools, images)  # another set-up may have built some meanwhile
+        if unbuilt:
+            _compile(unbuilt)
+        for image in _missing(images):
+            from toolchain import assemble  # a fifth of a second that other set-ups need not wait
+
+            assemble.assemble(image)
+
+
+def _unbuilt(tools: Sequence[GoTool], images: Sequence[Image]) -> list[GoTool]:
+    """What is to be built; what goes into an image must be in the cache, wherever else it is."""
+    parts = [tool for image in _missing(images) for tool in image.made_of]
+    lacking = [tool for tool in parts if build.built(tool) is None]
+    return [*lacking, *[tool for tool in _missing(tools) if tool not in lacking]]
+
+
+def _compile(tools: Sequence[GoTool]) -> None:
+    if any(tool.programs for tool in tools):
+        build.require_c(tools)
+        needed = _room(tools)
+        cache.require_room(needed)
+        minutes = sum(tool.minutes for tool in tools)
+        say(
+            f"building takes about {max(minutes, 1):.0f} min on two cores, "
+            f"and up to {needed:.0f} GB of disk while it lasts"
+        )
+    compiler = go.find()
+    for number, tool in enumerate(tools, 1):
+        build.build(tool, compiler, f"{number} of {len(tools)}")
+    cache.drop_intermediate()
+
+
+def _room(tools: Sequence[GoTool]) -> float:
+    """GB that building the tools takes at most while it lasts."""
+    of_host = sum(tool in HOST_TOOLS for tool in tools)
+    ordinary = cache.NEEDED_GB if of_host < len(tools) else 0.0
+    return ordinary + (cache.HOST_NEEDED_GB if of_host else 0.0)
 
 
 def _missing(tools: Sequence[AnyTool]) -> list[AnyTool]:
@@ -311,22 +354,25 @@ def _placed_all(tools: Sequence[Tool]) -> bool:
 
 
 def _placed() -> dict[str, str]:
-    """Tool → digest of what lies in `.tools/bin`, what is on PATH, or a plugin's version."""
+    """Tool → digest of what lies in `.tools`, what is on PATH, or a plugin's version."""
     record = TOOLS / "placed.json"
     placed: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
     return placed
 
 
 def _place(tool: Tool) -> bool:
-    """Put the tool's programs into `.tools/bin`: hard links, or copies on another file system.
+    """Put the tool's files into its folder of `.tools`: hard links, or copies on another file
+    system.
 
     No symbolic links: pulumi looks for its language host beside its own, resolved, path.
     """
-    if _placed_all([tool]) and all((BIN / name).exists() for name in tool.places):
+    target = TOOLS / tool.into
+    if _placed_all([tool]) and all((target / name).exists() for name in tool.places):
         return False
+    target.mkdir(exist_ok=True)
     folder = _cached(tool)
     for name, program in tool.places.items():
-        _link(folder / program, BIN / name)
+        _link(folder / program, target / name)
     _record(tool, tool.digest)
     return True
 
@@ -418,6 +464,9 @@ def _write_env(own_plugins: bool) -> bool:
     lines = [
         "# Source this to use pulumi and kubectl on this checkout's stacks.",
         f'export PATH="{BIN}:$PATH"',
+        'no_proxy="${no_proxy:-${NO_PROXY:-}}"',
+        f'export no_proxy="${{no_proxy:+$no_proxy,}}{",".join(proxies.LOCAL)}"',
+        'export NO_PROXY="$no_proxy"',
     ]
     lines += [f'export {key}="{value}"' for key, value in environment(own_plugins).items()]
     text = "\n".join(lines) + "\n"
@@ -453,6 +502,61 @@ def _pulumi(*arguments: str) -> None:
     )
     if done.returncode:
         raise SetupError(f"pulumi {' '.join(arguments)} failed: {done.stderr.strip()}")
+
+
+# --- what a machine without network needs -----------------------------------------------------
+
+
+def in_cache() -> dict[str, Path]:
+    """Every tool that was placed in this checkout → its folder of the cache.
+
+    Plugins that `fetched_plugins` tells are not among them.
+    Raises SetupError, with a remedy, if there is a tool that has none.
+    """
+    placed = _placed()
+    foreign = [name for name, what in placed.items() if what.startswith(ON_PATH)]
+    lacking = [release.name for release in RELEASES if not _accounted_for(release, placed)]
+    if foreign or lacking:
+        raise SetupError(
+            f"{', '.join(sorted({*foreign, *lacking}))}: taken from PATH, or not placed, so the "
+            f"cache has no copy; run: make setup TOOLCHAIN={DOWNLOAD} (or {BUILD})"
+        )
+    folders = {
+        name: next(cache.folder().glob(f"{name}-*-{digest}"), None)
+        for name, digest in placed.items()
+        if name not in fetched_plugins()
+    }
+    gone = sorted(name for name, folder in folders.items() if folder is None)
+    if gone:
+        raise SetupError(f"{', '.join(gone)}: no longer in {cache.folder()}; run: make clean setup")
+    return {name: folder for name, folder in folders.items() if folder is not None}
+
+
+def _accounted_for(release: Release, placed: Mapping[str, str]) -> bool:
+    """Whether all programs of the release were placed, as released or as built."""
+    names = {tool.name for tool in release.instead_of if tool not in PULUMI_PLUGINS}
+    return release.name in placed or names <= set(placed)
+
+
+def fetched_plugins() -> dict[str, Path]:
+    """Plugins that a released pulumi has fetched by itself: tool → folder in `.tools`."""
+    return {
+        tool.name: PULUMI_HOME / "plugins" / f"resource-{plugin}-v{version}"
+        for plugin, (version, tool) in PLUGINS.items()
+        if _placed().get(tool.name) == version
+    }
+
+
+def mode_of(folders: Iterable[Path]) -> str:
+    """The mode in which a set-up that has these folders in its cache asks nobody."""
+    sources = [json.loads((folder / cache.SOURCE).read_text()) for folder in folders]
+    return AUTO if any("downloaded" in source for source in sources) else BUILD
+
+
+def plain_tools() -> set[str]:
+    """Names of what `install` alone may place; all else was asked for."""
+    releases = {tool.name for release in RELEASES for tool in (release, *release.instead_of)}
+    return releases | {chart.name for chart in CHARTS}
 
 
 def clean(with_cache: bool) -> None:

@@ -19,6 +19,9 @@ KUBERNETES_VERSION = "1.36.4"
 PULUMI_VERSION = "3.259.0"
 DRIVER_CHARTS = ("0.5.0", "0.4.1")
 """Versions of NVIDIA's DRA driver whose chart set-up lays into `.tools/charts`."""
+DRIVER_PLUGIN_VERSION = "0.4.1"
+"""Version of NVIDIA's DRA driver that runs on a host node: 0.5.0 cannot be built, as the Go module
+proxy does not serve its dependency go-nvfm."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class Tool:
     """Programs that lie in a folder of the cache, whose name says what they come from.
 
     version: as the tool itself reports it.
+    into: folder of `.tools` that its files are placed in.
     """
 
     name: str
     version: str
+    into: str = field(default="bin", kw_only=True)
 
     @property
     def title(self) -> str:
@@ -46,8 +51,21 @@ class Tool:
 
     @property
     def places(self) -> Mapping[str, str]:
-        """File name in `.tools/bin` → file name in the tool's folder of the cache."""
+        """File name in `.tools/<into>` → file name in the tool's folder of the cache."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Cgo:
+    """What a tool that is partly written in C asks of the C compiler.
+
+    links: flags of the linker. tags: build tags.
+    libraries: name under which pkg-config knows it → Debian's package with its headers.
+    """
+
+    links: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    libraries: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,7 @@ class GoTool(Tool):
     aliases: program → further names under which it is to be called.
     sets: linker variables (`-X`).
     files: name → (module, path in it) of a file or folder that is taken as it is.
+    cgo: None where the tool is all Go, and so runs on any Linux.
     minutes: what building took, alone in a cold cache on two cores of linux/amd64.
     """
 
@@ -66,6 +85,7 @@ class GoTool(Tool):
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    cgo: Cgo | None = None
     minutes: float = 0.0
 
     @property
@@ -84,6 +104,8 @@ class GoTool(Tool):
             content.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         decided = (self.programs, self.sets, self.files, sys.platform, platform.machine())
         content.update(repr(decided).encode())
+        if self.cgo:
+            content.update(repr(self.cgo).encode())
         return content.hexdigest()[:12]
 
     @property
@@ -131,6 +153,7 @@ class Release(Tool):
 
     instead_of: what is built where the release cannot be had.
     systems: those that the project publishes it for.
+    into: see Tool; what goes elsewhere than into `.tools/bin` is not looked for on PATH.
     on_path: how the version of programs on PATH must begin that may serve instead of it;
     "" for exactly this version.
     """
@@ -199,16 +222,17 @@ PULUMI_KUBERNETES = GoTool(
     sets={"main.version": "4.29.0"},
     minutes=7.5,
 )
+_KUBERNETES_SETS = {
+    "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES_VERSION}",
+    "k8s.io/component-base/version.gitMajor": KUBERNETES_VERSION.split(".")[0],
+    "k8s.io/component-base/version.gitMinor": KUBERNETES_VERSION.split(".")[1],
+}
 KUBERNETES = GoTool(
     "kube",
     KUBERNETES_VERSION,
     {"kube": "."},
     aliases={"kube": ("kube-apiserver", "kube-controller-manager", "kube-scheduler")},
-    sets={
-        "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES_VERSION}",
-        "k8s.io/component-base/version.gitMajor": KUBERNETES_VERSION.split(".")[0],
-        "k8s.io/component-base/version.gitMinor": KUBERNETES_VERSION.split(".")[1],
-    },
+    sets=_KUBERNETES_SETS,
     minutes=3.6,
 )
 # PyPI ships etcd 3.5.1, which cannot report watch progress: the watches of a control plane of
@@ -297,3 +321,139 @@ KWOK_RELEASE = Release(
     (KWOK,),
 )
 RELEASES = (KWOK_RELEASE, ETCD_RELEASE, KUBERNETES_RELEASE, PULUMI_RELEASE)
+
+# --- a host node: this machine as a node of a cluster, without Docker and without a registry -----
+# Their minutes were measured beside other builds, so they are rather too high.
+
+KUBELET = GoTool(
+    "kubelet",
+    KUBERNETES_VERSION,
+    {"kubelet": "k8s.io/kubernetes/cmd/kubelet"},
+    sets=_KUBERNETES_SETS,
+    minutes=3.7,
+)
+_CONTAINERD = "github.com/containerd/containerd/v2"
+CONTAINERD = GoTool(
+    "containerd",
+    "2.4.2",
+    {
+        name: f"{_CONTAINERD}/cmd/{name}"
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    },
+    sets={f"{_CONTAINERD}/version.Version": "v2.4.2"},
+    minutes=1.9,
+)
+RUNC = GoTool(
+    "runc",
+    "1.4.3",
+    {"runc": "github.com/opencontainers/runc"},
+    # Static, with the flags and tags of runc's own Makefile, so that it does not matter which
+    # libseccomp a machine has.
+    cgo=Cgo(
+        links=("-static",),
+        tags=("seccomp", "netgo", "osusergo"),
+        libraries={"libseccomp": "libseccomp-dev"},
+    ),
+    minutes=0.4,
+)
+_CNI = "github.com/containernetworking/plugins"
+CNI_PLUGINS = GoTool(
+    "cni-plugins",
+    "1.9.1",
+    {
+        name: f"{_CNI}/plugins/{kind}/{name}"
+        for name, kind in (("bridge", "main"), ("loopback", "main"), ("host-local", "ipam"))
+    },
+    sets={f"{_CNI}/pkg/utils/buildversion.BuildVersion": "v1.9.1"},
+    into="cni",
+    minutes=0.2,
+)
+# The driver's libraries are opened when they are needed and are not there when this is linked;
+# the flags are those of the Makefile of NVIDIA's toolkit.
+_NVIDIA_CGO = Cgo(
+    links=(
+        "-Wl,--export-dynamic",
+        "-Wl,--unresolved-symbols=ignore-in-object-files",
+        "-Wl,-z,lazy",
+    )
+)
+_NVIDIA_TOOLKIT = "github.com/NVIDIA/nvidia-container-toolkit"
+NVIDIA_TOOLKIT = GoTool(
+    "nvidia-container-toolkit",
+    "1.19.1",
+    {name: f"{_NVIDIA_TOOLKIT}/cmd/{name}" for name in ("nvidia-ctk", "nvidia-cdi-hook")},
+    sets={f"{_NVIDIA_TOOLKIT}/internal/info.version": "1.19.1"},
+    cgo=_NVIDIA_CGO,
+    minutes=0.9,
+)
+NODE_PROXY = GoTool("node-proxy", "1", {"node-proxy": "."}, minutes=0.1)
+
+# What follows goes into images only (toolchain/images.py).
+DRIVER_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
+DRIVER_PLUGIN = GoTool(
+    "dra-kubelet-plugin",
+    DRIVER_PLUGIN_VERSION,
+    {"gpu-kubelet-plugin": f"{DRIVER_MODULE}/cmd/gpu-kubelet-plugin"},
+    sets={f"{DRIVER_MODULE}/internal/info.version": f"v{DRIVER_PLUGIN_VERSION}"},
+    files={
+        "kubelet-plugin-prestart.sh": (DRIVER_MODULE, "hack/kubelet-plugin-prestart.sh"),
+        "templates": (DRIVER_MODULE, "templates"),
+        "LICENSE": (DRIVER_MODULE, "LICENSE"),
+    },
+    cgo=_NVIDIA_CGO,
+    minutes=1.9,
+)
+PAUSE = GoTool("pause", "1", {"pause": "."}, minutes=0.1)
+
+KUBELET_RELEASE = Release(
+    "kubelet",
+    KUBERNETES_VERSION,
+    (Asset(f"{_DL_K8S}/kubelet", f"{_DL_K8S}/kubelet.sha256", {"kubelet": ""}),),
+    (KUBELET,),
+    systems=("linux",),
+)
+_CONTAINERD_FILE = (
+    "https://github.com/containerd/containerd/releases/download/v{version}"
+    "/containerd-static-{version}-{os}-{arch}.tar.gz"
+)
+CONTAINERD_RELEASE = Release(
+    "containerd",
+    CONTAINERD.version,
+    (
+        Asset(
+            _CONTAINERD_FILE,
+            f"{_CONTAINERD_FILE}.sha256sum",
+            {name: f"bin/{name}" for name in CONTAINERD.programs},
+        ),
+    ),
+    (CONTAINERD,),
+    systems=("linux",),
+)
+_RUNC = "https://github.com/opencontainers/runc/releases/download/v{version}"
+RUNC_RELEASE = Release(
+    "runc",
+    RUNC.version,
+    (Asset(f"{_RUNC}/runc.{{arch}}", f"{_RUNC}/runc.sha256sum", {"runc": ""}),),
+    (RUNC,),
+    systems=("linux",),
+)
+_CNI_FILE = (
+    "https://github.com/containernetworking/plugins/releases/download/v{version}"
+    "/cni-plugins-{os}-{arch}-v{version}.tgz"
+)
+CNI_RELEASE = Release(
+    "cni-plugins",
+    CNI_PLUGINS.version,
+    (Asset(_CNI_FILE, f"{_CNI_FILE}.sha256", {n: f"./{n}" for n in CNI_PLUGINS.programs}),),
+    (CNI_PLUGINS,),
+    systems=("linux",),
+    into="cni",
+)
+HOST_TOOLS = (
+    *(KUBELET, CONTAINERD, RUNC, CNI_PLUGINS, NVIDIA_TOOLKIT, NODE_PROXY),
+    *(DRIVER_PLUGIN, PAUSE),
+)
+HOST_RELEASES = (RUNC_RELEASE, CNI_RELEASE, CONTAINERD_RELEASE, KUBELET_RELEASE)
+HOST_BUILT = (NVIDIA_TOOLKIT, NODE_PROXY)
+"""Tools of a host node that are always built. NVIDIA releases its toolkit as packages of Linux
+distributions and as an image only."""

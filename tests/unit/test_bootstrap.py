@@ -81,6 +81,11 @@ def test_a_first_set_up_makes_the_environment_and_hands_over(
     assert commands.lines[2] == [python, "-m", "toolchain", "install"]
 
 
+def test_a_host_node_is_handed_on(commands: Commands) -> None:
+    set_up("--host-node")
+    assert commands.lines[-1][1:] == ["-m", "toolchain", "install", "--host-node"]
+
+
 def test_a_second_set_up_only_hands_over_and_says_nothing(
     commands: Commands, capsys: Capture
 ) -> None:
@@ -121,6 +126,35 @@ def test_what_the_tests_need_is_added_to_the_environment_of_the_lab(commands: Co
     commands.clear()
     set_up("--dev")
     assert commands.steps == ["installing", "toolchain"]
+
+
+def test_from_wheels_no_index_is_asked_and_pip_need_not_be_installed(
+    commands: Commands, tmp_path: Path
+) -> None:
+    (tmp_path / "wheels").mkdir()
+    for name in ("pip-26.3-py3-none-any.whl", "semver-3.1.1-py3-none-any.whl"):
+        (tmp_path / "wheels" / name).touch()
+    assert set_up("--wheels", str(tmp_path / "wheels")) == 0
+    assert "--without-pip" in commands.lines[0]
+    assert commands.lines[1] == [
+        *(str(tmp_path / ".venv/bin/python"), f"{tmp_path}/wheels/pip-26.3-py3-none-any.whl/pip"),
+        *("--isolated", "install", "--no-index", "--no-deps", "--no-cache-dir", "--no-compile"),
+        *sorted(map(str, (tmp_path / "wheels").iterdir())),
+    ]
+    commands.clear()
+    set_up()
+    assert commands.steps == ["toolchain"], "as if it had been made from the index"
+
+
+def test_wheels_without_pip_are_refused(commands: Commands, tmp_path: Path) -> None:
+    assert "there is no pip-*.whl in it" in str(set_up("--wheels", str(tmp_path / "nowhere")))
+    assert commands.steps == []
+
+
+def test_a_bundle_has_nothing_for_tests_and_says_so(commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "requirements-dev.lock").unlink()
+    assert "what only tests need is not part of a bundle" in str(set_up("--dev"))
+    assert commands.steps == []
 
 
 @pytest.mark.parametrize("step", ["making", "installing"])

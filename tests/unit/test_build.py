@@ -5,14 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from toolchain import build, cache, tools
+from toolchain import build, cache, progress, tools
 from toolchain.errors import SetupError
 from toolchain.go import Go
-from toolchain.tools import GoTool
+from toolchain.tools import Cgo, GoTool
 
 REFUSED = "go: example.com/x@v1.2.3: reading https://proxy.test/x.mod: 403 Forbidden"
 UNREACHABLE = "go: example.com/x@v1.2.3: dial tcp: lookup proxy.test: no such host"
@@ -102,6 +103,88 @@ def test_the_version_is_linked_into_the_program(tool: GoTool, tmp_path: Path) ->
     go = fake_go(tmp_path)
     build_alone(tool, go)
     assert "-ldflags -s -w -X main.version=1.2.3 -o" in calls(go.program)[-1]
+
+
+def test_a_tool_that_is_all_go_is_built_without_c(tool: GoTool, tmp_path: Path) -> None:
+    go = fake_go(tmp_path, compile_='echo "cgo $CGO_ENABLED" > "$2"')
+    build_alone(tool, go)
+    assert (cache.folder() / tool.cache_name / "example").read_text() == "cgo 0\n"
+    assert "-tags" not in calls(go.program)[-1]
+
+
+def test_a_tool_with_c_is_built_and_listed_with_its_tags_and_flags(
+    tool: GoTool, tmp_path: Path
+) -> None:
+    tool = replace(tool, cgo=Cgo(links=("-static", "-Wl,-z,lazy"), tags=("seccomp", "netgo")))
+    go = fake_go(
+        tmp_path,
+        fetch='[ "$CGO_ENABLED" = 1 ] && echo alpha',
+        compile_='echo "cgo $CGO_ENABLED" > "$2"',
+    )
+    build_alone(tool, go)
+    assert (cache.folder() / tool.cache_name / "example").read_text() == "cgo 1\n"
+    listed, built = calls(go.program)
+    assert "-tags seccomp,netgo -deps" in listed
+    assert "-v -tags seccomp,netgo -ldflags" in built
+    assert "-X main.version=1.2.3 -extldflags '-static -Wl,-z,lazy' -o" in built
+
+
+def test_warnings_of_the_c_compiler_are_no_packages(
+    tool: GoTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advanced: list[int] = []
+    monkeypatch.setattr(progress.Step, "advance", lambda _: advanced.append(1))
+    warning = "echo 'x.c:1: warning: old' >&2; echo alpha >&2; echo program > \"$2\""
+    build_alone(tool, fake_go(tmp_path, compile_=warning))
+    assert len(advanced) == 1
+
+
+@pytest.fixture
+def c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on PATH: a C compiler, and a pkg-config that knows libseccomp."""
+    write_script(tmp_path / "c" / "gcc", "")
+    write_script(tmp_path / "c" / "pkg-config", '[ "$2" = libseccomp ]')
+    monkeypatch.setenv("PATH", str(tmp_path / "c"))
+    monkeypatch.delenv("CC", raising=False)
+    return tmp_path / "c"
+
+
+def test_runc_can_be_built_where_all_for_c_is_there(c: Path) -> None:
+    build.require_c([tools.RUNC, tools.NVIDIA_TOOLKIT])
+
+
+def test_missing_headers_of_seccomp_are_one_line_with_the_remedy(c: Path) -> None:
+    write_script(c / "pkg-config", "exit 1")
+    with pytest.raises(SetupError) as refusal:
+        build.require_c([tools.KUBELET, tools.RUNC])
+    assert str(refusal.value) == (
+        "building runc 1.4.3 needs the headers of libseccomp; "
+        "Debian and Ubuntu: apt install libseccomp-dev"
+    )
+
+
+@pytest.mark.usefixtures("c")
+def test_a_machine_with_nothing_for_c_is_told_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SetupError) as refusal:
+        build.require_c([tools.RUNC, tools.NVIDIA_TOOLKIT])
+    assert str(refusal.value) == (
+        "building runc 1.4.3, nvidia-container-toolkit 1.19.1 needs a C compiler (gcc), "
+        "pkg-config, the headers of libseccomp; "
+        "Debian and Ubuntu: apt install gcc libc6-dev pkg-config libseccomp-dev"
+    )
+
+
+@pytest.mark.usefixtures("c")
+def test_another_c_compiler_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "clang -O2")
+    with pytest.raises(SetupError, match=r"needs a C compiler \(clang\);"):
+        build.require_c([tools.NVIDIA_TOOLKIT])
+
+
+def test_what_is_all_go_needs_nothing_for_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    build.require_c([tools.KUBELET, tools.CONTAINERD, tools.CNI_PLUGINS, tools.NODE_PROXY])
 
 
 def test_a_failed_build_names_the_tool_its_last_lines_and_the_log(

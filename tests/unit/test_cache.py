@@ -39,7 +39,7 @@ def test_too_little_room_is_refused_with_both_sizes_and_a_remedy(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3_240_000_000))
     with pytest.raises(SetupError) as refusal:
-        cache.require_room()
+        cache.require_room(cache.NEEDED_GB)
     assert str(refusal.value) == (
         f"building the tools takes 15 GB and {folder} has 3.2 GB free; "
         "free some room, or set XDG_CACHE_HOME to a folder on a larger disk"
@@ -48,7 +48,7 @@ def test_too_little_room_is_refused_with_both_sizes_and_a_remedy(
 
 def test_enough_room_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=15e9))
-    cache.require_room()
+    cache.require_room(cache.NEEDED_GB)
     assert folder.is_dir(), "its file system was asked"
 
 
@@ -61,10 +61,10 @@ def test_what_an_interrupted_build_has_put_there_is_room_for_the_next(
     for name in (*cache.INTERMEDIATE, "tool-1.2.3-0123"):
         fill(folder / name / "file", 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3e9))
-    cache.require_room()
+    cache.require_room(cache.NEEDED_GB)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2.9e9))
     with pytest.raises(SetupError, match=r"takes 3 GB and .* has 2\.9 GB free"):
-        cache.require_room()
+        cache.require_room(cache.NEEDED_GB)
 
 
 def test_removing_frees_a_hard_link_once_and_what_a_symbolic_one_names_not_at_all(

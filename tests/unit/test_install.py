@@ -24,12 +24,16 @@ from tests.unit.test_build import (
     wait_until,
     write_script,
 )
-from toolchain import build, cache, download, install
+from toolchain import assemble, build, cache, download, host, images, install
 from toolchain.errors import SetupError
 from toolchain.go import Go
+from toolchain.images import IMAGES, Image
 from toolchain.tools import (
     CHART,
+    CNI_RELEASE,
     ETCD_RELEASE,
+    HOST_RELEASES,
+    KUBELET,
     KUBERNETES,
     KUBERNETES_RELEASE,
     KUBERNETES_VERSION,
@@ -138,7 +142,7 @@ def test_a_first_set_up_places_every_tool_and_makes_the_stacks(
     assert [call.split()[2:5] for call in installed] == [
         ["resource", name, version] for name, (version, _) in PLUGINS.items()
     ]
-    assert capsys.readouterr().err.splitlines()[-1] == "set-up: ready (0 s)"
+    assert capsys.readouterr().err.splitlines()[-1].startswith("set-up: ready (")
 
 
 def test_a_second_set_up_does_nothing_and_says_nothing(
@@ -786,6 +790,160 @@ def test_programs_on_path_do_not_take_the_place_of_what_was_built(go: Go, path: 
     install.install()
     assert not (install.BIN / "kube-apiserver").is_symlink()
     assert install._placed()[KUBERNETES.name] == KUBERNETES.digest
+
+
+# --- a host node ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def assembled(go: Go, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Image]:
+    """What was assembled. Everything for C is there, and sources have what images take of them."""
+    write_script(path / "gcc", "")
+    write_script(path / "pkg-config", "")
+    source = path.parent / "source"
+    write_script(source / "hack" / "kubelet-plugin-prestart.sh", "")
+    (source / "templates").mkdir()
+    (source / "LICENSE").touch()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("CC", raising=False)
+    noted: list[Image] = []
+
+    def assemble_(image: Image) -> None:
+        assert all(build.built(tool) for tool in image.made_of), "built before"
+        with cache.filled(image.cache_name, {}) as folder:
+            (folder / image.file).write_text(image.reference)
+        noted.append(image)
+
+    monkeypatch.setattr(assemble, "assemble", assemble_)
+    return noted
+
+
+def test_a_host_node_has_its_tools_and_images_beside_the_ordinary_ones(
+    assembled: list[Image],
+) -> None:
+    install.install(host_node=True)
+    assert host.missing(install.TOOLS) == []
+    assert {path.name for path in (install.TOOLS / "cni").iterdir()} == {
+        *("bridge", "host-local", "loopback")
+    }
+    assert {path.name for path in (install.TOOLS / "images").iterdir()} == {
+        *("dra-driver.tar", "pause.tar", "workload.tar")
+    }
+    for name in (
+        *("kubelet", "containerd", "containerd-shim-runc-v2", "ctr", "runc", "nvidia-ctk"),
+        *("nvidia-cdi-hook", "node-proxy", "kube-apiserver", "pulumi"),
+    ):
+        assert (install.BIN / name).exists()
+    for name in ("pause", "gpu-kubelet-plugin"):
+        assert not (install.BIN / name).exists(), "it goes into an image only"
+    assert assembled == list(IMAGES)
+
+
+def test_ordinary_set_up_makes_nothing_of_a_host_node(assembled: list[Image]) -> None:
+    install.install()
+    assert host.missing(install.TOOLS) == [
+        f"{tool.into}/{name}" for tool in host.PLACED for name in tool.places
+    ]
+    assert assembled == []
+
+
+def test_a_second_set_up_of_a_host_node_does_nothing_and_says_nothing(
+    assembled: list[Image], go: Go, checkout: Path, capsys: Capture
+) -> None:
+    install.install(host_node=True)
+    capsys.readouterr()
+    before = {path: path.lstat().st_mtime_ns for path in checkout.rglob("*")}
+    compiled = calls(go.program)
+    install.install(host_node=True)
+    install.install()
+    assert capsys.readouterr() == ("", "")
+    assert {path: path.lstat().st_mtime_ns for path in checkout.rglob("*")} == before
+    assert (calls(go.program), len(assembled)) == (compiled, len(IMAGES))
+
+
+def test_another_checkout_takes_the_images_from_the_cache(
+    assembled: list[Image], checkout: Path
+) -> None:
+    install.install(host_node=True)
+    shutil.rmtree(checkout / ".tools")
+    install.install(host_node=True)
+    assert host.missing(install.TOOLS) == []
+    assert len(assembled) == len(IMAGES)
+
+
+def test_what_is_placed_stays_when_the_cache_is_gone(assembled: list[Image], go: Go) -> None:
+    install.install(host_node=True)
+    compiled = builds(go)
+    shutil.rmtree(cache.folder())
+    install.install(host_node=True)
+    assert (builds(go), len(assembled)) == (compiled, len(IMAGES))
+
+
+def test_what_goes_into_a_changed_image_is_built_again_if_only_the_checkout_has_it(
+    assembled: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.install(host_node=True)
+    shutil.rmtree(cache.folder())
+    (tmp_path / "changed.py").touch()
+    monkeypatch.setattr(images, "MAKERS", (tmp_path / "changed.py",))
+    install.install(host_node=True)
+    assert len(assembled) == 2 * len(IMAGES)
+    assert host.missing(install.TOOLS) == []
+
+
+def test_room_is_asked_for_what_is_built() -> None:
+    assert install._room([KUBERNETES]) == cache.NEEDED_GB
+    assert install._room([KUBELET]) == cache.HOST_NEEDED_GB
+    assert install._room([KUBERNETES, KUBELET]) == cache.NEEDED_GB + cache.HOST_NEEDED_GB
+
+
+def test_missing_headers_end_set_up_before_anything_is_built(
+    assembled: list[Image], go: Go, path: Path
+) -> None:
+    write_script(path / "pkg-config", "exit 1")
+    with pytest.raises(SetupError, match="needs the headers of libseccomp; Debian and Ubuntu"):
+        install.install(host_node=True)
+    assert builds(go) == 0
+
+
+def test_a_host_node_is_linux(assembled: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    with pytest.raises(SetupError) as refusal:
+        install.install(host_node=True)
+    assert str(refusal.value) == (
+        "a host node needs Linux, and this is darwin; `make setup` has all that the embedded "
+        "cluster needs"
+    )
+    assert not install.TOOLS.exists()
+
+
+@pytest.mark.usefixtures("assembled")
+def test_the_tools_of_a_host_node_are_downloaded_where_they_can_be(site: Site, go: Go) -> None:
+    for release in (*RELEASES, *HOST_RELEASES):
+        contents = {name: f"released {name}".encode() for name in release.places}
+        site.publish(release, contents)
+    fake = fake_pulumi(install.ROOT.parent / "released" / "pulumi").read_bytes()
+    site.publish(PULUMI_RELEASE, dict.fromkeys(PULUMI_RELEASE.places, fake))
+    install.install(host_node=True)
+    assert (install.TOOLS / "cni" / "bridge").read_text() == "released bridge"
+    assert (install.BIN / "runc").read_text() == "released runc"
+    assert (install.BIN / "ctr").read_text() == "released ctr"
+    assert builds(go) == 5, "NVIDIA's two, node-proxy, pause, the driver's plugin"
+
+
+def test_cni_plugins_on_path_are_left_alone(path: Path) -> None:
+    install.BIN.mkdir(parents=True)
+    for name in CNI_RELEASE.places:
+        write_script(path / name, f"echo {CNI_RELEASE.version}")
+    assert not install._linked(CNI_RELEASE), "bridge is also a program of iproute2"
+
+
+def test_a_file_that_is_missing_is_told(assembled: list[Image]) -> None:
+    install.install(host_node=True)
+    (install.TOOLS / "cni" / "bridge").unlink()
+    (install.TOOLS / "images" / "pause.tar").unlink()
+    assert host.missing(install.TOOLS) == ["cni/bridge", "images/pause.tar"]
 
 
 # --- platform, environment, clean ----------------------------------------------------------------

@@ -15,11 +15,14 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return __main__.main()
 
 
-def test_install_installs(monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[str] = []
-    monkeypatch.setattr(install, "install", lambda: called.append("install"))
-    assert call(monkeypatch, "install") == 0
-    assert called == ["install"]
+@pytest.mark.parametrize(("option", "host_node"), [([], False), (["--host-node"], True)])
+def test_install_makes_a_host_node_only_when_asked(
+    option: list[str], host_node: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[bool] = []
+    monkeypatch.setattr(install, "install", called.append)
+    assert call(monkeypatch, "install", *option) == 0
+    assert called == [host_node]
 
 
 @pytest.mark.parametrize(("option", "with_cache"), [([], False), (["--cache"], True)])
@@ -47,7 +50,7 @@ def test_an_error_is_one_line_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail() -> None:
+    def fail(host_node: bool) -> None:
         raise error
 
     monkeypatch.setattr(install, "install", fail)

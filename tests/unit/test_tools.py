@@ -7,13 +7,15 @@ import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from checks.prerequisites import _tools as checked_tools
 from tests.unit.test_build import fake_go, make_tool
 from toolchain import tools
-from toolchain.tools import ARCHITECTURES, GoTool, Release
+from toolchain.images import DRIVER_IMAGE, IMAGES
+from toolchain.tools import ARCHITECTURES, Cgo, GoTool, Release
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = (
@@ -24,6 +26,7 @@ ALL = (
     tools.KWOK,
     *tools.CHARTS,
 )
+RELEASES = (*tools.RELEASES, *tools.HOST_RELEASES)
 
 
 @pytest.fixture
@@ -44,13 +47,14 @@ def test_the_digest_changes_with_every_file_of_the_module(tool: GoTool, name: st
         {"sets": {"main.version": "9"}},
         {"programs": {"example": "./cmd"}},
         {"files": {"chart": ("example.com/x", "chart")}},
+        {"cgo": Cgo(links=())},
+        {"cgo": Cgo(links=("-static",))},
+        {"cgo": Cgo(links=(), tags=("seccomp",))},
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_the_digest_changes_with_what_is_built(
-    tool: GoTool, change: dict[str, dict[str, str]]
-) -> None:
-    assert replace(tool, **change).digest != tool.digest  # type: ignore[arg-type]
+def test_the_digest_changes_with_what_is_built(tool: GoTool, change: dict[str, Any]) -> None:
+    assert replace(tool, **change).digest != tool.digest
 
 
 def test_the_digest_changes_with_the_platform(
@@ -82,15 +86,15 @@ def test_a_title_says_the_version_once(tool: GoTool) -> None:
     assert replace(tool, name="example-1.2.3").title == "example-1.2.3"
 
 
-@pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", (*ALL, *tools.HOST_TOOLS), ids=lambda tool: tool.name)
 def test_every_tool_has_a_module_whose_sums_are_fixed(tool: GoTool) -> None:
     assert (tool.folder / "go.mod").is_file()
     assert (tool.folder / "go.sum").read_text()
 
 
 def test_no_two_tools_have_a_name_or_a_program_in_common() -> None:
-    names = [tool.name for tool in ALL]
-    programs = [program for tool in ALL for program in tool.programs]
+    names = [tool.name for tool in (*ALL, *tools.HOST_TOOLS, *IMAGES)]
+    programs = [program for tool in (*ALL, *tools.HOST_TOOLS) for program in tool.programs]
     assert len(set(names)) == len(names)
     assert len(set(programs)) == len(programs)
 
@@ -104,6 +108,12 @@ def test_no_two_tools_have_a_name_or_a_program_in_common() -> None:
         (tools.PULUMI_CLI, "github.com/pulumi/pulumi/pkg/v3"),
         (tools.PULUMI_LANGUAGE, "github.com/pulumi/pulumi/sdk/v3"),
         *((chart, "sigs.k8s.io/dra-driver-nvidia-gpu") for chart in tools.CHARTS),
+        (tools.KUBELET, "k8s.io/kubernetes"),
+        (tools.CONTAINERD, "github.com/containerd/containerd/v2"),
+        (tools.RUNC, "github.com/opencontainers/runc"),
+        (tools.CNI_PLUGINS, "github.com/containernetworking/plugins"),
+        (tools.NVIDIA_TOOLKIT, "github.com/NVIDIA/nvidia-container-toolkit"),
+        (tools.DRIVER_PLUGIN, "sigs.k8s.io/dra-driver-nvidia-gpu"),
     ],
     ids=lambda value: value.name if isinstance(value, GoTool) else "",
 )
@@ -131,7 +141,31 @@ def test_every_tool_but_the_charts_is_built_where_its_release_cannot_be_had() ->
     assert {tool.name for tool in built} == {t.name for t in ALL if t not in tools.CHARTS}
 
 
-@pytest.mark.parametrize("release", tools.RELEASES, ids=lambda release: release.name)
+def test_of_a_host_node_only_ours_nvidias_and_parts_of_images_have_no_release() -> None:
+    built = [tool for release in tools.HOST_RELEASES for tool in release.instead_of]
+    parts = [tool for image in IMAGES for tool in image.made_of]
+    assert {tool.name for tool in (*built, *tools.HOST_BUILT, *parts)} == {
+        t.name for t in tools.HOST_TOOLS
+    }
+    assert [tool.name for tool in built if tool in (*tools.HOST_BUILT, *parts)] == []
+
+
+def test_ordinary_set_up_builds_nothing_of_a_host_node() -> None:
+    ordinary = {tool.name for release in tools.RELEASES for tool in release.instead_of}
+    assert ordinary.isdisjoint(tool.name for tool in tools.HOST_TOOLS)
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
+def test_a_release_goes_where_what_is_built_instead_goes(release: Release) -> None:
+    assert {tool.into for tool in release.instead_of} == {release.into}
+
+
+def test_the_plugin_of_the_driver_is_one_whose_chart_is_there() -> None:
+    assert tools.DRIVER_PLUGIN_VERSION in tools.DRIVER_CHARTS
+    assert DRIVER_IMAGE.endswith(f":v{tools.DRIVER_PLUGIN_VERSION}")
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
 def test_a_release_has_the_version_and_the_programs_of_what_is_built_instead(
     release: Release,
 ) -> None:
@@ -141,7 +175,7 @@ def test_a_release_has_the_version_and_the_programs_of_what_is_built_instead(
     assert release.version == release.instead_of[0].version
 
 
-@pytest.mark.parametrize("release", tools.RELEASES, ids=lambda release: release.name)
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_a_release_is_published_over_https_for_every_machine(
     release: Release, machine: str, monkeypatch: pytest.MonkeyPatch
@@ -157,7 +191,9 @@ def test_releases_are_where_their_projects_put_them(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     github, k8s = "https://github.com", "https://dl.k8s.io/v1.36.4/bin/linux/amd64"
-    assert [file.url for release in tools.RELEASES for file in release.files] == [
+    plugins = f"{github}/containernetworking/plugins/releases/download/v1.9.1"
+    containerd = f"{github}/containerd/containerd/releases/download/v2.4.2"
+    assert [file.url for release in RELEASES for file in release.files] == [
         f"{github}/kubernetes-sigs/kwok/releases/download/v0.8.0/kwok-linux-amd64",
         f"{github}/kubernetes-sigs/kwok/releases/download/v0.8.0/kwokctl-linux-amd64",
         f"{github}/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
@@ -165,12 +201,20 @@ def test_releases_are_where_their_projects_put_them(monkeypatch: pytest.MonkeyPa
         f"{k8s}/kube-controller-manager",
         f"{k8s}/kube-scheduler",
         "https://get.pulumi.com/releases/sdk/pulumi-v3.259.0-linux-x64.tar.gz",
+        f"{github}/opencontainers/runc/releases/download/v1.4.3/runc.amd64",
+        f"{plugins}/cni-plugins-linux-amd64-v1.9.1.tgz",
+        f"{containerd}/containerd-static-2.4.2-linux-amd64.tar.gz",
+        f"{k8s}/kubelet",
     ]
-    assert {file.sums for release in tools.RELEASES for file in release.files} == {
+    assert {file.sums for release in RELEASES for file in release.files} == {
         "https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v0.8.0",
         f"{github}/etcd-io/etcd/releases/download/v3.6.14/SHA256SUMS",
         *(f"{k8s}/{name}.sha256" for name in tools.KUBERNETES_RELEASE.places),
         "https://get.pulumi.com/releases/sdk/pulumi-3.259.0-checksums.txt",
+        f"{github}/opencontainers/runc/releases/download/v1.4.3/runc.sha256sum",
+        f"{plugins}/cni-plugins-linux-amd64-v1.9.1.tgz.sha256",
+        f"{containerd}/containerd-static-2.4.2-linux-amd64.tar.gz.sha256sum",
+        f"{k8s}/kubelet.sha256",
     }
 
 

@@ -1,0 +1,265 @@
+"""Assembles the images of a host node into the cache, of what is built and of this machine's files.
+
+Everything lies under /usr, with links to it from /bin, /lib and so on. Libraries go to the folder
+in which this machine has its C library: there the loader, which comes from this machine too, looks
+by itself. So no image sets LD_LIBRARY_PATH, which would also reach the driver's programs. For the
+same reason the GPU's libraries that CDI puts elsewhere are found: its hook update-ldcache writes
+/etc/ld.so.cache, which LD_LIBRARY_PATH would override.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from auditwheel.lddtree import DynamicExecutable, ldd
+
+from toolchain import build, cache, oci
+from toolchain.errors import SetupError
+from toolchain.images import (
+    DRIVER,
+    DRIVER_PROGRAMS,
+    SANDBOX,
+    WORKLOAD,
+    Image,
+    host_program,
+    interpreter,
+    standard_library,
+)
+from toolchain.progress import say
+from toolchain.tools import (
+    DRIVER_MODULE,
+    DRIVER_PLUGIN,
+    NVIDIA_TOOLKIT,
+    PAUSE,
+    GoTool,
+)
+
+NOBODY = 65534
+PATH = "PATH=/usr/local/bin:/usr/bin:/usr/sbin"
+PASSWD = (
+    "root:x:0:0:root:/root:/usr/bin/sh\n"
+    f"nobody:x:{NOBODY}:{NOBODY}:nobody:/nonexistent:/usr/sbin/nologin\n"
+)
+GROUP = f"root:x:0:\nnogroup:x:{NOBODY}:\n"
+MERGED = ("bin", "sbin", "lib", "lib64")
+"""Folders of / that are links into /usr."""
+C_LIBRARIES = (
+    *("libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1"),
+    "libgcc_s.so.1",
+)
+"""The C library and what goes with it. NVIDIA's libraries and programs are linked with these, and
+the C library itself opens libgcc_s when a thread is cancelled."""
+NOT_OF_PYTHON = (
+    *("*/__pycache__", "site-packages", "dist-packages", "config-*", "test", "*/test", "*/tests"),
+    *("ensurepip", "idlelib", "lib2to3", "pydoc_data", "tkinter", "turtledemo", "turtle.py"),
+    *(
+        "lib-dynload/_test*",
+        "lib-dynload/*xx*",
+        "lib-dynload/_tkinter.*",
+        "__pycache__",
+        "lib-dynload/nis.*",
+    ),
+)
+"""Paths in the standard library that no pod needs: tests, windows, installers, documentation."""
+
+
+def assemble(image: Image) -> None:
+    """Have the image in the cache; call it inside `build.alone`, when what it is made of is built.
+
+    Raises SetupError if this machine lacks what goes into it.
+    """
+    started = time.monotonic()
+    root, settings = _RECIPES[image.name]()
+    made_of = {tool.title: tool.cache_name for tool in image.made_of}
+    with cache.filled(image.cache_name, {"assembled": image.reference, "of": made_of}) as folder:
+        file = folder / image.file
+        oci.write(image.reference, root, settings, file)
+        megabytes = file.stat().st_size / 1e6
+    seconds = time.monotonic() - started
+    say(f"assembled image {image.reference} in {seconds:.0f} s, {megabytes:.0f} MB")
+
+
+# --- what is in them --------------------------------------------------------------------------
+
+
+def _pause() -> tuple[oci.Root, dict[str, object]]:
+    root = oci.Root()
+    root.program("pause", _built(PAUSE) / "pause")
+    return root, {"Entrypoint": ["/pause"], "User": f"{NOBODY}:{NOBODY}"}
+
+
+def _workload() -> tuple[oci.Root, dict[str, object]]:
+    root = _base()
+    python = interpreter()
+    library = standard_library()
+    name = python.name
+    root.program(f"usr/local/bin/{name}", python)
+    for alias in ("python3", "python"):
+        root.link(f"usr/local/bin/{alias}", name)
+    # Python finds its standard library by where it lies itself.
+    home = f"usr/local/{sys.platlibdir}/{name}"
+    root.tree(home, library, NOT_OF_PYTHON)
+    shared = _shared_python(python)
+    linked = [python, *([shared] if shared else [])]
+    for extension in sorted((library / "lib-dynload").glob("*.so")):
+        packed = f"{home}/lib-dynload/{extension.name}"
+        if packed not in root.members:
+            continue
+        if all(_needed(_linked(extension)).values()):
+            linked.append(extension)
+        else:  # it cannot be imported on this machine either
+            del root.members[packed]
+    _add_libraries(root, linked, {shared.name: shared} if shared else {})
+    return root, {
+        "Cmd": ["python3"],
+        "Env": [PATH],
+        "User": f"{NOBODY}:{NOBODY}",
+        "Labels": _labels(f"Python {platform.python_version()} of the machine it was made on"),
+    }
+
+
+def _driver() -> tuple[oci.Root, dict[str, object]]:
+    root = _base()
+    plugin, toolkit = _built(DRIVER_PLUGIN), _built(NVIDIA_TOOLKIT)
+    ours = [plugin / "gpu-kubelet-plugin", toolkit / "nvidia-cdi-hook"]
+    theirs = {name: host_program(name) for name in DRIVER_PROGRAMS}
+    for program in ours:
+        root.program(f"usr/bin/{program.name}", program)
+    for name, program in theirs.items():
+        root.program(f"usr/bin/{name}", program)
+    root.link("usr/bin/sh", "bash")
+    script = "kubelet-plugin-prestart.sh"
+    root.program(f"usr/bin/{script}", plugin / script)
+    root.tree("templates", plugin / "templates")
+    root.file("LICENSE", plugin / "LICENSE")
+    root.folder("root")
+    _add_libraries(root, [*ours, *theirs.values()])
+    module = f"{DRIVER_MODULE}@v{DRIVER_PLUGIN.version}"
+    labels = {
+        "dra-workshop.module": module,
+        "dra-workshop.module.sum": _module_sum(DRIVER_PLUGIN, DRIVER_MODULE),
+        "dra-workshop.build": DRIVER_PLUGIN.cache_name,
+    }
+    return root, {
+        "Env": [PATH],
+        "User": "0:0",
+        "Labels": _labels(f"the kubelet plugin of {module}, not NVIDIA's image") | labels,
+    }
+
+
+_RECIPES: dict[str, Callable[[], tuple[oci.Root, dict[str, object]]]] = {
+    SANDBOX.name: _pause,
+    WORKLOAD.name: _workload,
+    DRIVER.name: _driver,
+}
+
+
+def _base() -> oci.Root:
+    root = oci.Root()
+    for name in MERGED:
+        root.folder(f"usr/{name}")
+        root.link(name, f"usr/{name}")
+    for name in ("dev", "etc", "proc", "run", "sys"):
+        root.folder(name)
+    root.folder("tmp", 0o1777)
+    root.file("etc/passwd", PASSWD.encode())
+    root.file("etc/group", GROUP.encode())
+    return root
+
+
+def _labels(description: str) -> dict[str, str]:
+    return {
+        "org.opencontainers.image.vendor": "dra-workshop",
+        "org.opencontainers.image.description": f"assembled by dra-workshop: {description}",
+    }
+
+
+def _built(tool: GoTool) -> Path:
+    folder = build.built(tool)
+    if folder is None:
+        raise SetupError(f"{tool.title} is not in the cache; run: make setup-host")
+    return folder
+
+
+def _module_sum(tool: GoTool, module: str) -> str:
+    """The checksum in go.sum that Go verified the module's sources by."""
+    wanted = [module, f"v{tool.version}"]
+    lines = [line.split() for line in (tool.folder / "go.sum").read_text().splitlines()]
+    return next(words[2] for words in lines if words[:2] == wanted)
+
+
+# --- libraries --------------------------------------------------------------------------------
+
+
+def _add_libraries(
+    root: oci.Root, programs: Iterable[Path], known: Mapping[str, Path] | None = None
+) -> None:
+    """Add what the programs, which may be libraries themselves, are linked with, and the loader.
+
+    known: libraries that are not looked for, by name.
+    Raises SetupError if a library is not on this machine.
+    """
+    libraries = dict(known or {})
+    for program in programs:
+        read = _linked(program)
+        if read.interpreter:
+            root.program(_under_usr(Path(read.interpreter)), Path(read.interpreter))
+        for name, path in _needed(read).items():
+            if path is None:
+                raise SetupError(f"{program} needs {name}, which is not on this machine")
+            libraries[name] = path
+    folder = _c_library(libraries).parent
+    for name in C_LIBRARIES:
+        libraries.setdefault(name, folder / name)
+        if not libraries[name].exists():
+            raise SetupError(f"{libraries[name]}, which images need, is not on this machine")
+    for name, path in libraries.items():
+        root.program(f"{_under_usr(folder)}/{name}", path)
+
+
+def _linked(program: Path) -> DynamicExecutable:
+    """What a program says it is linked with. Raises SetupError if it is none."""
+    with program.open("rb") as file:
+        if file.read(4) != b"\x7fELF":
+            raise SetupError(f"{program} is no ELF file, so it cannot be taken into an image")
+    return ldd(program)
+
+
+def _needed(read: DynamicExecutable) -> dict[str, Path | None]:
+    """Name → file, None if it is not found; without the loader and Python's own library.
+
+    auditwheel does not look for the latter.
+    """
+    return {
+        library.soname: library.realpath
+        for library in read.libraries.values()
+        if not library.soname.startswith(("ld-linux", "libpython"))
+    }
+
+
+def _shared_python(python: Path) -> Path | None:
+    """The library that holds most of Python, None where Python is linked without one."""
+    names = [str(name) for name in _linked(python).needed if name.startswith("libpython")]
+    if not names:
+        return None
+    folders = (str(sysconfig.get_config_var("LIBDIR")), f"{sys.base_prefix}/lib")
+    for folder in folders:
+        if (path := Path(folder) / names[0]).exists():
+            return path
+    raise SetupError(f"{python} needs {names[0]}, which is not in {' or '.join(folders)}")
+
+
+def _c_library(libraries: Mapping[str, Path]) -> Path:
+    if "libc.so.6" not in libraries:
+        raise SetupError("images can only be assembled on a Linux with the GNU C library")
+    return libraries["libc.so.6"].resolve()
+
+
+def _under_usr(path: Path) -> str:
+    """Where a file or folder of this machine goes in an image: /lib64/x → usr/lib64/x."""
+    return f"usr/{path.as_posix().removeprefix('/').removeprefix('usr/')}"
