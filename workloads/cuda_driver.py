@@ -104,15 +104,22 @@ def loaded() -> ctypes.CDLL:
         ) from None
 
 
-class Device:
-    """The first GPU that CUDA sees, and what CUDA says of it, which under MPS is this client's
-    share."""
+def device_count(driver: Driver) -> int:
+    count = ctypes.c_int()
+    driver.call("cuInit", ctypes.c_uint(0))
+    driver.call("cuDeviceGetCount", ctypes.byref(count))
+    return count.value
 
-    def __init__(self, driver: Driver) -> None:
+
+class Device:
+    """A GPU that CUDA sees, by default the first, and what CUDA says of it, which under MPS is
+    this client's share."""
+
+    def __init__(self, driver: Driver, index: int = 0) -> None:
         self.driver = driver
         self._device = ctypes.c_int()
         driver.call("cuInit", ctypes.c_uint(0))
-        driver.call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(0))
+        driver.call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(index))
 
     def attribute(self, which: int) -> int:
         value = ctypes.c_int()

@@ -4,6 +4,9 @@ Prints one JSON object as its last line on stdout, and what it is at on stderr. 
 and the driver's libraries, no package, no privilege and no writable file. Exit codes: 0 measured,
 2 bad arguments, 3 the GPU cannot be used or refused something, 4 the start did not come,
 143 ended by SIGTERM. Everything but bad arguments ends in JSON, with `error` where it went wrong.
+
+With --exit-zero the exit code is 0 whenever there is JSON: where a pod that fails would end the
+update that made it, and so hide what other pods found, whoever reads the JSON judges.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class EndedError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     signal.signal(signal.SIGTERM, end)
-    result: dict[str, Any] = {"program": "gpu_benchmark"}
+    result: dict[str, Any] = {"program": "gpu_benchmark", "began": time.time()}
     code = 0
     try:
         run(options, result)
@@ -57,13 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
     except EndedError as error:
         code = failed(result, error, ENDED)
     print(json.dumps(result), flush=True)  # noqa: T201
-    return code
+    return 0 if options.exit_zero else code
 
 
 def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
     """Fills the result as it goes, so that an error leaves what was found before it."""
     driver = cuda_driver.Driver()
-    with watched(driver, options.patience, result):
+    with watched(driver, options, result):
         sockets = mps_client.connections()
         device = cuda_driver.Device(driver)
         with device.open() as context:
@@ -71,8 +74,8 @@ def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
             result["mps"] = mps_client.described(device.mps_enabled, opened, os.environ)
             result["environment"] = mps_client.variables(os.environ)
             gpu = described(device, context, result)
-            result["allocations"] = [allocation(context, size) for size in options.allocate]
             result["start"] = started(options)
+            result["allocations"] = [allocation(context, size) for size in options.allocate]
             result["measures"] = {}
             measure(options, gpu, result["measures"])
 
@@ -131,14 +134,15 @@ def told_by_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
 
 
 def allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:
-    """Whether so much memory is granted, tried and given back."""
+    """Whether so much memory is granted, tried and given back. at: seconds since 1970."""
+    at = time.time()
     try:
         with context.allocate(mib * MIB):
             found = "granted"
     except cuda_driver.CudaError as error:
         found = error.name
     say(f"{mib} MiB: {found}")
-    return {"mib": mib, "result": found}
+    return {"mib": mib, "result": found, "at": at}
 
 
 # --- the command line -------------------------------------------------------------------------
@@ -158,6 +162,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     add("--patience", type=positive, default=60.0, help="seconds for the GPU to answer a call")
     add("--start-file", type=Path, help="start when the annotations in this file say")
     add("--start-timeout", type=positive, default=180.0, help="the most seconds to wait for that")
+    add("--exit-zero", action="store_true", help="exit with 0 also when the JSON has an error")
     return parser.parse_args(arguments)
 
 
@@ -194,11 +199,13 @@ def end(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def watched(driver: cuda_driver.Driver, patience: float, result: dict[str, Any]) -> Iterator[None]:
+def watched(
+    driver: cuda_driver.Driver, options: argparse.Namespace, result: dict[str, Any]
+) -> Iterator[None]:
     """Ends the program when CUDA does not answer for so long: it waits for ever where the MPS
     server has gone, or serves another user."""
     done = threading.Event()
-    arguments = (driver, patience, result, done)
+    arguments = (driver, options, result, done)
     threading.Thread(target=watch, args=arguments, daemon=True).start()
     try:
         yield
@@ -207,15 +214,18 @@ def watched(driver: cuda_driver.Driver, patience: float, result: dict[str, Any])
 
 
 def watch(
-    driver: cuda_driver.Driver, patience: float, result: dict[str, Any], done: threading.Event
+    driver: cuda_driver.Driver,
+    options: argparse.Namespace,
+    result: dict[str, Any],
+    done: threading.Event,
 ) -> None:
     while not done.wait(LOOK_SECONDS):
         call, waited = driver.waiting()
-        if waited > patience:
-            error = cuda_driver.CudaError(call, f"no answer for {patience:g} s")
+        if waited > options.patience:
+            error = cuda_driver.CudaError(call, f"no answer for {options.patience:g} s")
             code = failed(result, error, GPU_FAILED)
             print(json.dumps(result), flush=True)  # noqa: T201
-            os._exit(code)
+            os._exit(0 if options.exit_zero else code)
 
 
 def failed(result: dict[str, Any], error: Exception, code: int) -> int:

@@ -84,6 +84,10 @@ class Gpu:
         mode = self._number("nvmlDeviceGetComputeMode")
         return COMPUTE_MODES.get(mode, str(mode))
 
+    def minor(self) -> int:
+        """N of its device file /dev/nvidiaN."""
+        return self._number("nvmlDeviceGetMinorNumber")
+
     def _number(self, function: str, *arguments: Any) -> int:
         value = ctypes.c_uint()
         self._call(function, self._handle, *arguments, ctypes.byref(value))

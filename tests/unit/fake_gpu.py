@@ -78,6 +78,9 @@ class Cuda:
         value._obj.value = found
         return 0
 
+    def do_cuDeviceGetCount(self, count: Any) -> None:
+        count._obj.value = 1
+
     def do_cuDeviceGetName(self, text: Any, _size: Any, _device: Any) -> None:
         text.value = b"NVIDIA H200"
 
@@ -169,6 +172,7 @@ class Nvml:
             "nvmlDeviceGetPowerUsage": 350_500,
             "nvmlDeviceGetCurrentClocksThrottleReasons": 0x204,
             "nvmlDeviceGetComputeMode": 3,
+            "nvmlDeviceGetMinorNumber": 0,
             "nvmlDeviceGetHandleByUUID": 1,
             "nvmlInit_v2": None,
             "nvmlDeviceGetClockInfo": self.clocks[0],

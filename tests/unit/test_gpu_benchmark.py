@@ -123,6 +123,7 @@ def test_work_that_was_not_done_is_not_counted(run: Run, measure: str) -> None:
 
 def test_allocations_are_tried_and_given_back(run: Run) -> None:
     _, found = run(Cuda(), "--measure", "", "--allocate", "64", "65", "2048", sampled=Nvml())
+    assert all(isinstance(tried.pop("at"), float) for tried in found["allocations"])
     assert found["allocations"] == [
         {"mib": 64, "result": "granted"},
         {"mib": 65, "result": "granted"},
@@ -161,8 +162,12 @@ def test_sigterm_ends_it_with_what_was_found(run: Run) -> None:
     assert cuda.called[-1] == "cuDevicePrimaryCtxRelease_v2"
 
 
+@pytest.mark.parametrize(("exit_zero", "code"), [([], "3"), (["--exit-zero"], "0")])
 def test_a_gpu_that_does_not_answer_is_not_waited_for_for_ever(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    exit_zero: list[str],
+    code: str,
 ) -> None:
     def leave(code: int) -> None:
         raise SystemExit(code)
@@ -171,8 +176,9 @@ def test_a_gpu_that_does_not_answer_is_not_waited_for_for_ever(
     monkeypatch.setattr(os, "_exit", leave)
     driver = cuda_driver.Driver(Cuda())
     monkeypatch.setattr(driver, "waiting", lambda: ("cuEventSynchronize", 61.0))
-    with pytest.raises(SystemExit, match="3"):
-        gpu_benchmark.watch(driver, 60, {"device": {}}, threading.Event())
+    options = gpu_benchmark.parsed(["--patience", "60", *exit_zero])
+    with pytest.raises(SystemExit, match=code):
+        gpu_benchmark.watch(driver, options, {"device": {}}, threading.Event())
     found = json.loads(capsys.readouterr().out)
     assert found == {"device": {}, "error": "cuEventSynchronize: no answer for 60 s"}
 
@@ -187,14 +193,21 @@ def test_a_start_that_does_not_come_is_told(run: Run, tmp_path: Path) -> None:
     assert found["device"]["sm_count"] == 4
 
 
-def test_nothing_is_measured_before_the_start(run: Run, tmp_path: Path) -> None:
+def test_with_exit_zero_an_error_is_in_the_json_only(run: Run) -> None:
+    code, found = run(Cuda(fail={"cuInit": NO_DEVICE}), "--exit-zero")
+    assert code == 0
+    assert found["error"].startswith("cuInit: CUDA_ERROR_NO_DEVICE")
+
+
+def test_nothing_is_measured_or_allocated_before_the_start(run: Run, tmp_path: Path) -> None:
     annotations = tmp_path / "annotations"
     moment = time.time() + 0.5
     annotations.write_text(f'dra-workshop/start="{moment}"\n')
-    waiting = ["--start-file", str(annotations), "--measure", "fma"]
+    waiting = ["--start-file", str(annotations), "--measure", "fma", "--allocate", "64"]
     _, found = run(Cuda(), *waiting, sampled=Nvml())
     assert found["start"]["requested"] == moment
     assert found["measures"]["fma"]["start"] >= moment
+    assert found["began"] < moment <= found["allocations"][0]["at"]
 
 
 # --- the command line -------------------------------------------------------------------------
