@@ -35,27 +35,41 @@ def of(module: str, function: str = "run") -> Callable[..., Any]:
 Program = Callable[[str, dict[str, Any]], dict[str, Any]]
 PROGRAMS: dict[str, Program] = {
     "prerequisites": of("prerequisites"),
+    "host": of("host"),
     "cluster": of("cluster"),
     "driver": of("driver"),
     "exclusive": of("exclusive"),
+    "mps-sharing": of("mps_sharing"),
+    "mps-percentage": of("mps_percentage"),
+    "mps-memory": of("mps_memory"),
 }
+RELEASERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "exclusive": of("exclusive", "let_go"),
+    "mps-sharing": of("mps_sharing", "let_go"),
+    "mps-percentage": of("mps_percentage", "let_go"),
+    "mps-memory": of("mps_memory", "let_go"),
+}
+"""Where the check is not run its pods must end all the same: others wait for their GPU."""
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "gate-devices": of("driver", "gate"),
-    "require": lambda given: verdict.require(given["result"]),
+    "require": lambda given: verdict.require(given["results"]),
     "verdict": verdict.weigh,
 }
 
 
 def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """Run a check unless what it needs did not pass, and leave its result for the next update."""
-    for module, status in given["needs"].items():
-        if status != "passed":
-            return skipped(given["module"], f"needs module {module}")
+    unmet = [module for module, status in given["needs"].items() if status != "passed"]
+    if unmet and name not in RELEASERS:
+        return skipped(given["module"], f"needs module {unmet[0]}")
     folder = verdict.RESULTS / given["stack"] / "checks"
     folder.mkdir(parents=True, exist_ok=True)
     record = {key: given[key] for key in ("run", "life", "digest")}
     # A run that is killed has used up what it looked at, and must be told from one never begun.
     verdict.write(folder / f"{name}.json", record | {"result": None})
+    if unmet:
+        RELEASERS[name](given["parameters"])
+        return skipped(given["module"], f"needs module {unmet[0]}")
     result = PROGRAMS[name](given["module"], given["parameters"])
     verdict.write(folder / f"{name}.json", record | {"result": result})
     return result

@@ -1,15 +1,21 @@
 """Module 2: the chart is installed, its device classes exist, every GPU is published.
 
 Parameters: kubeconfig, namespace, version, nodes (names), gpusPerNode, attributes (names that a
-GPU of this driver version must have), simulated (whether nodes and slices are).
+GPU of this driver version must have), uuids (of the GPUs that NVML sees on a real node),
+simulated (whether nodes and slices are), memoryLimit (where module 5 is wanted: mib of one client,
+clients).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
 
 from checks import cluster, devices
 from checks.kube import Kube
+from checks.memory import too_much
 from checks.result import Checklist, NotSo
 
 CLASSES = {"gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com"}
@@ -49,7 +55,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist.verify(
         "devices-published",
         "every GPU is in a ResourceSlice",
-        lambda: _published(kube, nodes, per_node),
+        lambda: _published(kube, nodes, per_node, set(parameters["uuids"])),
         expected=f"{len(nodes) * per_node} GPUs",
         simulated=simulated,
         remedy=AGAIN,
@@ -63,7 +69,35 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         simulated=simulated,
         remedy="compare with a ResourceSlice of the real driver; please report what differs",
     )
+    if limit := parameters.get("memoryLimit"):
+        checklist.verify(
+            "mps-memory-limit-fits",
+            "every GPU has the memory that module 5's clients may use",
+            lambda: fits(devices.published(slices(kube)), limit),
+            needs=["devices-published"],
+            expected=f"{limit['clients']} times {limit['mib']} MiB",
+            simulated=simulated,
+            remedy="make mpsMemoryLimit or mpsClients smaller",
+        )
     return checklist.to_json()
+
+
+def slices(kube: Kube) -> list[Any]:
+    found: list[Any] = kube.get(kube.resource.list_resource_slice).items
+    return found
+
+
+def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
+    """That the memory limit fits every GPU as often as there are clients. limit: mib, clients."""
+    sizes = []
+    for device in found:
+        if device.attributes.get("type") != "gpu":
+            continue  # a part of one
+        size = int(parse_quantity(device.capacity["memory"])) // 2**20
+        if problem := too_much(limit["mib"], limit["clients"], size):
+            raise NotSo(f"{device.node}/{device.name}: {problem}")
+        sizes.append(size)
+    return f"{min(sizes)} MiB"
 
 
 def _chart(kube: Kube, namespace: str, version: str) -> str:
@@ -99,13 +133,15 @@ def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
     return text
 
 
-def _published(kube: Kube, nodes: list[str], per_node: int) -> str:
+def _published(kube: Kube, nodes: list[str], per_node: int, known: set[str]) -> str:
     found = devices.wait_for(kube, nodes, per_node, SECONDS)
     if len(found) != len(nodes) * per_node:
         raise NotSo(f"{len(found)} GPUs")
     uuids = {device.uuid for device in found}
     if len(uuids) < len(found):
         raise NotSo(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
+    if known and uuids != known:
+        raise NotSo(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
     products = {str(device.attributes.get("productName")) for device in found}
     return f"{len(found)} GPUs ({', '.join(sorted(products))})"
 
@@ -124,8 +160,14 @@ def _attributes(kube: Kube, expected: set[str]) -> str:
 def gate(parameters: dict[str, Any]) -> None:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
-    Raises NotSo that says what is missing.
+    Raises NotSo that says what is missing, or that module 5's memory limit does not fit a GPU.
     """
     kube = Kube(parameters["kubeconfig"])
-    cluster.wait_for_nodes(kube, parameters["nodes"], parameters["seconds"])
-    devices.wait_for(kube, parameters["nodes"], parameters["gpusPerNode"], parameters["seconds"])
+    seconds = parameters["seconds"]
+    cluster.wait_for_nodes(kube, parameters["nodes"], seconds)
+    found = devices.wait_for(kube, parameters["nodes"], parameters["gpusPerNode"], seconds)
+    if limit := parameters.get("memoryLimit"):
+        try:
+            fits(found, limit)
+        except NotSo as error:
+            raise NotSo(f"configuration key 'mpsMemoryLimit': {error}") from error

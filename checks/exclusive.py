@@ -2,36 +2,96 @@
 
 Parameters: kubeconfig, namespace, uuid (the GPU that both claims name), simulated.
 
-The check releases pod-1, so it can look once at a pair of pods; when it has to run again the
-update makes a fresh pair first.
+The check releases the pods, so it can look once at them; when it has to run again the update
+makes fresh ones first. At the end nothing holds the GPU.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from checks import devices
-from checks.kube import Kube, condition, describe
+from checks import pod_start
+from checks.kube import Kube
 from checks.result import Checklist, NotSo
+from checks.scene import NO_GPU, TAKEN, Scene, look
 
-SECONDS = 60.0
-RELEASE = "dra-workshop/release"
-TAKEN = "cannot allocate all claims"
-"""How the scheduler's DRA plugin says that no free device fits a claim."""
-LOOK = "look at it with: make kubectl ARGS='describe pods,resourceclaims -n NAMESPACE'"
+PODS = ("pod-1", "pod-2", "unclaimed")
+CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
+"""Of the driver, not of a GPU: every pod with a GPU needs them."""
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    scene = Scene(Kube(parameters["kubeconfig"]), parameters["namespace"], parameters["uuid"])
+    scene = opened(parameters)
     simulated = parameters["simulated"]
-    look = LOOK.replace("NAMESPACE", scene.namespace)
     checklist = Checklist(module)
 
     def verify(identity: str, title: str, probe: Any, expected: str, *needs: str) -> None:
         checklist.verify(
-            identity, title, probe, expected=expected, needs=needs, simulated=simulated, remedy=look
-        )
+            identity, title, probe, expected=expected, needs=needs, simulated=simulated,
+            remedy=look(scene.namespace),
+        )  # fmt: skip
 
+    hand_over(scene, verify)
+    for identity, title, probe, expected, needs in (
+        (
+            "device-in-pod",
+            "each pod sees exactly the GPU of its claim",
+            lambda: same_gpu(scene),
+            f"pod-1 and pod-2: {scene.uuid}",
+            "hand-over",
+        ),
+        (
+            "device-files",
+            "each pod has the device file of that GPU and of no other",
+            lambda: only_its_files(scene),
+            "nvidiaN of that GPU, " + ", ".join(sorted(CONTROL_FILES)),
+            "device-in-pod",
+        ),
+        (
+            "nothing-without-claim",
+            "a pod without a claim sees no GPU and no CUDA",
+            lambda: sees_nothing(scene),
+            "no device file, no libcuda",
+            "pod-1-running",
+        ),
+    ):
+        if simulated:
+            checklist.skip(identity, title, NO_GPU, simulated=True)
+        else:
+            verify(identity, title, probe, expected, needs)
+    verify(
+        "gpu-free",
+        "when the last pod has ended nothing holds the GPU",
+        lambda: free(scene),
+        "pending",
+        "same-device",
+    )
+    checklist.benchmarks["pod-start"] = started(scene, simulated)
+    scene.let_go(*PODS)
+    return checklist.to_json()
+
+
+def started(scene: Scene, simulated: bool) -> dict[str, Any]:
+    """How long each pod took to run its program; where one did not, that failed above."""
+    if simulated:
+        return {"skipped": NO_GPU}
+    try:
+        return pod_start.table(scene, {name: scene.said(name) for name in PODS})
+    except NotSo as error:
+        return {"skipped": str(error)}
+
+
+def let_go(parameters: dict[str, Any]) -> None:
+    """Where the check is not run its pods must not keep the GPU."""
+    opened(parameters).let_go(*PODS)
+
+
+def opened(parameters: dict[str, Any]) -> Scene:
+    return Scene(Kube(parameters["kubeconfig"]), parameters["namespace"], parameters["uuid"])
+
+
+def hand_over(scene: Scene, verify: Any) -> None:
+    """What the API says, on every node."""
     verify("pod-1-running", "pod-1 runs", lambda: scene.running("pod-1"), "Running")
     verify(
         "claim-1-allocated",
@@ -43,7 +103,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify(
         "pod-2-unschedulable",
         "pod-2, whose claim names the same GPU, has to wait for it",
-        scene.refused,
+        lambda: scene.refused("pod-2"),
         f"Unschedulable: {TAKEN}",
         "claim-1-allocated",
     )
@@ -57,7 +117,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify(
         "pod-1-released",
         "pod-1 ends when it is let go",
-        scene.release,
+        lambda: scene.release("pod-1"),
         "Succeeded",
         "claim-2-unallocated",
     )
@@ -82,87 +142,39 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "pending",
         "hand-over",
     )
-    if simulated:
-        checklist.skip(
-            "device-in-pod",
-            "the pod sees exactly the GPU of its claim",
-            "needs a GPU: this node is simulated",
-            simulated=True,
-        )
-    return checklist.to_json()
 
 
-class Scene:
-    """Two pods, two claims, one GPU."""
+def free(scene: Scene) -> str:
+    scene.release("pod-2")
+    return scene.unallocated("claim-2")
 
-    def __init__(self, kube: Kube, namespace: str, uuid: str) -> None:
-        self.kube, self.namespace, self.uuid = kube, namespace, uuid
 
-    def running(self, name: str) -> str:
-        pod = self.kube.wait_for_pod(
-            self.namespace, name, lambda p: p.status.phase == "Running", SECONDS
-        )
-        if pod is None or pod.status.phase != "Running":
-            raise NotSo(describe(pod))
-        return describe(pod)
+def same_gpu(scene: Scene) -> str:
+    for name in ("pod-1", "pod-2"):
+        told = scene.said(name)
+        found = [gpu["uuid"] for gpu in told["gpus"]]
+        if found != [scene.uuid]:
+            why = told.get("error", "")
+            raise NotSo(f"{name}: {', '.join(found) or 'no GPU'}{why and f' ({why})'}")
+    return f"pod-1 and pod-2: {scene.uuid}"
 
-    def refused(self) -> str:
-        def decided(pod: Any) -> bool:
-            scheduled = condition(pod, "PodScheduled")
-            return scheduled is not None and (
-                scheduled.status == "True" or scheduled.reason == "Unschedulable"
-            )
 
-        pod = self.kube.wait_for_pod(self.namespace, "pod-2", decided, SECONDS)
-        scheduled = condition(pod, "PodScheduled") if pod is not None else None
-        if (
-            scheduled is None
-            or scheduled.reason != "Unschedulable"
-            or TAKEN not in (scheduled.message or "")
-        ):
-            raise NotSo(describe(pod))
-        return describe(pod)
+def only_its_files(scene: Scene) -> str:
+    texts = []
+    for name in ("pod-1", "pod-2"):
+        told = scene.said(name)
+        files = set(told["device_files"])
+        wanted = CONTROL_FILES | {f"nvidia{gpu['minor']}" for gpu in told["gpus"]}
+        texts.append(f"{name}: {', '.join(sorted(files))}")
+        if files != wanted:
+            raise NotSo(texts[-1])
+    return "; ".join(texts)
 
-    def allocated(self, name: str) -> str:
-        claims = self.kube.wait(
-            self.kube.resource.list_namespaced_resource_claim,
-            lambda found: any(c.status and c.status.allocation for c in found),
-            SECONDS,
-            namespace=self.namespace,
-            field_selector=f"metadata.name={name}",
-        )
-        known = devices.published(self.kube.get(self.kube.resource.list_resource_slice).items)
-        if not claims:
-            raise NotSo("no such claim")
-        device = devices.allocated(claims[0], known)
-        if device.uuid != self.uuid:
-            raise NotSo(device.uuid)
-        return device.uuid
 
-    def unallocated(self, name: str) -> str:
-        def free(found: list[Any]) -> bool:
-            return all(not (c.status and c.status.allocation) for c in found)
-
-        claims = self.kube.wait(
-            self.kube.resource.list_namespaced_resource_claim,
-            free,
-            SECONDS,
-            namespace=self.namespace,
-            field_selector=f"metadata.name={name}",
-        )
-        if not claims:
-            raise NotSo("no such claim")
-        if not free(claims):
-            results = claims[0].status.allocation.devices.results
-            raise NotSo("allocated: " + ", ".join(f"{r.pool}/{r.device}" for r in results))
-        return "pending"
-
-    def release(self) -> str:
-        patch = {"metadata": {"annotations": {RELEASE: "true"}}}
-        self.kube.get(self.kube.core.patch_namespaced_pod, "pod-1", self.namespace, patch)
-        pod = self.kube.wait_for_pod(
-            self.namespace, "pod-1", lambda p: p.status.phase in ("Succeeded", "Failed"), SECONDS
-        )
-        if pod is None or pod.status.phase != "Succeeded":
-            raise NotSo(describe(pod))
-        return "Succeeded"
+def sees_nothing(scene: Scene) -> str:
+    scene.running("unclaimed")
+    told = scene.said("unclaimed")
+    if told["device_files"] or told["libcuda"]:
+        seen = [*told["device_files"], *(["libcuda"] if told["libcuda"] else [])]
+        raise NotSo(", ".join(seen))
+    return "no device file, no libcuda"

@@ -74,6 +74,10 @@ class Kube:
         return client.AppsV1Api(self.api)
 
     @property
+    def batch(self) -> Any:
+        return client.BatchV1Api(self.api)
+
+    @property
     def resource(self) -> Any:
         return client.ResourceV1Api(self.api)
 
@@ -98,6 +102,48 @@ class Kube:
                 raise NotSo(f"{path} answers {error.status} {error.reason}") from error
             body: str = response.data.decode()
             return body
+
+    def log(self, namespace: str, pod: str) -> str:
+        """What the pod's container has printed so far, both streams.
+
+        As it came: the client would take a log of one line of JSON for an object and print that.
+        """
+        response = self.get(
+            self.core.read_namespaced_pod_log, pod, namespace, _preload_content=False
+        )
+        text: str = response.data.decode(errors="replace")
+        return text
+
+    def execute(self, namespace: str, pod: str, script: str) -> str:
+        """What a shell script prints in the pod's container. NotSo if it cannot be run or fails."""
+        from kubernetes.stream import stream  # only real nodes run anything
+        from kubernetes.stream.ws_client import STDERR_CHANNEL, STDOUT_CHANNEL
+        from websocket import WebSocketException
+
+        try:
+            with explained():
+                session = stream(
+                    self.core.connect_get_namespaced_pod_exec, pod, namespace,
+                    command=["sh", "-c", script], stdin=False, stdout=True, stderr=True, tty=False,
+                    _preload_content=False,
+                )  # fmt: skip
+                session.run_forever(timeout=ANSWER_SECONDS)
+        except WebSocketException as error:
+            raise NotSo(f"nothing can be run in pod {pod}: {error}") from error
+        except AttributeError as error:
+            # What the client (36.0.3) makes of a refusal: it decodes a body that is not there.
+            if not isinstance(refused := error.__context__, ApiException):
+                raise
+            said = " ".join(str(refused.reason).split())[:300]
+            raise NotSo(f"nothing can be run in pod {pod}: {said}") from error
+        if session.is_open():
+            session.close()
+            raise NotSo(f"pod {pod}: the script did not end within {ANSWER_SECONDS} s")
+        text: str = session.read_channel(STDOUT_CHANNEL)
+        said = session.read_channel(STDERR_CHANNEL)
+        if code := session.returncode:
+            raise NotSo(f"pod {pod}: the script ended with {code}: {said.strip()[:300]}")
+        return text
 
     def wait(
         self,

@@ -48,6 +48,8 @@ class Checklist:
 
     module: str
     findings: list[Finding] = field(default_factory=list)
+    benchmarks: dict[str, Any] = field(default_factory=dict)
+    """What was measured on the way: name → table (docs/architecture.md)."""
 
     def verify(
         self,
@@ -98,11 +100,19 @@ class Checklist:
         return any(f.id == identity and f.status in ("passed", "warning") for f in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        result = {
             "module": self.module,
             "status": verdict(finding.status for finding in self.findings),
             "checks": [asdict(finding) for finding in self.findings],
         }
+        return result | ({"benchmarks": self.benchmarks} if self.benchmarks else {})
+
+
+def joined(earlier: dict[str, Any] | None, table: dict[str, Any]) -> dict[str, Any]:
+    """A benchmark's table from two programs of a module: the rows of both."""
+    if earlier is None or "rows" not in earlier:
+        return table
+    return earlier | {"rows": [*earlier["rows"], *table.get("rows", [])]}
 
 
 def skipped(module: str, reason: str) -> dict[str, Any]:

@@ -28,10 +28,11 @@ def weigh(given: dict[str, Any]) -> str:
     return status
 
 
-def require(result: dict[str, Any]) -> str:
-    """Raises NotSo, with what failed and the remedy, unless the result passed."""
-    if result["status"] != "passed":
-        raise NotSo(explain({result["module"]: result}))
+def require(results: list[dict[str, Any]]) -> str:
+    """Raises NotSo, with what failed and the remedy, unless all results passed."""
+    failed = [explain({r["module"]: r}) for r in results if r["status"] != "passed"]
+    if failed:
+        raise NotSo("\n".join(failed))
     return "passed"
 
 

@@ -75,16 +75,18 @@ class Check(pulumi.ComponentResource):
 
 
 class Gate(pulumi.ComponentResource):
-    """Fails the update unless the check passed; `passed` is what to depend on."""
+    """Fails the update unless all the checks passed; `passed` is what to depend on."""
 
     passed: pulumi.Resource
 
-    def __init__(self, name: str, check: Check, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, checks: Sequence[Check], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("dra-workshop:check:Gate", name, None, opts)
         self.passed = program.run(
             name,
             "checks require",
-            pulumi.Output.all(result=check.result),
+            pulumi.Output.all(results=[check.result for check in checks]),
             pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})

@@ -18,17 +18,20 @@ NAME = "dra-driver-nvidia-gpu"
 PUBLISH_SECONDS = 120
 
 
-def values(version: str) -> dict[str, Any]:
+def values(version: str, driver_root: pulumi.Input[str] | None = None) -> dict[str, Any]:
     """The chart's values for a lab with GPUs and without ComputeDomains.
 
     computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
     RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
     mode unless TimeSlicingSettings is on too (NVIDIA's driver, pull request 1270).
+    driver_root: folder of the node under which the GPU driver lies as distributions have it, None
+    for the chart's own, "/".
     """
     gates = {"MPSSupport": True}
     if semver.Version.parse(version) < semver.Version(0, 5, 0):
         gates["TimeSlicingSettings"] = True
-    return {
+    root = {} if driver_root is None else {"nvidiaDriverRoot": driver_root}
+    return root | {
         "gpuResourcesEnabledOverride": True,
         "resources": {"computeDomains": {"enabled": False}},
         "featureGates": gates,
@@ -40,15 +43,19 @@ class DraDriverArgs:
     """chart: folder or oci:// reference; version: of the driver, without "v".
 
     kubeconfig: path; nodes and gpus_per_node: what must be published before the gate opens.
-    publishers: the slices, where something else than the chart's plugin publishes them.
+    publishers: the slices, where something else than the chart's plugin publishes them;
+    driver_root: see `values`;
+    memory_limit: what the GPUs must have memory for ({mib, clients}), where module 5 is wanted.
     """
 
     chart: str
     version: str
     kubeconfig: str
     nodes: Sequence[str]
-    gpus_per_node: int
+    gpus_per_node: pulumi.Input[int]
     publishers: Sequence[Any] = ()
+    driver_root: pulumi.Input[str] | None = None
+    memory_limit: dict[str, int] | None = None
 
 
 class DraDriver(pulumi.ComponentResource):
@@ -75,7 +82,7 @@ class DraDriver(pulumi.ComponentResource):
             namespace=namespace.metadata["name"],
             chart=args.chart,
             version=args.version,
-            values=values(args.version),
+            values=values(args.version, args.driver_root),
             # Only ComputeDomains have CRDs, and Helm would never remove them.
             skip_crds=True,
             # Helm would look again only every two seconds, and by the chart's own rules a plugin
@@ -102,6 +109,7 @@ class DraDriver(pulumi.ComponentResource):
                 gpusPerNode=args.gpus_per_node,
                 seconds=PUBLISH_SECONDS,
                 subjects=self.identity,
+                memoryLimit=args.memory_limit,
                 digest=program.digest(Path("checks")),
             ),
             pulumi.ResourceOptions.merge(
@@ -114,6 +122,8 @@ class DraDriver(pulumi.ComponentResource):
             chart=NAME,
             version=release.status["version"],
             namespace=release.namespace,
-            devices=len(args.nodes) * args.gpus_per_node,
+            devices=pulumi.Output.from_input(args.gpus_per_node).apply(
+                lambda gpus: len(args.nodes) * gpus
+            ),
         )
         self.register_outputs({"facts": self.facts})

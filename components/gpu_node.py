@@ -83,15 +83,16 @@ def _attributes(
 
 @dataclass(frozen=True)
 class SimulatedNodesArgs:
-    """count: nodes, called gpu-node-0 and so on."""
+    """count: nodes, called gpu-node-0 and so on; gpus: on each."""
 
     count: int
+    gpus: int
 
 
 class SimulatedNodes(pulumi.ComponentResource):
     """Nodes that kwok keeps ready, and whose pods it runs, holds and ends.
 
-    names: of the nodes; uids: name → uid of the Node object; made: depend on it for pods.
+    Implements `components.site.GpuNodes`. uids: name → uid of the Node object.
     """
 
     def __init__(self, args: SimulatedNodesArgs, opts: pulumi.ResourceOptions) -> None:
@@ -100,7 +101,12 @@ class SimulatedNodes(pulumi.ComponentResource):
         self.names = node_names(args.count)
         nodes = {name: self._node(name, child) for name in self.names}
         self.uids = {name: manifests.uid(node) for name, node in nodes.items()}
+        self.subjects = list(self.uids.values())
         self.made: list[pulumi.Resource] = list(nodes.values())
+        self.gpus_per_node: pulumi.Input[int] = args.gpus
+        self.uuids: list[str] | pulumi.Output[list[str]] = [
+            gpu_uuid(self.names[0], index) for index in range(args.gpus)
+        ]
         self.register_outputs({"names": self.names})
 
     @staticmethod

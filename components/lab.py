@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from checks.result import verdict
+from checks.result import joined, verdict
 from components.check import Check, Gate, Result, Verdict
 from components.cluster.embedded import EmbeddedCluster, EmbeddedClusterArgs
+from components.cluster.host_node import HostNode
 from components.dra_driver import DraDriver, DraDriverArgs
 from components.gpu_node import (
     SimulatedNodes,
@@ -18,7 +19,7 @@ from components.gpu_node import (
     SimulatedSlices,
     SimulatedSlicesArgs,
 )
-from components.modules import module0, module1, module2, module3
+from components.modules import module0, module1, module2, module3, module4, module5
 from components.modules.registry import Module, closure
 from components.settings import Settings
 from components.site import Site
@@ -28,6 +29,8 @@ BUILDERS: dict[str, Callable[[Site], list[Check]]] = {
     "1": module1.build,
     "2": module2.build,
     "3": module3.build,
+    "4": module4.build,
+    "5": module5.build,
 }
 
 
@@ -50,60 +53,99 @@ def build(settings: Settings) -> Lab:
         site.checks[module.id] = BUILDERS[module.id](site)
     results = {module.id: merged(site.checks[module.id]) for module in modules}
     outputs = exports(site, modules, results)
-    Verdict(settings.strict, results, {"simulated": outputs["simulated"]})
+    kept = {name: outputs[name] for name in ("simulated", "benchmarks")}
+    Verdict(settings.strict, results, kept)
     return Lab(outputs)
 
 
 def add_cluster(site: Site) -> None:
     """The cluster and its nodes, unless a prerequisite is missing."""
     settings = site.settings
-    (prerequisites,) = site.checks["0"]
-    gate = Gate("prerequisites-met", prerequisites)
+    gate = Gate("prerequisites-met", site.checks["0"])
     site.made_cluster = EmbeddedCluster(
         EmbeddedClusterArgs(
             settings.kubernetes_version, settings.feature_gates, settings.runtime_config
         ),
         pulumi.ResourceOptions(depends_on=[gate.passed]),
     )
-    site.made_nodes = SimulatedNodes(SimulatedNodesArgs(settings.nodes), site.objects(None))
+    if site.simulated:
+        site.made_nodes = SimulatedNodes(
+            SimulatedNodesArgs(settings.nodes, settings.gpus_per_node), site.objects(None)
+        )
+    else:
+        site.made_nodes = site.host = HostNode(
+            site.cluster, pulumi.ResourceOptions(depends_on=[site.cluster.provider])
+        )
 
 
 def add_driver(site: Site) -> None:
     """NVIDIA's driver, and on simulated nodes the slices that its plugin would publish."""
     settings = site.settings
-    slices = SimulatedSlices(
-        SimulatedSlicesArgs(
-            site.nodes.uids, settings.gpus_per_node, settings.gpu_profile, settings.driver_version
-        ),
-        site.objects(None),
-    )
     site.made_driver = DraDriver(
         DraDriverArgs(
             settings.driver_chart,
             settings.driver_version,
             site.cluster.kubeconfig,
             site.nodes.names,
-            settings.gpus_per_node,
-            slices.slices,
+            site.nodes.gpus_per_node,
+            slices_of(site),
+            site.host.driver_root if site.host else None,
+            site.memory_limit,
         ),
         # The chart's pods need nodes that run them.
         site.objects(None, *site.nodes.made),
     )
 
 
+def slices_of(site: Site) -> list[Any]:
+    """The slices of simulated nodes; on a real one the driver's plugin publishes them."""
+    if not isinstance(site.made_nodes, SimulatedNodes):
+        return []
+    settings = site.settings
+    return SimulatedSlices(
+        SimulatedSlicesArgs(
+            site.made_nodes.uids,
+            settings.gpus_per_node,
+            settings.gpu_profile,
+            settings.driver_version,
+        ),
+        site.objects(None),
+    ).slices
+
+
 def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:
-    """One result for all the checks of a module."""
+    """One result for all the checks of a module, without what they measured."""
 
     def merge(results: list[Result]) -> Result:
+        first = {key: value for key, value in results[0].items() if key != "benchmarks"}
         if len(results) == 1:
-            return results[0]
+            return first
+        reasons = [result["reason"] for result in results if "reason" in result]
         return {
-            "module": results[0]["module"],
+            "module": first["module"],
             "status": verdict(result["status"] for result in results),
             "checks": [finding for result in results for finding in result["checks"]],
-        }
+        } | ({"reason": reasons[0]} if reasons else {})
 
     return pulumi.Output.all(*(check.result for check in checks)).apply(merge)
+
+
+def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, Any]]:
+    """The tables of each module that has some, by name: {module: {name: table}}."""
+
+    def collect(results: dict[str, list[Result]]) -> dict[str, Any]:
+        found: dict[str, dict[str, Any]] = {}
+        for module, programs in results.items():
+            for result in programs:
+                for name, table in result.get("benchmarks", {}).items():
+                    found.setdefault(module, {})[name] = joined(
+                        found.get(module, {}).get(name), table
+                    )
+        return found
+
+    return pulumi.Output.all(
+        **{module: [check.result for check in each] for module, each in checks.items()}
+    ).apply(collect)
 
 
 def exports(
@@ -115,6 +157,7 @@ def exports(
     """
     return {
         "cluster": site.made_cluster.facts if site.made_cluster else {},
+        "node": site.host.facts if site.host else {},
         "driver": site.made_driver.facts if site.made_driver else {},
         "modules": {
             module.id: {
@@ -125,7 +168,7 @@ def exports(
             for module in modules
         },
         "verification": results,
-        "benchmarks": {},
+        "benchmarks": measured(site.checks),
         "evaluation": {},
         "simulated": "all" if site.simulated else "none",
         "status": pulumi.Output.all(**results).apply(

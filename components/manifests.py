@@ -21,9 +21,16 @@ _TYPES: Mapping[tuple[str, str], Any] = {
     ("v1", "Namespace"): k8s.core.v1.Namespace,
     ("v1", "Node"): k8s.core.v1.Node,
     ("v1", "Pod"): k8s.core.v1.Pod,
+    ("batch/v1", "Job"): k8s.batch.v1.Job,
     ("resource.k8s.io/v1", "ResourceClaim"): k8s.resource.v1.ResourceClaim,
     ("resource.k8s.io/v1", "ResourceSlice"): k8s.resource.v1.ResourceSlice,
 }
+
+
+_IMMUTABLE: Mapping[tuple[str, str], list[str]] = {
+    ("resource.k8s.io/v1", "ResourceClaim"): ["spec"],
+}
+"""What the API server never lets change, and the provider does not know of."""
 
 
 class ManifestError(pulumi.RunError):
@@ -69,6 +76,9 @@ def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> Any:
     """
     identity = (manifest["apiVersion"], manifest["kind"])
     fields = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
+    if identity in _IMMUTABLE:
+        anew = pulumi.ResourceOptions(replace_on_changes=_IMMUTABLE[identity])
+        opts = pulumi.ResourceOptions.merge(opts, anew)
     if identity in _TYPES:
         return _TYPES[identity](name, **fields, opts=opts)
     return k8s.apiextensions.CustomResource(

@@ -14,17 +14,23 @@ from typing import Any
 import pulumi
 import semver
 
+from checks.memory import UNITS, mebibytes, too_much
 from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
 from components.modules.registry import MODULES
 from toolchain.tools import DRIVER_CHARTS
 
 CLUSTERS = ("embedded",)
-NODES = ("simulated",)
+NODES = ("simulated", "host")
 DRIVERS = ("nvidia",)
 MOST_NODES = 16
 """More would be too many resources for Pulumi's file backend, whose cost grows quadratically."""
 MOST_GPUS = 16
+NEWEST_DRIVER = "0.5.0"
+HOST_DRIVER = "0.4.1"
+"""The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
+MOST_CLIENTS = 48
+"""Clients that one MPS server takes (NVIDIA's MPS documentation, from Volta on)."""
 OLDEST_DRIVER = semver.Version(0, 4, 1)
 """0.4.0 renders a duplicate label; older charts have other names (NVIDIA's release notes)."""
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -60,6 +66,15 @@ class Settings:
     runtime_config: tuple[str, ...]
     strict: bool
     target: str | None
+    mps_percentages: tuple[int, ...]
+    mps_clients: int
+    mps_share_percentage: int
+    mps_memory_limit: str
+
+    @property
+    def mps_memory_mib(self) -> int:
+        """The limit as NVIDIA's driver hands it to MPS: whole MiB, rounded down."""
+        return mebibytes(self.mps_memory_limit) or 0
 
     @property
     def expected_devices(self) -> int:
@@ -81,6 +96,10 @@ KEYS = (
     "runtimeConfig",
     "strict",
     "target",
+    "mpsPercentages",
+    "mpsClients",
+    "mpsSharePercentage",
+    "mpsMemoryLimit",
 )
 
 
@@ -111,13 +130,14 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         if key not in KEYS:
             raise SettingsError(key, given[key], f"there is no such key; keys: {', '.join(KEYS)}")
     _matches("stack name", stack, DNS_LABEL, "use small letters, digits and inner hyphens")
-    driver_version = _driver_version(given["driverVersion"])
+    node = _one_of("node", given["node"], NODES)
+    driver_version = _driver_version(given["driverVersion"], node)
     settings = Settings(
         stack=stack,
         modules=_modules(_strings("modules", given["modules"])),
         cluster=_one_of("cluster", given["cluster"], CLUSTERS),
-        node=_one_of("node", given["node"], NODES),
-        nodes=_count("nodes", given["nodes"], MOST_NODES),
+        node=node,
+        nodes=_nodes(given["nodes"], node),
         gpus_per_node=_count("gpusPerNode", given["gpusPerNode"], MOST_GPUS),
         gpu_profile=GPU_PROFILES[_one_of("gpuProfile", given["gpuProfile"], GPU_PROFILES)],
         kubernetes_version=str(_version("kubernetesVersion", given["kubernetesVersion"])),
@@ -135,8 +155,13 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         ),
         strict=_one_of("strict", given["strict"].lower(), ("true", "false")) == "true",
         target=_target(given.get("target", "")),
+        mps_percentages=_percentages(given["mpsPercentages"]),
+        mps_clients=_count("mpsClients", given["mpsClients"], MOST_CLIENTS, least=2),
+        mps_share_percentage=_count("mpsSharePercentage", given["mpsSharePercentage"], 100),
+        mps_memory_limit=_memory_limit(given["mpsMemoryLimit"]),
     )
     _require_simulated_target(settings)
+    _require_simulated_memory(settings)
     return settings
 
 
@@ -151,6 +176,16 @@ def _require_simulated_target(settings: Settings) -> None:
         raise SettingsError("target", settings.target, f"allowed: {', '.join(known)}")
 
 
+def _require_simulated_memory(settings: Settings) -> None:
+    """On simulated nodes it is known what the GPUs have; on real ones module 2 looks."""
+    limit, clients = settings.mps_memory_mib, settings.mps_clients
+    profile = settings.gpu_profile
+    if settings.node == "simulated" and (problem := too_much(limit, clients, profile.memory_mib)):
+        raise SettingsError(
+            "mpsMemoryLimit", settings.mps_memory_limit, f"{problem} ({profile.product})"
+        )
+
+
 def _one_of(key: str, value: str, allowed: Mapping[str, Any] | Sequence[str]) -> str:
     if value not in allowed:
         raise SettingsError(key, value, f"allowed: {', '.join(allowed)}")
@@ -163,13 +198,13 @@ def _matches(key: str, value: str, pattern: re.Pattern[str], allowed: str) -> st
     return value
 
 
-def _count(key: str, value: str, most: int) -> int:
-    allowed = f"a whole number from 1 to {most}"
+def _count(key: str, value: str, most: int, least: int = 1) -> int:
+    allowed = f"a whole number from {least} to {most}"
     try:
         number = int(value)
     except ValueError:
         raise SettingsError(key, value, allowed) from None
-    if not 1 <= number <= most:
+    if not least <= number <= most:
         raise SettingsError(key, value, allowed)
     return number
 
@@ -181,8 +216,18 @@ def _version(key: str, value: str) -> semver.Version:
         raise SettingsError(key, value, "a version such as 1.36.4, without a leading v") from None
 
 
-def _driver_version(value: str) -> semver.Version:
-    version = _version("driverVersion", value)
+def _nodes(value: str, node: str) -> int:
+    count = _count("nodes", value, MOST_NODES)
+    if node == "host" and count != 1:
+        raise SettingsError("nodes", value, "with node=host this machine is the only node: 1")
+    return count
+
+
+def _driver_version(value: str, node: str) -> semver.Version:
+    """The version that is given, else the newest that such a node can run."""
+    version = _version("driverVersion", value or (HOST_DRIVER if node == "host" else NEWEST_DRIVER))
+    if node == "host" and str(version) != HOST_DRIVER:
+        raise SettingsError("driverVersion", value, f"a host node runs {HOST_DRIVER} only")
     if version < OLDEST_DRIVER:
         raise SettingsError("driverVersion", value, f"{OLDEST_DRIVER} or later")
     return version
@@ -206,6 +251,28 @@ def _target(value: str) -> str | None:
     if not value:
         return None
     return _matches("target", value, GPU_UUID, "the UUID of a GPU, as nvidia-smi -L prints it")
+
+
+def _percentages(value: str) -> tuple[int, ...]:
+    items = _strings("mpsPercentages", value)
+    found = [_count("mpsPercentages", item, 100) for item in items]
+    for position, item in enumerate(found):
+        if item in found[:position]:
+            raise SettingsError("mpsPercentages", items[position], "each percentage is named once")
+    if 100 not in found:
+        raise SettingsError("mpsPercentages", items, "100 must be among them, to compare with")
+    return tuple(found)
+
+
+def _memory_limit(value: str) -> str:
+    mib = mebibytes(value)
+    if mib is None:
+        raise SettingsError(
+            "mpsMemoryLimit", value, f"a whole number with {', '.join(UNITS)}, such as 1Gi"
+        )
+    if mib < 1:
+        raise SettingsError("mpsMemoryLimit", value, "at least 1Mi: MPS counts whole MiB")
+    return value
 
 
 def _strings(key: str, value: str) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from operations.errors import OperationError
+from toolchain import proxies
 from toolchain.errors import in_words
 
 
@@ -24,6 +26,16 @@ def parser() -> argparse.ArgumentParser:
         "--stack", required=True
     )
     cluster.add_parser("down", help="stop one and remove its files").add_argument(
+        "--stack", required=True
+    )
+    node = groups.add_parser("node", help="this machine as a node").add_subparsers(
+        dest="action", required=True
+    )
+    node.add_parser("make", help="make it; its specification is JSON on stdin")
+    node.add_parser(
+        "revive", help="start what ended of it; stack, incarnation and life are JSON on stdin"
+    )
+    node.add_parser("remove", help="end it and remove its files").add_argument(
         "--stack", required=True
     )
     groups.add_parser("list", help="the stacks: what each shows, needs and takes")
@@ -57,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     if options.group == "cluster":
         return run_cluster(options)
+    if options.group == "node":
+        return run_node(options)
     if options.group == "preview-diff":
         return run_preview_diff(options)
     from operations import stacks
@@ -104,6 +118,19 @@ def run_cluster(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_node(options: argparse.Namespace) -> int:
+    from operations import host_node
+
+    if options.action == "make":
+        wanted = host_node.Specification(**json.load(sys.stdin))
+        sys.stdout.write(json.dumps(host_node.make(wanted)) + "\n")
+    elif options.action == "revive":
+        host_node.revive(**json.load(sys.stdin))
+    else:
+        host_node.remove(options.stack)
+    return 0
+
+
 def run_preview_diff(options: argparse.Namespace) -> int:
     """Exit code 1 if a stack of the working tree cannot be previewed; differences are none."""
     from rich.console import Console
@@ -118,6 +145,7 @@ def run_preview_diff(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    os.environ.update(proxies.past())
     try:
         return run(parser().parse_args())
     except OperationError as error:

@@ -24,6 +24,7 @@ import filelock
 import psutil
 import yaml
 
+from components.cluster import host_places
 from components.cluster.life import (
     FACTS,
     KUBECONFIG,
@@ -283,7 +284,8 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
         # not again for five seconds.
         for stages in sorted(STAGES.glob("*.yaml")):
             arguments += ["--config", str(stages)]
-        for extra in _extra_arguments(ports):
+        arguments += ["--config", str(_certificate_names(folder))]
+        for extra in _extra_arguments(ports, pki(folder, wanted.stack)):
             arguments += ["--extra-args", extra]
         done = _kwokctl(arguments, folder)
     if done.returncode:
@@ -291,12 +293,31 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     return ports
 
 
-def _extra_arguments(ports: dict[str, int]) -> Iterator[str]:
-    """What kwokctl has no option for: loopback only, and no election where there is one of each.
+def pki(folder: Path, name: str) -> Path:
+    """The cluster's authority and the certificate of its administrator."""
+    return (folder / "kwok" / "clusters" / name / "pki").absolute()
 
-    By default it listens on every address, etcd even without a password; and a scheduler that
-    was started again would wait for the lease of its killed forerunner to end. Each component
-    comes once before one is repeated: kwokctl 0.8.0 panics otherwise.
+
+def _certificate_names(folder: Path) -> Path:
+    """kwokctl's own configuration file: pods know the API server by its service address."""
+    path = folder / "kwokctl.json"
+    configuration = {
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokctlConfiguration",
+        "options": {"kubeApiserverCertSANs": [host_places.API]},
+    }
+    path.write_text(json.dumps(configuration))
+    return path
+
+
+def _extra_arguments(ports: dict[str, int], pki: Path) -> Iterator[str]:
+    """What kwokctl has no option for: loopback only, no election where there is one of each, and
+    room for real nodes beside those that kwok runs.
+
+    By default it listens on every address, etcd even without a password; a scheduler that was
+    started again would wait for the lease of its killed forerunner to end; and kwok takes every
+    node for one of its own. Each component comes once before one is repeated: kwokctl 0.8.0
+    panics otherwise.
     """
     peer = f"http://127.0.0.1:{ports['etcd-peer']}"
     client = f"http://127.0.0.1:{ports['etcd']}"
@@ -311,6 +332,14 @@ def _extra_arguments(ports: dict[str, int]) -> Iterator[str]:
     yield f"etcd=listen-peer-urls={peer}"
     yield f"etcd=initial-advertise-peer-urls={peer}"
     yield f"etcd=initial-cluster=node0={peer}"
+    yield f"kube-apiserver=service-cluster-ip-range={host_places.SERVICES}"
+    # Else it takes the address of the default route, and does not start where there is none.
+    yield f"kube-apiserver=advertise-address={host_places.NODE_ADDRESS}"
+    yield f"kube-apiserver=kubelet-client-certificate={pki / 'admin.crt'}"
+    yield f"kube-apiserver=kubelet-client-key={pki / 'admin.key'}"
+    yield "kube-apiserver=kubelet-preferred-address-types=InternalIP"
+    yield "kwok-controller=manage-all-nodes=false"
+    yield "kwok-controller=manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake"
 
 
 def _free_ports(folder: Path) -> dict[str, int]:
@@ -345,7 +374,9 @@ def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
 
 
 def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {WORKDIR: str((folder / "kwok").absolute())}
+    # The control plane speaks to itself and to nodes of this machine: never through a proxy.
+    direct = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    environment = direct | {WORKDIR: str((folder / "kwok").absolute())}
     # A file, not a pipe: the daemons inherit it, and a pipe would keep the Command waiting.
     with (folder / "log").open("ab") as log:
         return subprocess.run(

@@ -18,4 +18,11 @@ def stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     _, left = psutil.wait_procs(stubborn, timeout=5)
-    return list(left)
+    return [process for process in left if not _is_zombie(process)]
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    """Whether it has ended, and only its parent has not asked how."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return True

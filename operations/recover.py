@@ -216,6 +216,23 @@ def _is_json(path: Path) -> bool:
     return True
 
 
+def forget_releases(stack: str) -> None:
+    """Have the state know of no Helm release: one on a cluster that is gone cannot be removed.
+
+    What depends on it is on that cluster too, or only looked at it.
+    """
+    try:
+        checkpoint = json.loads(_state_of(stack).read_text())["checkpoint"]
+    except FileNotFoundError:
+        return
+    for resource in (checkpoint.get("latest") or {}).get("resources") or []:
+        if resource["type"] == RELEASE:
+            pulumi(
+                "state", "delete", resource["urn"], "--target-dependents", "--yes",
+                "--stack", stack, quiet=True,
+            )  # fmt: skip
+
+
 # --- operations that were never finished -----------------------------------------------------
 
 

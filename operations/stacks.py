@@ -20,11 +20,13 @@ from components.settings import SettingsError, parse
 from operations import embedded
 from operations.engine import STATE, pulumi
 from operations.errors import OperationError
-from operations.recover import recover
+from operations.recover import forget_releases, recover
 from toolchain.install import BIN, committed_stacks
 
 PROJECT = Path("Pulumi.yaml")
 ROOM = (".state", ".run", ".results")
+UNREACHABLE = "PULUMI_K8S_DELETE_UNREACHABLE"
+"""Tells the provider to forget what is on a cluster that is gone."""
 NEEDED = 2e6
 """Bytes: the state of a lab, twice, and some results."""
 
@@ -90,12 +92,38 @@ def require_room() -> None:
 
 def _remove(stack: str) -> int:
     if shutil.disk_usage(STATE).free < NEEDED:
-        embedded.down(stack)  # the largest part; the engine needs some room to go on
-    code = pulumi("destroy", "--yes", "--skip-preview", "--stack", stack)
+        _take_down(stack)  # the largest part; the engine needs some room to go on
+    extra = None if _can_be_unwound(stack) else {UNREACHABLE: "true"}
+    code = pulumi("destroy", "--yes", "--skip-preview", "--stack", stack, extra=extra)
     if code == 0:
         # Where the state was lost it knew of no cluster that was to be removed.
-        embedded.down(stack)
+        _take_down(stack)
     return code
+
+
+def _can_be_unwound(stack: str) -> bool:
+    """Whether the objects on the cluster can be removed one by one, as a real driver would have it.
+
+    Where something of a host node or its cluster has ended both are removed as a whole: all that
+    the driver could undo lies in folders, mounts and control groups of the node.
+    """
+    from operations import host_node  # what speaks to the kernel takes a fifth of a second to load
+
+    if not host_node.is_ours(stack) or host_node.whole(stack):
+        return True
+    sys.stderr.write(
+        f"the host node of {stack} is not whole; it is removed with all that is on it\n"
+    )
+    _take_down(stack)
+    forget_releases(stack)
+    return False
+
+
+def _take_down(stack: str) -> None:
+    from operations import host_node
+
+    host_node.remove(stack)
+    embedded.down(stack)
 
 
 def configure(stack: str, changes: str) -> None:

@@ -15,6 +15,8 @@ from rich.text import Text
 from checks.verdict import RESULTS
 
 LONGEST = 2000
+MANY = 1000
+"""From here on a number is shown without decimals."""
 COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 
 
@@ -50,6 +52,58 @@ def show(verification: dict[str, Any]) -> None:
                 out.print(line, markup=False)
 
 
+def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
+    """Print every table of every module, or why it has no figures."""
+    out = console()
+    for module, tables in sorted(benchmarks.items()):
+        for name, table in sorted(tables.items()):
+            heading = f"module {module}, {name}"
+            if "skipped" in table:
+                out.print(f"{heading}: no figures: {table['skipped']}", markup=False)
+                continue
+            out.print(f"\n{heading}, {table['unit']}", markup=False)
+            out.print(_rows(table["rows"]))
+            if facts := _facts(table):
+                out.print(facts, markup=False)
+
+
+def _rows(rows: Sequence[dict[str, Any]]) -> Table:
+    """What is one value a cell; lists of single values stay in the JSON."""
+    columns = list(
+        dict.fromkeys(
+            key for row in rows for key, value in row.items() if not isinstance(value, list | dict)
+        )
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numbers = any(isinstance(row.get(column), int | float) for row in rows)
+        table.add_column(column, overflow="fold", justify="right" if numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= MANY else f"{value:.4g}"
+    return str(value)
+
+
+def _facts(table: dict[str, Any]) -> str:
+    """What holds for the whole table, and where it was measured."""
+    facts = {
+        key: value
+        for key, value in table.items()
+        if key not in ("module", "name", "unit") and not isinstance(value, list | dict)
+    }
+    parts = [f"{key} {_cell(value)}" for key, value in facts.items()]
+    measured = table.get("environment", {})
+    parts += [f"{key} {_cell(value)}" for key, value in measured.items() if key != "versions"]
+    return ", ".join(parts)
+
+
 def latest(stack: str) -> Path | None:
     """The results of the last update of the stack that came to its verdict, None without one."""
     path = (RESULTS / stack / "latest").resolve() / "results.json"
@@ -67,6 +121,7 @@ def show_latest(stack: str, as_json: bool = False) -> int:
         sys.stdout.write(json.dumps(kept, indent=2) + "\n")
         return 0
     show(kept["verification"])
+    show_benchmarks(kept.get("benchmarks", {}))
     console().print(
         Text.assemble(
             f"stack {stack}: ", status(kept["status"]), f", simulated: {kept['simulated']}, ",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 
 from rich.console import Console
 from rich.table import Table
+
+from toolchain import build, host
+from toolchain.errors import SetupError
+from toolchain.install import TOOLS
+from toolchain.tools import HOST_TOOLS
 
 PARTS = {
     "style": ["ruff", "check", "."],
@@ -18,16 +24,36 @@ PARTS = {
     # Two labs at a time: each waits a lot, and takes half a gigabyte.
     "embedded": ["pytest", "-q", "-n", "2", "--durations=5", "tests/embedded"],
     "faults": ["pytest", "-q", "-n", "2", "--durations=5", "tests/faults"],
+    "host tools": ["toolchain", "install", "--host-node"],
+    # A machine has one host node.
+    "node": ["pytest", "-q", "--durations=5", "tests/node"],
 }
+OF_A_HOST = ("host tools", "node")
+
+
+def unable() -> str:
+    """Why this machine cannot be a host node, "" if it can."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "a host node needs root on Linux"
+    if host.missing(TOOLS):
+        try:
+            build.require_c([tool for tool in HOST_TOOLS if build.built(tool) is None])
+        except SetupError as error:
+            return str(error)
+    return ""
 
 
 def main() -> int:
-    """Run all parts, also after one failed; exit code 1 if any did."""
+    """Run all parts that this machine can, also after one failed; exit code 1 if any did."""
     table = Table(box=None, header_style="bold")
     for column in ("part", "result", "seconds"):
         table.add_column(column, justify="right" if column == "seconds" else "left")
     failed = False
     for part, command in PARTS.items():
+        if part in OF_A_HOST and (why := unable()):
+            print(f"== {part}: skipped: {why}", flush=True)  # noqa: T201
+            table.add_row(part, "skipped", "")
+            continue
         print(f"== {part}: {' '.join(command)}", flush=True)  # noqa: T201
         started = time.monotonic()
         code = subprocess.run([sys.executable, "-m", *command], check=False).returncode

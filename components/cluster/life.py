@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from components.cluster import host_places
+
 RUN = Path(".run")
 STAGES = Path("manifests/simulation")
 """How kwok runs simulated nodes and their pods; it is told when the cluster is made."""
@@ -38,7 +40,14 @@ def of(stack: str, run: Path = RUN) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return _new
     whole = (folder / KUBECONFIG).exists() and not is_being_removed(stack, run)
-    return life if whole and len(processes(folder)) >= expected else _new
+    running = len(processes(folder)) >= expected and _node_runs(folder)
+    return life if whole and running else _new
+
+
+def _node_runs(folder: Path) -> bool:
+    """Whether the cluster has no host node, or all daemons of it run."""
+    node = folder / host_places.FACTS
+    return not node.exists() or len(host_places.daemons()) == len(host_places.DAEMONS)
 
 
 def is_being_removed(stack: str, run: Path = RUN) -> bool:

@@ -10,6 +10,7 @@ from components.site import Chapter, Site
 
 def build(site: Site) -> list[Check]:
     settings = site.settings
+    chapter = Chapter("0")
     prerequisites = Check(
         CheckArgs(
             program="prerequisites",
@@ -21,6 +22,16 @@ def build(site: Site) -> list[Check]:
                 "runtimeConfig": list(settings.runtime_config),
             },
         ),
-        pulumi.ResourceOptions(parent=Chapter("0")),
+        pulumi.ResourceOptions(parent=chapter),
     )
-    return [prerequisites]
+    if site.simulated:
+        return [prerequisites]
+    host = Check(
+        CheckArgs(
+            program="host",
+            module="0",
+            parameters={"stack": settings.stack, "gpu": any(need == "2" for need in site.modules)},
+        ),
+        pulumi.ResourceOptions(parent=chapter),
+    )
+    return [prerequisites, host]

@@ -22,7 +22,7 @@ def build(site: Site) -> list[Check]:
                 "nodes": site.nodes.names,
                 "simulated": site.simulated,
             },
-            subjects=[site.cluster.incarnation, *site.nodes.uids.values()],
+            subjects=[site.cluster.incarnation, *site.nodes.subjects],
             needs=site.needed_by("1"),
             life=site.cluster.life,
         ),

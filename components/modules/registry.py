@@ -63,6 +63,22 @@ MODULES: dict[str, Module] = {
             "nothing",
             11,
         ),
+        Module(
+            "4",
+            "MPS sharing",
+            ("2",),
+            "two pods, one claim: both on one GPU through MPS; a third waits for it",
+            "nothing; a GPU to see MPS at work",
+            12,
+        ),
+        Module(
+            "5",
+            "MPS limits",
+            ("4",),
+            "thread percentages and a memory limit, measured, and whether they hold",
+            "nothing; a GPU to measure",
+            23,
+        ),
     )
 }
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import Any
 
 import pytest
 
+from checks import mps_memory, mps_percentage, mps_sharing
 from tests.checkout import Checkout
 from toolchain.install import committed_stacks
 
 OUTPUTS = {
-    "cluster", "driver", "modules", "verification", "benchmarks", "evaluation", "simulated",
+    "cluster", "node", "driver", "modules", "verification", "benchmarks", "evaluation", "simulated",
     "status", "report",
 }  # fmt: skip
 IDS = {
@@ -19,8 +21,21 @@ IDS = {
     "1": {"api-version", "dra-served", "feature-gates-set", "nodes-ready"},
     "2": {"chart-version", "device-classes", "devices-published", "device-attributes"},
     "3": {"pod-1-running", "pod-2-unschedulable", "claim-2-unallocated", "hand-over",
-          "same-device"},
+          "same-device", "gpu-free"},
+    "4": {"pods-running", "claim-shared", "own-claim-waits", "own-claim-runs", "gpu-free"},
+    "5": {"sweep-completed", "share-allocated", "share-ended", "memory-allocated", "memory-ended"},
 }  # fmt: skip
+NEED_A_GPU = {
+    "3": {"device-in-pod", "device-files", "nothing-without-claim"},
+    "4": set(mps_sharing.AT_WORK),
+    "5": set(mps_percentage.MEASURED) | set(mps_memory.LIMITS),
+}
+NO_FIGURES = {"skipped": "needs a GPU: this node is simulated"}
+TABLES = {
+    "3": {"pod-start"},
+    "4": {"pod-start"},
+    "5": {"mps-thread-percentage", "mps-memory-limit", "pod-start"},
+}
 
 
 @pytest.mark.parametrize("stack", committed_stacks())
@@ -35,6 +50,9 @@ def test_a_stack_comes_up_stays_and_goes(
     seconds["up"] = made.seconds
     outputs = checkout.outputs(stack)
     assert_passed(outputs)
+    assert_no_figure_was_invented(outputs)
+    kept = json.loads((checkout.folder / outputs["report"]).read_text())
+    assert kept["benchmarks"] == outputs["benchmarks"]
     assert only_warning(made.text)
 
     unchanged = checkout.preview(stack, "--expect-no-changes")
@@ -43,8 +61,9 @@ def test_a_stack_comes_up_stays_and_goes(
                             "--stack", stack)  # fmt: skip
     assert again.code == 0, again.text
     seconds["up again"] = again.seconds
-    if stack == "module3":
-        applied = checkout.kubectl(stack, "apply", "--dry-run=server", "-f", "manifests/module3/")
+    if stack in ("module3", "module4", "module5"):
+        folder = f"manifests/{stack}/"
+        applied = checkout.kubectl(stack, "apply", "--dry-run=server", "-f", folder)
         assert applied.code == 0, applied.text
 
     gone = checkout.destroy(stack)
@@ -66,9 +85,17 @@ def assert_passed(outputs: dict[str, Any]) -> None:
         assert result["module"] == module
         found = {finding["id"] for finding in result["checks"]}
         assert IDS[module] <= found
-        skipped = [f["id"] for f in result["checks"] if f["status"] == "skipped"]
-        assert set(skipped) <= {"device-in-pod"}
+        skipped = {f["id"] for f in result["checks"] if f["status"] == "skipped"}
+        assert skipped == NEED_A_GPU.get(module, set())
+        assert "benchmarks" not in result
         assert outputs["modules"][module]["status"] == "passed"
+
+
+def assert_no_figure_was_invented(outputs: dict[str, Any]) -> None:
+    expected = {module: TABLES[module] for module in outputs["verification"] if module in TABLES}
+    assert {module: set(tables) for module, tables in outputs["benchmarks"].items()} == expected
+    for tables in outputs["benchmarks"].values():
+        assert all(table == NO_FIGURES for table in tables.values())
 
 
 def only_warning(text: str) -> bool:
@@ -85,3 +112,30 @@ def assert_nothing_left(checkout: Checkout, stack: str, outputs: dict[str, Any])
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still answers"
     assert (checkout.folder / ".results" / stack / "latest" / "results.json").exists()
+
+
+def test_other_limits_are_claimed_anew_by_other_pods(checkout: Checkout) -> None:
+    """A claim cannot be changed, and a pod keeps the one that it has."""
+    checkout.stack("module5")
+    assert checkout.up("module5").code == 0
+    checkout.configure("module5", "mpsMemoryLimit", "2Gi")
+    changed = checkout.up("module5")
+    assert changed.code == 0, changed.text
+    assert_passed(checkout.outputs("module5"))
+    limit = "jsonpath={.spec.devices.config[0].opaque.parameters.sharing.mpsConfig}"
+    claim = checkout.kubectl("module5", "get", "resourceclaim", "-n", "dra-module5", "memory",
+                             "-o", limit)  # fmt: skip
+    assert '"defaultPinnedDeviceMemoryLimit":"2Gi"' in claim.text
+    assert checkout.destroy("module5").code == 0
+
+
+def test_modules_that_want_the_same_gpu_take_turns(checkout: Checkout) -> None:
+    checkout.stack("module4")
+    checkout.configure("module4", "modules[0]", "3")
+    checkout.configure("module4", "modules[1]", "4")
+    made = checkout.up("module4")
+    assert made.code == 0, made.text
+    outputs = checkout.outputs("module4")
+    assert_passed(outputs)
+    assert list(outputs["verification"]) == ["0", "1", "2", "3", "4"]
+    assert checkout.destroy("module4").code == 0

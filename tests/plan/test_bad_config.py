@@ -13,6 +13,15 @@ from tests.checkout import Checkout
         ("nodes", "0", "configuration key 'nodes': '0' is not allowed"),
         ("modules[0]", "99", "configuration key 'modules': '99' is not allowed; allowed: 0, 1"),
         ("gpusPernode", "2", "configuration key 'gpusPernode': '2' is not allowed; there is no"),
+        ("mpsPercentages[0]", "101", "configuration key 'mpsPercentages': '101' is not allowed"),
+        ("mpsSharePercentage", "half", "configuration key 'mpsSharePercentage': 'half' is not"),
+        (
+            "node",
+            "real",
+            "configuration key 'node': 'real' is not allowed; allowed: simulated, host",
+        ),
+        ("mpsMemoryLimit", "1", "configuration key 'mpsMemoryLimit': '1' is not allowed; a whole"),
+        ("mpsMemoryLimit", "47Gi", "the GPU has 143771 MiB (NVIDIA H200)"),
     ],
 )
 def test_one_line_says_what_is_wrong(checkout: Checkout, key: str, value: str, said: str) -> None:

@@ -21,7 +21,7 @@ def repository(tmp_path: Path) -> Checkout:
 
 
 def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> None:
-    repository.edit("manifests/module3/20-pods.yaml", "python:3.13-slim", "python:3.14-slim")
+    repository.edit("manifests/module3/20-pods.yaml", "workload:1", "workload:2")
     repository.edit("manifests/module3/00-namespace.yaml", "labels:", "labels:\n    team: red")
     repository.edit("components/modules/module3.py", '("claim-1", "claim-2")', '("claim-1",)')
     repository.edit("checks/driver.py", '"""', '"""Changed. ')
@@ -34,13 +34,14 @@ def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> 
     assert done.code == 0, done.text
     found = blocks(done.text)
     assert "changes that are not committed are included" in done.text
-    assert found["dev, module3"][0] == "8 to change, 3 to replace, 1 to delete"
+    assert found["dev, module3"][0] == "8 to change, 4 to replace, 1 to delete"
     for line in (
         "~ change Namespace module3",
         "metadata.labels.team: added red",
         "± replace ConfigMap module3-workshop",
         "± replace Pod module3-pod-1: with what it depends on; reads module3-workshop",
-        "spec.containers[hold].image: python:3.13-slim → python:3.14-slim",
+        "spec.containers[hold].image: localhost/dra-workshop/workload:1 → "
+        "localhost/dra-workshop/workload:2",
         "- delete ResourceClaim module3-claim-2",
         "~ change Command check-driver: its program or manifests changed",
     ):

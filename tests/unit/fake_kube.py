@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -49,8 +49,10 @@ class FakeKube:
     """What is in the cluster, and what becomes of it.
 
     changes: what happens while somebody waits, one after the other, all before the deadline.
-    on_patch: what happens when a pod is patched. refusals: API call → error that answers it;
-    "*" stands for every call. served: groups with their version.
+    on_patch: what happens when the pod of that name is patched. refusals: API call → error that
+    answers it; "*" stands for every call. served: groups with their version. logs: pod → what it
+    printed, or that by turns. scripts: what a script that is run in a pod prints, by turns, the
+    last for ever; ran: in which pods.
     """
 
     nodes: list[Any] = field(default_factory=list)
@@ -58,13 +60,18 @@ class FakeKube:
     claims: list[Any] = field(default_factory=list)
     slices: list[Any] = field(default_factory=list)
     daemon_sets: list[Any] = field(default_factory=list)
+    jobs: list[Any] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
+    logs: dict[str, str | list[str]] = field(default_factory=dict)
+    scripts: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
     device_classes: list[Any] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     served: list[str] = field(default_factory=list)
     version: str = "v1.36.4"
     metrics: str = ""
     changes: list[Callable[[], None]] = field(default_factory=list)
-    on_patch: Callable[[], None] = lambda: None
+    on_patch: Callable[[str], None] = lambda _name: None
     refusals: dict[str, Exception] = field(default_factory=dict)
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> FakeKube:
@@ -81,11 +88,27 @@ class FakeKube:
     def api(self) -> FakeApi:
         return FakeApi(self)
 
-    core = apps = resource = api
+    core = apps = batch = resource = api
 
     def get(self, read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         with explained():
             return read(*arguments, **options)
+
+    def log(self, namespace: str, pod: str) -> str:
+        with explained():
+            self.api.answer("read_namespaced_pod_log")
+            _one(self.pods, pod, namespace)
+        said = self.logs.get(pod, "")
+        if isinstance(said, str):
+            return said
+        return said.pop(0) if len(said) > 1 else said[0]
+
+    def execute(self, namespace: str, pod: str, script: str) -> str:
+        with explained():
+            self.api.answer("connect_get_namespaced_pod_exec")
+            _one(self.pods, pod, namespace)
+        self.ran.append(pod)
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
 
     def text(self, path: str) -> str:
         assert path == "/metrics"
@@ -162,6 +185,15 @@ class FakeApi:
     def list_namespaced_resource_claim(self, **selection: str) -> Any:
         return self._list("list_namespaced_resource_claim", self.kube.claims, **selection)
 
+    def list_namespaced_job(self, **selection: str) -> Any:
+        return self._list("list_namespaced_job", self.kube.jobs, **selection)
+
+    def list_namespaced_event(self, namespace: str, field_selector: str) -> Any:
+        """The events of one reason."""
+        self.answer("list_namespaced_event")
+        reason = field_selector.removeprefix("reason=")
+        return SimpleNamespace(items=[e for e in self.kube.events if e.reason == reason])
+
     def list_namespaced_daemon_set(self, **selection: str) -> Any:
         return self._list("list_namespaced_daemon_set", self.kube.daemon_sets, **selection)
 
@@ -169,19 +201,28 @@ class FakeApi:
         self.answer("read_namespaced_daemon_set")
         return _one(self.kube.daemon_sets, name, namespace)
 
+    def read_namespaced_pod(self, name: str, namespace: str) -> Any:
+        self.answer("read_namespaced_pod")
+        return _one(self.kube.pods, name, namespace)
+
     def patch_namespaced_pod(self, name: str, namespace: str, body: Any) -> Any:
         self.answer("patch_namespaced_pod")
         pod = _one(self.kube.pods, name, namespace)
         added = body["metadata"]["annotations"]
         pod.metadata.annotations = (pod.metadata.annotations or {}) | added
-        self.kube.on_patch()
+        self.kube.on_patch(name)
         return pod
 
     def _list(self, call: str, items: list[Any], **selection: str) -> Any:
         self.answer(call)
-        if selection:
-            name = selection["field_selector"].removeprefix("metadata.name=")
-            items = [i for i in items if _is(i, name, selection["namespace"])]
+        if namespace := selection.get("namespace"):
+            items = [i for i in items if i.metadata.namespace == namespace]
+        if field_selector := selection.get("field_selector"):
+            name = field_selector.removeprefix("metadata.name=")
+            items = [i for i in items if i.metadata.name == name]
+        if label_selector := selection.get("label_selector"):
+            label, _, value = label_selector.partition("=")
+            items = [i for i in items if (i.metadata.labels or {}).get(label) == value]
         return SimpleNamespace(items=list(items))
 
 
@@ -246,15 +287,33 @@ def unschedulable(name: str, message: str) -> Any:
     return waiting
 
 
-def claim(name: str, device: tuple[str, str] | None = None) -> Any:
-    """A claim, with the device that it has as (pool, name)."""
+def event(reason: str, pod: str, at: str | None = None, count: int | None = None) -> Any:
+    """An event of a pod; the scheduler's have a time with microseconds, the kubelet's a count."""
     return _object(
-        "ResourceV1ResourceClaim",
+        "CoreV1Event",
         {
-            "metadata": _metadata(name),
-            "spec": {},
-            "status": {"allocation": allocation(*device)} if device else None,
+            "metadata": _metadata(f"{reason}-{pod}"),
+            "involvedObject": {"kind": "Pod", "name": pod, "uid": f"uid-of-{pod}"},
+            "reason": reason,
+            "eventTime": at,
+            "count": count,
         },
+    )
+
+
+def job(name: str, started: str, completed: str | None) -> Any:
+    """A Job; one without a time of completion failed."""
+    conditions = [{"type": "Complete" if completed else "Failed", "status": "True"}]
+    status = {"startTime": started, "completionTime": completed, "conditions": conditions}
+    return _object("V1Job", {"metadata": _metadata(name), "status": status})
+
+
+def claim(name: str, device: tuple[str, str] | None = None, users: Sequence[str] = ()) -> Any:
+    """A claim, with the device that it has as (pool, name), reserved for these pods."""
+    reserved = [{"resource": "pods", "name": user, "uid": f"uid-of-{user}"} for user in users]
+    status = {"allocation": allocation(*device), "reservedFor": reserved} if device else None
+    return _object(
+        "ResourceV1ResourceClaim", {"metadata": _metadata(name), "spec": {}, "status": status}
     )
 
 

@@ -15,6 +15,8 @@ from components.settings import parse
 from operations import stacks
 
 Inputs = dict[str, Any]
+GPU = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
+"""The one of the machine that is a host node."""
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Recorded:
     depends_on: set[str]
     parent: str
     deleted_with: str
+    replace_on_changes: list[str]
 
 
 @dataclass
@@ -46,14 +49,17 @@ class Graph:
 
 
 class _Mocks(mocks.Mocks):
-    """Every Command prints a passed result; every object has a uid."""
+    """Every Command prints a passed result, checks of MPS a table too; every object has a uid."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, Inputs]:
         state = dict(args.inputs)
         if args.typ == "command:local:Command":
-            state["stdout"] = json.dumps(
-                {"module": "?", "status": "passed", "checks": [], "incarnation": "i1"}
-            )
+            printed: Inputs = {"module": "?", "status": "passed", "checks": []}
+            if args.name.startswith("check-mps"):
+                row = {"pod": args.name}
+                printed["benchmarks"] = {"pod-start": {"rows": [row]}, args.name: {"skipped": "?"}}
+            facts = {"incarnation": "i1", "gpus": [{"uuid": GPU}], "driverRoot": "root-of-driver"}
+            state["stdout"] = json.dumps(printed | facts)
         if args.typ == "kubernetes:helm.sh/v3:Release":
             state["status"] = {"version": "0.5.0", "revision": 1}
         if "metadata" in state:
@@ -80,6 +86,7 @@ class _Monitor(mocks.MockMonitor):
             {_key_of(urn) for urn in depends},
             _key_of(request.parent) if request.parent else "",
             _key_of(request.deletedWith) if request.deletedWith else "",
+            list(request.replaceOnChanges),
         )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 

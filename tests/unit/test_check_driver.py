@@ -39,6 +39,7 @@ PARAMETERS = {
     "nodes": NODES,
     "gpusPerNode": 2,
     "attributes": ATTRIBUTES,
+    "uuids": [],
     "simulated": True,
 }
 GATE = {"kubeconfig": KUBECONFIG, "nodes": NODES, "gpusPerNode": 2, "seconds": 5.0}
@@ -304,3 +305,34 @@ def test_a_claim_whose_allocation_is_empty_has_no_device() -> None:
     empty.status.allocation.devices.results = []
     with pytest.raises(NotSo, match=r"^no device$"):
         devices.allocated(empty, [])
+
+
+# --- the memory that module 5's clients may use ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mib", "clients", "found"),
+    [
+        (1024, 3, None),
+        (47923, 3, None),
+        (47924, 3, "3 clients of 47924 MiB need 143772 MiB, the GPU has 143771 MiB"),
+        (143772, 1, "a limit of 143772 MiB is above the 143771 MiB that the GPU has"),
+    ],
+)
+def test_a_memory_limit_must_fit_every_gpu(
+    kube: FakeKube, mib: int, clients: int, found: str | None
+) -> None:
+    limit = {"memoryLimit": {"mib": mib, "clients": clients}}
+    finding = findings(driver.run("2", PARAMETERS | limit))["mps-memory-limit-fits"]
+    assert finding["expected"] == f"{clients} times {mib} MiB"
+    if found is None:
+        assert (finding["status"], finding["found"]) == ("passed", "143771 MiB")
+        driver.gate(GATE | limit)
+        return
+    assert (finding["status"], finding["found"]) == ("failed", f"gpu-node-0/gpu-0: {found}")
+    with pytest.raises(NotSo, match=r"^configuration key 'mpsMemoryLimit': gpu-node-0/"):
+        driver.gate(GATE | limit)
+
+
+def test_without_module_5_nobody_asks_for_memory(kube: FakeKube) -> None:
+    assert "mps-memory-limit-fits" not in findings(driver.run("2", PARAMETERS))

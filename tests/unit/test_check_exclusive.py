@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from kubernetes import client
 
 from checks import exclusive
+from checks import scene as scene_module
 from components.gpu_node import gpu_uuid
 from tests.unit.fake_kube import (
     BROKEN,
@@ -43,6 +45,22 @@ STEPS = [
     "same-device",
     "claim-1-free",
 ]
+INSIDE = ["device-in-pod", "device-files", "nothing-without-claim"]
+CONTROL_FILES = ["nvidia-uvm", "nvidia-uvm-tools", "nvidiactl"]
+
+
+def sees(*gpus: str, files: list[str] | None = None, **more: Any) -> str:
+    """What workloads/inspect_gpu.py prints in a pod with these GPUs, and hold.py after it."""
+    told = {
+        "program": "inspect_gpu",
+        "device_files": [*CONTROL_FILES, "nvidia2"] if files is None else files,
+        "libcuda": True,
+        "gpus": [{"uuid": uuid, "minor": 2} for uuid in gpus],
+    }
+    return json.dumps(told | more) + "\nholding\n"
+
+
+NOTHING = sees(files=[], libcuda=False, error="dlopen: no CUDA driver")
 
 
 class Scene(FakeKube):
@@ -50,17 +68,37 @@ class Scene(FakeKube):
 
     def __init__(self) -> None:
         super().__init__(
-            pods=[pod("pod-1", "Running", on=NODE), unschedulable("pod-2", TAKEN)],
+            pods=[
+                pod("pod-1", "Running", on=NODE),
+                unschedulable("pod-2", TAKEN),
+                pod("unclaimed", "Running", on=NODE),
+            ],
             claims=[claim("claim-1", (NODE, "gpu-0")), claim("claim-2")],
             slices=[gpu_slice(NODE, gpus=2)],
+            logs={"pod-1": sees(UUID), "pod-2": sees(UUID), "unclaimed": NOTHING},
         )
-        self.on_patch = lambda: self.changes.extend(self.after_release)
+        self.released: list[str] = []
+        self.first_patch: dict[str, str] = {}
+        self.on_patch = self.patched
         self.after_release: list[Callable[[], None]] = [
             lambda: self.put(pod("pod-1", "Succeeded", on=NODE)),
             lambda: self.put(claim("claim-2", (NODE, "gpu-0"))),
             lambda: self.put(pod("pod-2", "Running", on=NODE)),
             lambda: self.put(claim("claim-1")),
         ]
+
+    def patched(self, name: str) -> None:
+        """pod-1 is the first that is let go; pod-2, when it runs, ends with its claim."""
+        if not self.released:
+            self.first_patch = dict(self.pod_named(name).metadata.annotations)
+            self.changes.extend(self.after_release)
+        elif name == "pod-2" and self.pod_named(name).status.phase == "Running":
+            self.put(pod("pod-2", "Succeeded", on=NODE))
+            self.put(claim("claim-2"))
+        self.released.append(name)
+
+    def pod_named(self, name: str) -> Any:
+        return next(p for p in self.pods if p.metadata.name == name)
 
     def put(self, item: Any) -> None:
         """The object in place of the one with its name."""
@@ -71,16 +109,13 @@ class Scene(FakeKube):
         self.pods = [p for p in self.pods if p.metadata.name != name]
         self.claims = [c for c in self.claims if c.metadata.name != name]
 
-    def released(self) -> bool:
-        annotated = [p for p in self.pods if p.metadata.annotations]
-        return [p.metadata.name for p in annotated] == ["pod-1"]
-
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
-    scene = Scene()
-    scene.stand_in(monkeypatch, exclusive)
-    return scene
+    cluster = Scene()
+    cluster.stand_in(monkeypatch, exclusive)
+    monkeypatch.setattr(scene_module, "SECONDS", 0.0)
+    return cluster
 
 
 def run(**changed: Any) -> dict[str, Any]:
@@ -106,7 +141,7 @@ def assert_only(identity: str, found: str) -> None:
 def test_the_whole_hand_over_passes_step_by_step(scene: Scene) -> None:
     result = run()
     assert (result["module"], result["status"]) == ("3", "passed")
-    assert [finding["id"] for finding in result["checks"]] == [*STEPS, "device-in-pod"]
+    assert [finding["id"] for finding in result["checks"]] == [*STEPS, *INSIDE, "gpu-free"]
     assert [findings(result)[step]["found"] for step in STEPS] == [
         f"Running on {NODE}",
         UUID,
@@ -120,13 +155,85 @@ def test_the_whole_hand_over_passes_step_by_step(scene: Scene) -> None:
 
 
 def test_on_a_simulated_node_nothing_is_claimed_about_the_inside_of_a_pod(scene: Scene) -> None:
+    scene.logs.clear()
     result = run()
-    assert statuses(result)["device-in-pod"] == "needs a GPU: this node is simulated"
+    told = [statuses(result)[identity] for identity in INSIDE]
+    assert told == ["needs a GPU: this node is simulated"] * 3
+    assert result["benchmarks"]["pod-start"] == {"skipped": told[0]}
     assert all(finding["simulated"] for finding in result["checks"])
 
 
-def test_on_a_real_node_nothing_is_simulated(scene: Scene) -> None:
-    assert not any(finding["simulated"] for finding in run(simulated=False)["checks"])
+def test_on_a_real_node_nothing_is_simulated_and_pods_tell_what_they_see(scene: Scene) -> None:
+    result = run(simulated=False)
+    assert result["status"] == "passed"
+    assert not any(finding["simulated"] for finding in result["checks"])
+    found = [findings(result)[identity]["found"] for identity in INSIDE]
+    files = "nvidia-uvm, nvidia-uvm-tools, nvidia2, nvidiactl"
+    assert found == [
+        f"pod-1 and pod-2: {UUID}",
+        f"pod-1: {files}; pod-2: {files}",
+        "no device file, no libcuda",
+    ]
+    assert [row["pod"] for row in result["benchmarks"]["pod-start"]["rows"]] == [*exclusive.PODS]
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "identity", "found"),
+    [
+        ("pod-1", sees(OTHER_UUID), "device-in-pod", f"pod-1: {OTHER_UUID}"),
+        ("pod-2", sees(UUID, OTHER_UUID), "device-in-pod", f"pod-2: {UUID}, {OTHER_UUID}"),
+        ("pod-2", sees(error="dlopen: none"), "device-in-pod", "pod-2: no GPU (dlopen: none)"),
+        ("pod-1", "Traceback", "device-in-pod", "pod-1 printed no JSON; its last line: Traceback"),
+        (
+            "pod-1",
+            sees(UUID, files=[*CONTROL_FILES, "nvidia1", "nvidia2"]),
+            "device-files",
+            "pod-1: nvidia-uvm, nvidia-uvm-tools, nvidia1, nvidia2, nvidiactl",
+        ),
+        (
+            "pod-2",
+            sees(UUID, files=[*CONTROL_FILES, "nvidia2", "nvidia-caps"]),
+            "device-files",
+            "pod-2: nvidia-caps, nvidia-uvm, nvidia-uvm-tools, nvidia2, nvidiactl",
+        ),
+        ("unclaimed", sees(files=["nvidia0"], libcuda=False), "nothing-without-claim", "nvidia0"),
+        ("unclaimed", sees(files=[]), "nothing-without-claim", "libcuda"),
+    ],
+)
+def test_a_pod_that_sees_too_much_or_too_little_fails(
+    scene: Scene, name: str, log: str, identity: str, found: str
+) -> None:
+    scene.logs[name] = log
+    result = run(simulated=False)
+    finding = findings(result)[identity]
+    assert finding["status"] == "failed"
+    assert finding["found"].endswith(found)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_whatever_was_found_no_pod_keeps_the_gpu(scene: Scene, simulated: bool) -> None:
+    scene.put(pod("pod-1", "Pending"))
+    assert run(simulated=simulated)["status"] == "failed"
+    assert scene.released == ["pod-1", "pod-2", "unclaimed"]
+    annotations = scene.pod_named("pod-2").metadata.annotations
+    assert set(annotations) == {"dra-workshop/release", "dra-workshop/start"}
+
+
+def test_a_check_that_is_not_run_lets_its_pods_go_too(scene: Scene) -> None:
+    scene.remove("unclaimed")
+    exclusive.let_go(PARAMETERS)
+    assert scene.released == ["pod-1", "pod-2"]
+
+
+def test_a_claim_that_outlives_its_pod_fails(scene: Scene) -> None:
+    def ended(name: str) -> None:
+        scene.patched(name)
+        if scene.pod_named("pod-2").status.phase == "Succeeded":
+            scene.put(claim("claim-2", (NODE, "gpu-0")))
+
+    scene.on_patch = ended
+    result = run()
+    assert findings(result)["gpu-free"]["found"] == f"allocated: {NODE}/gpu-0"
 
 
 def test_pods_and_claims_may_take_their_time(scene: Scene) -> None:
@@ -213,17 +320,15 @@ def test_claim_2_that_is_not_there_fails(scene: Scene) -> None:
 
 
 def test_pod_1_is_let_go_by_its_annotation(scene: Scene) -> None:
-    scene.after_release.clear()
     run()
-    assert scene.released()
-    (pod_1,) = (p for p in scene.pods if p.metadata.name == "pod-1")
-    assert pod_1.metadata.annotations == {"dra-workshop/release": "true"}
+    assert scene.released[0] == "pod-1"
+    assert scene.first_patch == {"dra-workshop/release": "true"}
 
 
-def test_pod_1_is_not_let_go_before_pod_2_was_seen_waiting(scene: Scene) -> None:
+def test_pod_1_is_not_let_go_to_see_whether_pod_2_waits_for_another_reason(scene: Scene) -> None:
     scene.put(unschedulable("pod-2", NO_CPU))
     run()
-    assert not scene.released()
+    assert "dra-workshop/start" in scene.first_patch, "all are let go, as the check is at its end"
 
 
 def test_pod_1_that_never_ends_fails(scene: Scene) -> None:
@@ -287,5 +392,5 @@ def test_without_an_api_server_nothing_but_the_first_step_is_tried(scene: Scene)
 
 
 def test_an_api_server_that_dies_half_way_fails_the_step_that_it_was_at(scene: Scene) -> None:
-    scene.on_patch = lambda: scene.refusals.update({"*": UNREACHABLE})
+    scene.on_patch = lambda _name: scene.refusals.update({"*": UNREACHABLE})
     assert_only("pod-1-released", UNREACHABLE_TEXT)

@@ -92,13 +92,32 @@ def test_the_input_can_be_a_file(
 
 @pytest.mark.parametrize("status", ["failed", "skipped"])
 def test_a_check_whose_needs_did_not_pass_is_skipped_and_leaves_no_record(
-    invoke: Invoke, ran: list[Any], capsys: pytest.CaptureFixture[str], status: str
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], status: str
 ) -> None:
-    assert invoke("exclusive", given=GIVEN | {"needs": {"1": "passed", "2": status}}) == 0
+    assert invoke("driver", given=GIVEN | {"needs": {"1": "passed", "2": status}}) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["status"], said["reason"]) == ("skipped", "needs module 2")
-    assert ran == []
     assert not Path(".results").exists()
+
+
+def test_a_skipped_check_lets_its_pods_go_and_so_needs_fresh_ones(
+    invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go: list[Any] = []
+    monkeypatch.setitem(program.RELEASERS, "exclusive", let_go.append)
+    assert invoke("exclusive", given=GIVEN | {"run": DIGEST, "needs": {"2": "failed"}}) == 0
+    assert ran == []
+    assert let_go == [GIVEN["parameters"]]
+    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) != DIGEST
+
+
+def test_every_check_with_pods_can_let_them_go() -> None:
+    assert set(program.RELEASERS) == set(program.PROGRAMS) - {
+        "prerequisites",
+        "host",
+        "cluster",
+        "driver",
+    }
 
 
 def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(
@@ -128,14 +147,14 @@ def test_a_check_that_breaks_off_leaves_a_record_so_that_it_gets_a_new_run(
 def test_a_requirement_that_passed_says_so(
     invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke("require", given={"result": result("passed")}) == 0
+    assert invoke("require", given={"results": [result("passed")]}) == 0
     assert capsys.readouterr().out == "passed\n"
 
 
 def test_a_requirement_that_failed_ends_the_update_with_a_message(
     invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke("require", given={"result": result("failed")}) == 1
+    assert invoke("require", given={"results": [result("failed")]}) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("module 3, colour: it is blue: not so\n")
@@ -222,7 +241,7 @@ def test_prerequisites_alone_print_json_when_asked(
 def test_a_failed_requirement_shows_no_traceback_to_whoever_runs_it() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "checks", "require"],
-        input=json.dumps({"result": result("failed")}),
+        input=json.dumps({"results": [result("failed")]}),
         capture_output=True,
         text=True,
         check=False,

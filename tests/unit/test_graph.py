@@ -60,7 +60,7 @@ def test_the_run_reaches_pods_by_a_property_so_that_a_new_run_replaces_them(grap
 def test_objects_go_with_their_cluster(graph: Graph) -> None:
     kinds = ("kubernetes:core", "kubernetes:resource", "kubernetes:helm")
     objects = [r for r in graph.resources.values() if r.type.startswith(kinds)]
-    assert len(objects) == 10
+    assert len(objects) == 11
     assert {r.deleted_with for r in objects} == {"Command/cluster"}
 
 
@@ -78,7 +78,7 @@ def test_no_output_depends_on_the_verdict(graph: Graph) -> None:
 
 def test_outputs_are_those_that_are_promised(graph: Graph) -> None:
     assert set(graph.outputs) == {
-        "cluster", "driver", "modules", "verification", "benchmarks", "evaluation",
+        "cluster", "node", "driver", "modules", "verification", "benchmarks", "evaluation",
         "simulated", "status", "report",
     }  # fmt: skip
     assert graph.outputs["status"] == "passed"
@@ -115,3 +115,95 @@ def test_configuration_reaches_what_it_decides() -> None:
     assert stdin(graph, "cluster")["feature_gates"] == ["DRADeviceTaints=false"]
     assert stdin(graph, "devices-published")["gpusPerNode"] == 4
     assert stdin(graph, "verdict")["strict"] is False
+
+
+@pytest.fixture(scope="module")
+def limits() -> Graph:
+    return build("module5")
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        ("Pod/module4-own", "Pod/module4-shared-1"),
+        ("Pod/module4-own", "Pod/module4-shared-2"),
+        ("Command/check-mps-sharing", "Pod/module4-own"),
+        ("Command/check-mps-sharing", "Command/check-driver"),
+        ("Job/module5-percentage-100", "Command/check-mps-sharing"),
+        ("Job/module5-percentage-50", "Job/module5-percentage-100"),
+        ("Job/module5-percentage-1", "Job/module5-percentage-10"),
+        ("Pod/module5-share-3", "Job/module5-percentage-1"),
+        ("Command/check-mps-percentage", "Pod/module5-share-1"),
+        ("Command/check-mps-percentage", "Job/module5-percentage-100"),
+        ("Pod/module5-neighbour", "Command/check-mps-percentage"),
+        ("Pod/module5-escaper", "Command/check-mps-percentage"),
+        ("Command/check-mps-memory", "Pod/module5-raiser"),
+        ("Command/verdict", "Command/check-mps-memory"),
+    ],
+)
+def test_those_that_use_the_gpu_take_turns(limits: Graph, later: str, earlier: str) -> None:
+    assert limits.reaches(later, earlier)
+
+
+def test_modules_3_and_4_in_one_stack_take_turns_too() -> None:
+    both = build("module4", modules='["3", "4"]')
+    assert both.reaches("Pod/module4-shared-1", "Command/check-exclusive")
+
+
+def test_a_claim_that_changes_is_another_one_with_other_pods(limits: Graph) -> None:
+    claim = limits.resources["ResourceClaim/module5-memory-claim"]
+    assert claim.replace_on_changes == ["spec"]
+    assert "ResourceClaim/module5-memory-claim" in limits.resources["Pod/module5-raiser"].depends_on
+    env = limits.resources["Pod/module5-raiser"].inputs["spec"]["containers"][0]["env"]
+    assert {"name": "DRA_WORKSHOP_CLAIM", "value": "uid-module5-memory-claim"} in env
+
+
+def test_limits_of_the_configuration_reach_claims_and_pods() -> None:
+    graph = build(
+        "module5", mpsPercentages='["100", "30"]', mpsClients="2", mpsSharePercentage="40",
+        mpsMemoryLimit="2Gi",
+    )  # fmt: skip
+
+    def limits(claim: str) -> Any:
+        spec = graph.resources[f"ResourceClaim/module5-{claim}-claim"].inputs["spec"]
+        (config,) = spec["devices"]["config"]
+        assert config["requests"] == ["gpu"]
+        return config["opaque"]["parameters"]["sharing"]["mpsConfig"]
+
+    def container(pod: str) -> Any:
+        return graph.resources[f"Pod/module5-{pod}"].inputs["spec"]["containers"][0]
+
+    assert limits("percentage-30") == {"defaultActiveThreadPercentage": 30}
+    assert limits("share") == {"defaultActiveThreadPercentage": 40}
+    assert limits("memory") == {
+        "defaultActiveThreadPercentage": 40, "defaultPinnedDeviceMemoryLimit": "2Gi",
+    }  # fmt: skip
+    assert "Job/module5-percentage-50" not in graph.resources
+    assert "Pod/module5-share-3" not in graph.resources
+    command = container("allocator")["command"]
+    start = command.index("--allocate")
+    assert command[start + 1 : start + 6] == ["512", "1024", "2200", "4096", "--start-file"]
+    variables = {each["name"]: each["value"] for each in container("escaper")["env"]}
+    assert variables["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] == "0=4096M,1=8192M"
+    told = stdin(graph, "check-mps-memory")["parameters"]
+    assert (told["limitMib"], told["under"], told["over"]) == (2048, [512, 1024], [2200, 4096])
+    assert stdin(graph, "devices-published")["memoryLimit"] == {"mib": 2048, "clients": 2}
+    assert stdin(graph, "check-driver")["parameters"]["memoryLimit"] == {"mib": 2048, "clients": 2}
+
+
+def test_a_stack_without_limits_asks_nothing_of_the_gpus_memory(graph: Graph) -> None:
+    assert stdin(graph, "devices-published")["memoryLimit"] is None
+
+
+def test_tables_are_exported_by_module_and_verification_is_free_of_them(limits: Graph) -> None:
+    found = limits.outputs["benchmarks"]
+    assert set(found) == {"4", "5"}
+    assert set(found["5"]) == {"pod-start", "check-mps-percentage", "check-mps-memory"}
+    rows = [row["pod"] for row in found["5"]["pod-start"]["rows"]]
+    assert rows == ["check-mps-percentage", "check-mps-memory"]
+    assert all("benchmarks" not in result for result in limits.outputs["verification"].values())
+    assert stdin(limits, "verdict")["benchmarks"] == found
+
+
+def test_a_module_without_tables_exports_none(graph: Graph) -> None:
+    assert graph.outputs["benchmarks"] == {}

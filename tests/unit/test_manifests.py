@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components import manifests
 from components.gpu_node import gpu_uuid
-from components.modules.module3 import in_run, naming, unawaited
+from components.modules.module5 import allocating, asking, over, under
+from components.workload import BENCHMARK, INSPECT, in_run, limited, naming, pod_of, unawaited
+from workloads import gpu_benchmark
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 
@@ -67,16 +74,80 @@ def test_another_gpu_is_named_without_touching_the_manifest() -> None:
 
 def test_pods_of_a_run_differ_only_in_its_id_and_waiting_ones_are_not_awaited() -> None:
     pod = module3()["Pod/pod-2"]
-    patched = unawaited(in_run(pod, "run-7"))  # type: ignore[arg-type]
+    patched = unawaited(in_run(pod, "run-7"))
     assert patched["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
     (container,) = patched["spec"]["containers"]
     assert container["env"] == [{"name": "DRA_WORKSHOP_RUN", "value": "run-7"}]
     assert "env" not in pod["spec"]["containers"][0]
 
 
-@pytest.mark.parametrize("name", ["pod-1", "pod-2"])
+def test_a_gpu_that_is_known_later_is_named_when_it_is_known() -> None:
+    async def named() -> Any:
+        uuid = pulumi.Output.from_input("GPU-real")
+        claim = naming(module3()["ResourceClaim/claim-1"], uuid)
+        (request,) = claim["spec"]["devices"]["requests"]
+        return await request["exactly"]["selectors"][0]["cel"]["expression"].future()
+
+    assert asyncio.run(named()).endswith('.uuid == "GPU-real"')
+
+
+def test_module5_is_as_the_stack_makes_it_by_default() -> None:
+    objects = manifests.load("module5")
+    for name, limits in (("percentage-100", (100, None)), ("share", (20, None))):
+        claim = objects[f"ResourceClaim/{name}"]
+        assert limited(claim, *limits) == claim
+    claim = objects["ResourceClaim/memory"]
+    assert limited(claim, 20, "1Gi") == claim
+    small, large = under(1024), over(1024)
+    assert (small, large) == ([256, 512], [1100, 2048])
+    allocator, raiser, escaper = (objects[f"Pod/{n}"] for n in ("allocator", "raiser", "escaper"))
+    assert allocating(allocator, [*small, *large]) == allocator
+    assert asking(allocating(raiser, large), "0=65536M") == raiser
+    assert asking(allocating(escaper, large[1:]), "0=2048M,1=4096M") == escaper
+
+
+def test_clients_of_one_mps_daemon_have_one_user() -> None:
+    assert {spec["securityContext"]["runAsUser"] for spec in pods().values()} == {65534}
+
+
+def test_benchmarks_are_started_with_arguments_that_they_know() -> None:
+    commands = [spec["containers"][0]["command"] for spec in pods().values()]
+    benchmarks = [c for c in commands if c[1] == "/workshop/gpu_benchmark.py"]
+    assert len(benchmarks) == 8
+    for command in benchmarks:
+        options = gpu_benchmark.parsed(command[2:])
+        assert options.exit_zero, "what went wrong is for the check to judge"
+        assert options.measure or options.allocate
+
+
+@pytest.mark.parametrize(("files", "arguments"), [(BENCHMARK, ["--help"]), (INSPECT, [])])
+def test_the_files_that_a_pod_mounts_are_all_that_its_program_needs(
+    tmp_path: Path, files: tuple[str, ...], arguments: list[str]
+) -> None:
+    for name in files:
+        shutil.copy(Path("workloads") / f"{name}.py", tmp_path)
+    (tmp_path / "annotations").write_text('dra-workshop/release="true"\n')
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / f"{files[0]}.py"), *arguments],
+        cwd="/", env={"DRA_WORKSHOP_ANNOTATIONS": str(tmp_path / "annotations")},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def pods() -> dict[str, Any]:
+    """Every pod, and every Job's, of the modules that run some: folder/Kind/name → spec."""
+    return {
+        f"{folder}/{key}": pod_of(manifest)["spec"]
+        for folder in ("module3", "module4", "module5")
+        for key, manifest in manifests.load(folder).items()
+        if manifest["kind"] in ("Pod", "Job")
+    }
+
+
+@pytest.mark.parametrize("name", pods())
 def test_pods_meet_the_restricted_security_level(name: str) -> None:
-    spec = module3()[f"Pod/{name}"]["spec"]
+    spec = pods()[name]
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not {"hostIPC", "hostPID", "hostNetwork"} & set(spec)

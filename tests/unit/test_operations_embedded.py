@@ -76,7 +76,7 @@ def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyP
 def loopback_options() -> list[tuple[str, str]]:
     """Component and address of every option."""
     ports = {name: 20000 + number for number, name in enumerate(COMPONENTS)}
-    options = [option.split("=", 1) for option in embedded._extra_arguments(ports)]
+    options = [option.split("=", 1) for option in embedded._extra_arguments(ports, Path("/pki"))]
     return [(component, option) for component, option in options]
 
 
@@ -84,9 +84,16 @@ def test_every_component_listens_on_loopback_only(
     loopback_options: list[tuple[str, str]],
 ) -> None:
     assert {component for component, _ in loopback_options} == set(COMPONENTS) - {"etcd-peer"}
-    of_addresses = [option for _, option in loopback_options if "leader-elect" not in option]
+    listening = ("bind-address", "server-address", "client-urls", "peer-urls", "initial-cluster")
+    of_addresses = [option for _, option in loopback_options if any(k in option for k in listening)]
     assert len(of_addresses) == 9
     assert all("127.0.0.1" in option for option in of_addresses)
+
+
+def test_kwok_leaves_real_nodes_alone(loopback_options: list[tuple[str, str]]) -> None:
+    told = [option for component, option in loopback_options if component == "kwok-controller"]
+    assert "manage-all-nodes=false" in told
+    assert "manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake" in told
 
 
 def test_each_component_comes_once_before_one_is_repeated(
@@ -301,7 +308,7 @@ def test_kwokctl_is_told_gates_apis_and_ports(kwokctl: Kwokctl) -> None:
     assert told["--kube-feature-gates"] == "DRAExtendedResource=true"
     assert told["--kube-runtime-config"] == "resource.k8s.io/v1=true"
     assert told["--kube-apiserver-port"] == str(ports["kube-apiserver"])
-    assert arguments.count("--extra-args") == 11
+    assert arguments.count("--extra-args") == 18
 
 
 @pytest.mark.usefixtures("running")

@@ -10,7 +10,7 @@ import pytest
 
 from components.modules.registry import MODULES
 from components.runs import VERIFY
-from operations import stacks
+from operations import embedded, host_node, stacks
 from operations.errors import OperationError
 from report import results
 from tests.unit.test_build import calls, write_script
@@ -254,6 +254,28 @@ def test_what_was_settled_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Captu
     monkeypatch.setattr(stacks, "recover", lambda _: ["removed a lock", "cleared 2 operations"])
     stacks.destroy("dev")
     assert capsys.readouterr().err == "removed a lock\ncleared 2 operations\n"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_host_node_that_is_not_whole_is_removed_with_all_that_is_on_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, whole: bool
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(host_node, "is_ours", lambda _: True)
+    monkeypatch.setattr(host_node, "whole", lambda _: whole)
+    monkeypatch.setattr(host_node, "remove", lambda _: done.append("node"))
+    monkeypatch.setattr(embedded, "down", lambda _: done.append("cluster"))
+    monkeypatch.setattr(stacks, "forget_releases", lambda _: done.append("releases"))
+
+    assert stacks._can_be_unwound("module3") is whole
+
+    assert done == ([] if whole else ["node", "cluster", "releases"])
+    assert ("is not whole" in capsys.readouterr().err) is not whole
+
+
+def test_a_stack_without_a_host_node_is_unwound_by_pulumi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_node, "is_ours", lambda _: False)
+    assert stacks._can_be_unwound("module3")
 
 
 def test_preview_and_destroy_return_what_pulumi_returns(pulumi: Calls) -> None:

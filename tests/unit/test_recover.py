@@ -361,3 +361,23 @@ def test_two_recoveries_of_a_stack_take_turns(state: Path) -> None:
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
     assert said.stdout == "waits\n"
+
+
+def test_releases_on_a_cluster_that_is_gone_are_forgotten(state: Path, pulumi: Calls) -> None:
+    folder = state / ".pulumi" / "stacks" / "dra-workshop"
+    folder.mkdir(parents=True)
+    resources = [
+        {"type": "kubernetes:core/v1:Namespace", "urn": "urn:namespace"},
+        {"type": program.RELEASE, "urn": "urn:release"},
+    ]
+    content = {"checkpoint": {"latest": {"resources": resources}}}
+    (folder / "lab.json").write_text(json.dumps(content))
+
+    program.forget_releases("lab")
+
+    assert [call[:3] for call in pulumi] == [("state", "delete", "urn:release")]
+
+
+def test_where_there_is_no_state_nothing_is_forgotten(state: Path, pulumi: Calls) -> None:
+    program.forget_releases("lab")
+    assert pulumi == []

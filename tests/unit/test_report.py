@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checks.result import skipped
-from report.results import show, show_latest, show_stacks
+from report.results import show, show_benchmarks, show_latest, show_stacks
 
 Captured = pytest.CaptureFixture[str]
 
@@ -121,6 +121,42 @@ def test_a_stack_without_results_says_how_to_get_some(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "no results of stack other yet; run: make up STACK=other\n"
+
+
+TABLE = {
+    "module": "5",
+    "name": "rates",
+    "unit": "TFLOPS",
+    "rows": [
+        {"percentage": 100, "values": [66.3, 66.3], "median": 66.30609, "bandwidth": 4049.66},
+        {"percentage": 20, "values": [13.1], "median": 13.06, "slowdown": None},
+    ],
+    "jain": 0.99999,
+    "environment": {"gpu": "NVIDIA [H200]", "driver": "580.159.04", "versions": {"a": "1"}},
+}
+
+
+def test_a_table_of_figures_shows_single_values_and_where_they_are_from(capsys: Captured) -> None:
+    show_benchmarks({"5": {"rates": TABLE}})
+    _, heading, header, first, second, facts = capsys.readouterr().out.splitlines()
+    assert heading == "module 5, rates, TFLOPS"
+    assert header.split() == ["percentage", "median", "bandwidth", "slowdown"]
+    assert first.split() == ["100", "66.31", "4,050", "–"]
+    assert second.split() == ["20", "13.06", "–", "–"]
+    assert facts == "jain 1, gpu NVIDIA [H200], driver 580.159.04"
+
+
+def test_a_table_without_figures_says_why(capsys: Captured) -> None:
+    show_benchmarks({"5": {"rates": {"skipped": "needs a GPU: [none]"}}})
+    assert capsys.readouterr().out == "module 5, rates: no figures: needs a GPU: [none]\n"
+
+
+def test_the_latest_results_show_what_was_measured(kept: dict[str, Any], capsys: Captured) -> None:
+    kept["benchmarks"] = {"5": {"rates": TABLE}}
+    Path(".results/lab/latest/results.json").write_text(json.dumps(kept))
+    assert show_latest("lab") == 0
+    out = capsys.readouterr().out
+    assert out.index("hand-over") < out.index("rates") < out.index("stack lab")
 
 
 def test_stacks_are_listed_with_what_they_show(capsys: Captured) -> None:

@@ -26,13 +26,39 @@ def test_every_key_of_the_project_is_known() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("modules", '["3", "10"]', "allowed: 0, 1, 2, 3"),
+        ("nodes", "2", "with node=host this machine is the only node: 1"),
+        ("driverVersion", "0.5.0", "a host node runs 0.4.1 only"),
+    ],
+)
+def test_what_a_host_node_cannot_be(key: str, value: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse(DEFAULTS | {"node": "host", key: value}, "dev")
+    assert f"'{key}': '{value}'" in str(raised.value)
+    assert allowed in str(raised.value)
+
+
+def test_a_host_node_runs_the_driver_that_set_up_has_for_it() -> None:
+    settings = parse(DEFAULTS | {"node": "host"}, "dev")
+    assert settings.driver_version == "0.4.1"
+    assert settings.driver_chart == "./.tools/charts/dra-driver-nvidia-gpu-0.4.1"
+
+
+def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
+    uuid = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
+    settings = parse(DEFAULTS | {"node": "host", "target": uuid, "mpsMemoryLimit": "90Gi"}, "dev")
+    assert settings.target == uuid
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("modules", '["3", "10"]', "allowed: 0, 1, 2, 3, 4, 5"),
         ("modules", '["3", "3"]', "each module is named once"),
         ("modules", "[]", "at least one of"),
         ("modules", "[3]", "a list of quoted strings"),
         ("modules", "3", "a list of quoted strings"),
         ("cluster", "kindd", "allowed: embedded"),
-        ("node", "real", "allowed: simulated"),
+        ("node", "real", "allowed: simulated, host"),
         ("nodes", "0", "a whole number from 1 to 16"),
         ("nodes", "-1", "a whole number from 1 to 16"),
         ("nodes", "17", "a whole number from 1 to 16"),
@@ -53,6 +79,26 @@ def test_every_key_of_the_project_is_known() -> None:
         ("target", "gpu-0", "the UUID of a GPU"),
         ("target", "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8", gpu_uuid("gpu-node-0", 1)),
         ("gpusPernode", "2", "there is no such key"),
+        ("mpsPercentages", '["100", "0"]', "a whole number from 1 to 100"),
+        ("mpsPercentages", '["100", "101"]', "a whole number from 1 to 100"),
+        ("mpsPercentages", '["100", "half"]', "a whole number from 1 to 100"),
+        ("mpsPercentages", '["100", "50", "50"]', "each percentage is named once"),
+        ("mpsPercentages", '["50", "20"]', "100 must be among them"),
+        ("mpsPercentages", "50", "a list of quoted strings"),
+        ("mpsClients", "1", "a whole number from 2 to 48"),
+        ("mpsClients", "49", "a whole number from 2 to 48"),
+        ("mpsClients", "48.0", "a whole number from 2 to 48"),
+        ("mpsSharePercentage", "0", "a whole number from 1 to 100"),
+        ("mpsSharePercentage", "101", "a whole number from 1 to 100"),
+        ("mpsSharePercentage", "half", "a whole number from 1 to 100"),
+        ("mpsMemoryLimit", "1023Ki", "at least 1Mi"),
+        ("mpsMemoryLimit", "0Gi", "at least 1Mi"),
+        ("mpsMemoryLimit", "1024", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
+        ("mpsMemoryLimit", "1G", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
+        ("mpsMemoryLimit", "-1Gi", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
+        ("mpsMemoryLimit", "half", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
+        ("mpsMemoryLimit", "1Ti", "above the 143771 MiB that the GPU has (NVIDIA H200)"),
+        ("mpsMemoryLimit", "47Gi", "3 clients of 48128 MiB need 144384 MiB, the GPU has 143771"),
     ],
 )
 def test_bad_values_are_named_with_what_is_allowed(key: str, value: str, allowed: str) -> None:
@@ -73,6 +119,21 @@ def test_a_stack_name_that_is_no_dns_label_is_refused(stack: str) -> None:
 def test_another_chart_allows_another_version() -> None:
     other = {"driverVersion": "0.6.0", "driverChart": "oci://example.test/chart"}
     assert parse(DEFAULTS | other, "dev").driver_chart == "oci://example.test/chart"
+
+
+@pytest.mark.parametrize(
+    ("given", "mib"),
+    [("1Gi", 1024), ("1Mi", 1), ("46Gi", 47104), ("1536Ki", 1), ("512Mi", 512)],
+)
+def test_a_memory_limit_counts_in_whole_mib(given: str, mib: int) -> None:
+    assert parse(DEFAULTS | {"mpsMemoryLimit": given}, "dev").mps_memory_mib == mib
+
+
+def test_the_card_of_the_profile_decides_what_fits() -> None:
+    with pytest.raises(SettingsError, match="Tesla T4"):
+        parse(DEFAULTS | {"gpuProfile": "t4", "mpsMemoryLimit": "8Gi"}, "dev")
+    few = {"gpuProfile": "t4", "mpsMemoryLimit": "7Gi", "mpsClients": "2"}
+    assert parse(DEFAULTS | few, "dev").mps_clients == 2
 
 
 def test_a_target_among_the_simulated_gpus_is_taken() -> None:

@@ -149,13 +149,13 @@ def test_what_is_no_json_never_replaces_the_old_file(tmp_path: Path) -> None:
 
 
 def test_what_is_required_must_have_passed() -> None:
-    assert verdict.require(PASSED) == "passed"
-    assert verdict.require(result("0", "warning")) == "passed"
+    assert verdict.require([PASSED]) == "passed"
+    assert verdict.require([result("0", "warning"), PASSED]) == "passed"
     with pytest.raises(NotSo) as caught:
-        verdict.require(FAILED)
+        verdict.require([PASSED, FAILED])
     assert str(caught.value) == FAILED_TEXT
 
 
 def test_what_is_required_but_was_skipped_says_why() -> None:
     with pytest.raises(NotSo, match=r"^module 3: skipped, needs module 2$"):
-        verdict.require(skipped("3", "needs module 2"))
+        verdict.require([skipped("3", "needs module 2")])

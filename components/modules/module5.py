@@ -1,0 +1,180 @@
+"""Module 5: MPS limits hold. A sweep of thread percentages, several clients at one percentage, and
+a memory limit, one after the other on the same GPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from components import manifests
+from components.check import Check, CheckArgs
+from components.site import Chapter, Site
+from components.workload import (
+    BENCHMARK,
+    in_run,
+    limited,
+    naming,
+    observed,
+    renamed,
+    workshop,
+)
+
+FOLDER = "module5"
+NAMESPACE = "dra-module5"
+PERCENTAGE, MEMORY = "mps-percentage", "mps-memory"
+"""The two checks. Each has a run, and so a ConfigMap, of its own."""
+CLIENTS = ("neighbour", "allocator", "raiser", "escaper")
+"""The pods under the memory limit."""
+JOB_MINUTES = 6
+"""Longer than a Job may take (activeDeadlineSeconds), so that Kubernetes says what was wrong."""
+
+
+def build(site: Site) -> list[Check]:
+    chapter = Chapter("5")
+    objects = manifests.load(FOLDER)
+    namespace = manifests.create(
+        objects[f"Namespace/{NAMESPACE}"],
+        FOLDER,
+        site.objects(chapter, site.driver.ready, *site.gpu_users),
+    )
+    scene = _Scene(site, chapter, objects, namespace)
+    percentage = scene.percentage()
+    site.gpu_users.append(percentage)
+    memory = scene.memory(percentage)
+    site.gpu_users.append(memory)
+    return [percentage, memory]
+
+
+def under(limit_mib: int) -> list[int]:
+    """Sizes in MiB that a client must get; CUDA's context counts against its limit too."""
+    return [limit_mib // 4, limit_mib // 2]
+
+
+def over(limit_mib: int) -> list[int]:
+    """Sizes in MiB that a client must not get."""
+    return [limit_mib * 1100 // 1024, limit_mib * 2]
+
+
+def allocating(pod: manifests.Manifest, sizes: Sequence[int]) -> manifests.Manifest:
+    """The pod that tries these sizes, in MiB."""
+    changed = copy.deepcopy(pod)
+    for container in changed["spec"]["containers"]:
+        command = container["command"]
+        first = command.index("--allocate") + 1
+        last = next(i for i in range(first, len(command)) if command[i].startswith("--"))
+        command[first:last] = [str(size) for size in sizes]
+    return changed
+
+
+def asking(pod: manifests.Manifest, limit: str) -> manifests.Manifest:
+    """The pod whose environment asks MPS for that memory limit."""
+    changed = copy.deepcopy(pod)
+    for container in changed["spec"]["containers"]:
+        for variable in container["env"]:
+            if variable["name"] == "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT":
+                variable["value"] = limit
+    return changed
+
+
+class _Scene:
+    def __init__(
+        self, site: Site, chapter: Chapter, objects: dict[str, manifests.Manifest], namespace: Any
+    ) -> None:
+        self.site, self.chapter, self.objects = site, chapter, objects
+        self.inside = site.objects(chapter, namespace)
+
+    def run(self, name: str, check: str) -> pulumi.Output[str]:
+        identity = (FOLDER, NAMESPACE, name)
+        return manifests.uid(workshop(self.site, identity, check, BENCHMARK, self.inside))
+
+    def claim(self, name: str, percentage: int, memory: str | None = None, like: str = "") -> Any:
+        """The claim of the manifests, or one like it under another name."""
+        claim = copy.deepcopy(self.objects[f"ResourceClaim/{like or name}"])
+        claim["metadata"]["name"] = name
+        named = naming(limited(claim, percentage, memory), self.site.target)
+        return manifests.create(named, f"module5-{name}-claim", self.inside)
+
+    def percentage(self) -> Check:
+        """The sweep, then the clients that share."""
+        settings, run = self.site.settings, self.run("percentage", PERCENTAGE)
+        jobs: list[Any] = []
+        for percentage in settings.mps_percentages:
+            name = f"percentage-{percentage}"
+            claim = self.claim(name, percentage, like="percentage-100")
+            job = renamed(self.objects["Job/percentage-100"], name, claim=name)
+            minutes = pulumi.CustomTimeouts(create=f"{JOB_MINUTES}m")
+            opts = pulumi.ResourceOptions.merge(
+                self.site.objects(self.chapter, claim, *jobs[-1:]),
+                pulumi.ResourceOptions(custom_timeouts=minutes),
+            )
+            jobs.append(manifests.create(in_run(job, run, claim), f"module5-{name}", opts))
+        claim = self.claim("share", settings.mps_share_percentage)
+        sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
+        pods = [
+            manifests.create(
+                in_run(renamed(self.objects["Pod/share-1"], name, claim="share"), run, claim),
+                f"module5-{name}",
+                self.site.objects(self.chapter, claim, *jobs[-1:]),
+            )
+            for name in sharing
+        ]
+        told = {
+            "percentages": list(settings.mps_percentages),
+            "sharePercentage": settings.mps_share_percentage,
+            "pods": sharing,
+        }
+        return self.verified(PERCENTAGE, told, [*jobs, *pods])
+
+    def memory(self, percentage: Check) -> Check:
+        """Clients under a memory limit, when the GPU is free again."""
+        settings, run = self.site.settings, self.run("memory", MEMORY)
+        limit = settings.mps_memory_mib
+        claim = self.claim("memory", settings.mps_share_percentage, settings.mps_memory_limit)
+        pod = {name: self.objects[f"Pod/{name}"] for name in CLIENTS}
+        pod["allocator"] = allocating(pod["allocator"], [*under(limit), *over(limit)])
+        pod["raiser"] = asking(allocating(pod["raiser"], over(limit)), f"0={64 * limit}M")
+        beyond = f"0={2 * limit}M,1={4 * limit}M"
+        pod["escaper"] = asking(allocating(pod["escaper"], over(limit)[1:]), beyond)
+        pods = [
+            manifests.create(
+                in_run(pod[name], run, claim),
+                f"module5-{name}",
+                self.site.objects(self.chapter, claim, percentage),
+            )
+            for name in CLIENTS
+        ]
+        told = {
+            "sharePercentage": settings.mps_share_percentage,
+            "limitMib": limit,
+            "under": under(limit),
+            "over": over(limit),
+        }
+        return self.verified(MEMORY, told, pods)
+
+    def verified(self, check: str, told: dict[str, Any], subjects: list[Any]) -> Check:
+        site = self.site
+        return Check(
+            CheckArgs(
+                program=check,
+                module="5",
+                parameters=told
+                | {
+                    "kubeconfig": site.cluster.kubeconfig,
+                    "namespace": NAMESPACE,
+                    "uuid": site.target,
+                    "simulated": site.simulated,
+                    "versions": {
+                        "kubernetes": site.settings.kubernetes_version,
+                        "dra_driver": site.settings.driver_version,
+                    },
+                },
+                subjects=[manifests.uid(subject) for subject in subjects],
+                manifests=observed(FOLDER, BENCHMARK),
+                needs=site.needed_by("5"),
+                life=site.cluster.life,
+            ),
+            pulumi.ResourceOptions(parent=self.chapter, depends_on=subjects),
+        )

@@ -1,0 +1,129 @@
+"""What the modules that run pods have in common: claims for one GPU, pods of a run, programs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import manifests, runs
+from components.check import digest_of
+from components.site import Site
+
+PROGRAMS = Path("workloads")
+INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
+BENCHMARK = (
+    "gpu_benchmark",
+    "cuda_driver",
+    "figures",
+    "gpu_kernels",
+    "gpu_measures",
+    "mps_client",
+    "nvml",
+    "start_barrier",
+)
+"""Programs with the files that they import, which lie side by side in a pod."""
+
+
+def naming(claim: manifests.Manifest, uuid: pulumi.Input[str]) -> manifests.Manifest:
+    """The claim for the GPU with that UUID, which on a real node is known when it is published."""
+    named = copy.deepcopy(claim)
+    selector = cel(uuid) if isinstance(uuid, str) else pulumi.Output.concat(uuid).apply(cel)
+    for request in named["spec"]["devices"]["requests"]:
+        request["exactly"]["selectors"] = [{"cel": {"expression": selector}}]
+    return named
+
+
+def cel(uuid: str) -> str:
+    """The expression that only the GPU with that UUID meets."""
+    return f'device.attributes["gpu.nvidia.com"].uuid == "{uuid}"'
+
+
+def limited(
+    claim: manifests.Manifest, percentage: int, memory: str | None = None
+) -> manifests.Manifest:
+    """The claim with these limits for every client of MPS. memory: a quantity, such as 1Gi."""
+    changed = copy.deepcopy(claim)
+    for config in changed["spec"]["devices"]["config"]:
+        limits = config["opaque"]["parameters"]["sharing"]["mpsConfig"]
+        limits["defaultActiveThreadPercentage"] = percentage
+        if memory is not None:
+            limits["defaultPinnedDeviceMemoryLimit"] = memory
+    return changed
+
+
+def renamed(manifest: manifests.Manifest, name: str, claim: str) -> manifests.Manifest:
+    """The pod or Job under another name, with another claim."""
+    changed = copy.deepcopy(manifest)
+    changed["metadata"]["name"] = name
+    for reference in pod_of(changed)["spec"]["resourceClaims"]:
+        reference["resourceClaimName"] = claim
+    return changed
+
+
+def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
+    """The pod itself, or a Job's template of one."""
+    pod: manifests.Manifest = (
+        manifest["spec"]["template"] if manifest["kind"] == "Job" else manifest
+    )
+    return pod
+
+
+def in_run(
+    manifest: manifests.Manifest, run: pulumi.Input[str], claim: Any = None
+) -> manifests.Manifest:
+    """The pod, or Job, of a run: a new run makes it anew, as does a new workload program.
+
+    `run` is the uid of the ConfigMap that the pod mounts and that holds the run id. An environment
+    variable cannot change in a living pod, so replacing the ConfigMap replaces all its pods, and
+    deletes them before it. Its uid is not known before that, so that a preview does not ask the
+    API server whether the old pod could be changed into the new one, which it refuses.
+    `claim` is the one that it uses: a limit that changes is another claim, and so another pod.
+    """
+    running = copy.deepcopy(manifest)
+    made = {"DRA_WORKSHOP_RUN": run}
+    if claim is not None:
+        made["DRA_WORKSHOP_CLAIM"] = manifests.uid(claim)
+    for container in pod_of(running)["spec"]["containers"]:
+        container.setdefault("env", []).extend(
+            {"name": name, "value": uid} for name, uid in made.items()
+        )
+    return running
+
+
+def unawaited(pod: manifests.Manifest) -> manifests.Manifest:
+    """The pod that is meant to wait: Pulumi must not wait with it."""
+    waiting = copy.deepcopy(pod)
+    waiting["metadata"].setdefault("annotations", {})["pulumi.com/skipAwait"] = "true"
+    return waiting
+
+
+def observed(folder: str, programs: Sequence[str]) -> tuple[Path, ...]:
+    """The files whose change asks for a new run: a module's manifests, its pods' programs."""
+    return (manifests.MANIFESTS / folder, *(PROGRAMS / f"{name}.py" for name in programs))
+
+
+def workshop(
+    site: Site,
+    identity: tuple[str, str, str],
+    check: str,
+    programs: Sequence[str],
+    opts: pulumi.ResourceOptions,
+) -> Any:
+    """The ConfigMap that pods mount at /workshop: programs, and the run of the check that looks.
+
+    identity: module's folder, namespace and name of the ConfigMap.
+    """
+    folder, namespace, name = identity
+    digest = digest_of(observed(folder, programs))
+    return k8s.core.v1.ConfigMap(
+        f"{folder}-{name}",
+        metadata={"name": name, "namespace": namespace},
+        data={f"{program}.py": (PROGRAMS / f"{program}.py").read_text() for program in programs}
+        | {"run": runs.run_id(site.settings.stack, check, site.cluster.life, digest)},
+        opts=opts,
+    )

@@ -1,0 +1,75 @@
+"""The host node's network: a bridge that carries the node's address and that of the API service.
+
+No iptables: pods reach the API server at its service address, where a proxy of ours listens
+(toolchain/modules/node-proxy); between each other and with the node they go over a bridge that
+the CNI plugin makes.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, ip_network
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from components.cluster import host_places as places
+from operations.errors import OperationError
+
+OURS = (places.BRIDGE, places.POD_BRIDGE)
+
+
+def require_free() -> str:
+    """The networks that the node will use. Raises OperationError naming a route that is in the
+    way: its traffic would go astray."""
+    wanted = [ip_network(network) for network in (places.SERVICES, places.NODES, places.PODS)]
+    with IPRoute() as kernel:
+        for route in kernel.get_routes(family=2):
+            network, interface = _destination(route), _interface(kernel, route)
+            taken = [w for w in wanted if network.prefixlen and w.overlaps(network)]
+            if taken and interface not in OURS:
+                raise OperationError(
+                    f"network {taken[0]} of the host node overlaps with the route to {network} "
+                    f"through {interface}; the host node cannot be used beside that network"
+                )
+    return ", ".join(map(str, wanted))
+
+
+def _destination(route: Any) -> IPv4Network:
+    """The default route has no destination: it goes to all addresses."""
+    return IPv4Network((route.get_attr("RTA_DST") or 0, route["dst_len"]), strict=False)
+
+
+def _interface(kernel: IPRoute, route: Any) -> str:
+    index = route.get_attr("RTA_OIF")
+    links = kernel.get_links(index) if index else []
+    return str(links[0].get_attr("IFLA_IFNAME")) if links else ""
+
+
+def make() -> None:
+    """Have the bridge with its addresses; harmless where it is there."""
+    with IPRoute() as kernel:
+        if not kernel.link_lookup(ifname=places.BRIDGE):
+            kernel.link("add", ifname=places.BRIDGE, kind="bridge")
+        (index,) = kernel.link_lookup(ifname=places.BRIDGE)
+        kernel.link("set", index=index, state="up")
+        has = {a.get_attr("IFA_ADDRESS") for a in kernel.get_addr(index=index)}
+        for address, length in ((places.NODE_ADDRESS, 24), (places.API, 32)):
+            if address not in has:
+                kernel.addr("add", index=index, address=address, prefixlen=length)
+
+
+def remove() -> None:
+    """Remove the bridges; what is attached to them goes with its network namespace."""
+    with IPRoute() as kernel:
+        for name in OURS:
+            for index in kernel.link_lookup(ifname=name):
+                for link in kernel.get_links():
+                    if link.get_attr("IFLA_MASTER") == index:
+                        kernel.link("del", index=link["index"])
+                kernel.link("del", index=index)
+
+
+def left() -> list[str]:
+    """Which of our interfaces there are."""
+    with IPRoute() as kernel:
+        return [name for name in OURS if kernel.link_lookup(ifname=name)]

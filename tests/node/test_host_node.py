@@ -1,0 +1,156 @@
+"""This machine as a node, for real: a kubelet, containerd and pods, without a GPU."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.cluster import host_places as places
+from operations import host_node, node_machine
+from tests.checkout import Checkout
+from tests.faults import lab
+from toolchain import images
+
+STACK = "module1"
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "seen", "namespace": "default"},
+    "spec": {
+        "restartPolicy": "Never",
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65534,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "python",
+                "image": images.WORKLOAD_IMAGE,
+                "imagePullPolicy": "Never",
+                "command": [
+                    "python3",
+                    "-c",
+                    "import ssl, urllib.request as r, os; c = ssl.create_default_context("
+                    "cafile='/var/run/secrets/kubernetes.io/serviceaccount/ca.crt'); "
+                    "h = os.environ['KUBERNETES_SERVICE_HOST']; "
+                    "print(r.urlopen(f'https://{h}/version', context=c).status)",
+                ],
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture
+def host(checkout: Checkout) -> Iterator[Checkout]:
+    """A stack with a host node; whatever happens, no node stays on this machine."""
+    checkout.stack(STACK)
+    checkout.configure(STACK, "node", "host")
+    before = node_machine.noted()
+    yield checkout
+    lab.destroy(checkout, STACK)
+    assert host_node.leftovers() == []
+    assert not any(path.exists() for path in (places.STATE, places.RUNTIME, places.KUBELET))
+    assert node_machine.noted() == before
+
+
+def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
+    lab.require_passed(host, STACK)
+    assert host.outputs(STACK)["simulated"] == "none"
+    assert host.preview(STACK, "--expect-no-changes").code == 0
+
+    run_pod(host)
+    said = host.kubectl(STACK, "logs", "seen")
+    assert said.text.strip() == "200"  # it reached the API server by its service address
+
+    lab.require_clean_destroy(host, STACK)
+    assert host_node.leftovers() == []
+    lab.require_clean_destroy(host, STACK)
+
+
+def test_killed_daemons_are_started_again(host: Checkout) -> None:
+    lab.require_passed(host, STACK)
+    run_pod(host)
+    for daemon in places.daemons():
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait(timeout=10)
+
+    lab.require_passed(host, STACK)
+
+    assert len(places.daemons()) == len(places.DAEMONS)
+    assert host.kubectl(STACK, "get", "pod", "seen").code == 0
+
+
+def test_destroy_after_everything_was_killed(host: Checkout) -> None:
+    lab.require_passed(host, STACK)
+    run_pod(host)
+    kill([*places.processes(), *node_machine.grouped()])
+    lab.kill_all(host)
+
+    lab.require_clean_destroy(host, STACK)
+
+
+def test_destroy_with_a_driver_after_everything_was_killed(host: Checkout) -> None:
+    """Pulumi cannot uninstall a Helm release from a cluster that is gone."""
+    host.edit("checks/host.py", 'if parameters["gpu"]:', "if False:")
+    host.edit("operations/host_node.py", '"driverRoot": root,', '"driverRoot": "/",')
+    host.edit("checks/driver.py", "SECONDS = 30.0", "SECONDS = 1.0")
+    host.configure(STACK, "modules[0]", "2")
+    assert "module 2, plugin-ready: expected 1 of 1" in lab.up(host, STACK).text
+    kill(places.processes())
+    lab.kill_all(host)
+
+    lab.require_clean_destroy(host, STACK)
+
+
+def test_destroy_after_the_clusters_files_were_lost(host: Checkout) -> None:
+    lab.require_passed(host, STACK)
+    run_pod(host)
+    lab.kill_all(host)
+    lab.remove(host.folder / ".run")
+
+    lab.require_clean_destroy(host, STACK)
+
+
+def test_a_second_stack_is_refused_by_name(host: Checkout, tmp_path: Path) -> None:
+    lab.require_passed(host, STACK)
+    other = Checkout.make(tmp_path / "other")
+    other.stack("module2")
+    other.configure("module2", "node", "host")
+
+    refused = lab.up(other, "module2")
+
+    assert refused.code != 0
+    assert f"belongs to stack {STACK}" in refused.text
+    assert f"make destroy STACK={STACK}" in refused.text
+    assert lab.destroy(other, "module2").code == 0
+    assert len(places.daemons()) == len(places.DAEMONS)
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        if process.is_running():
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
+
+
+def run_pod(host: Checkout) -> None:
+    """Have a restricted pod run to its end."""
+    path = host.folder / "pod.json"
+    path.write_text(json.dumps(POD))
+    assert host.kubectl(STACK, "apply", "-f", str(path)).code == 0
+    ended = host.kubectl(
+        STACK, "wait", "pod/seen", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
+    )
+    assert ended.code == 0, host.kubectl(STACK, "describe", "pod", "seen").text

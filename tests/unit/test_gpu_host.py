@@ -1,0 +1,117 @@
+"""Where a machine's GPU driver lies and which GPUs it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations import gpu_host
+from operations.errors import OperationError
+
+H200 = Path("tests/data/cdi-h200.json")
+"""What nvidia-ctk 1.19.1 printed on a machine whose driver lies in a folder of its own."""
+UUID = "GPU-f1056031-d9fd-8c0f-fdc9-95892d0588f9"
+
+
+def spec_of(*paths: str) -> dict[str, Any]:
+    return {"containerEdits": {"mounts": [{"hostPath": path} for path in paths]}}
+
+
+def program(folder: Path, text: str, name: str = "nvidia-smi") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def driver(folder: Path) -> gpu_host.Driver:
+    return gpu_host.Driver(folder, folder, "580.159.04")
+
+
+def test_the_driver_of_a_real_spec() -> None:
+    found = gpu_host.find(json.loads(H200.read_text()))
+    assert found.programs == Path("/usr/local/nvidia/bin")
+    assert found.libraries == Path("/usr/local/nvidia/lib64")
+    assert found.version == "580.159.04"
+    assert not found.usual
+
+
+@pytest.mark.parametrize(
+    ("spec", "lacking"),
+    [
+        ({}, "nvidia-smi"),
+        ({"containerEdits": None}, "nvidia-smi"),
+        (spec_of("/usr/lib64/libnvidia-ml.so.580.1"), "nvidia-smi"),
+        (spec_of("/usr/bin/nvidia-smi", "/usr/lib64/libcuda.so.580.1"), "libnvidia-ml"),
+    ],
+)
+def test_a_spec_without_the_driver_says_what_it_lacks(spec: dict[str, Any], lacking: str) -> None:
+    with pytest.raises(OperationError, match=f"has no {lacking}.*install"):
+        gpu_host.find(spec)
+
+
+@pytest.mark.parametrize(
+    ("programs", "libraries", "text", "usual"),
+    [
+        ("/usr/bin", "/usr/lib/x86_64-linux-gnu", "\x7fELF", True),
+        ("/usr/bin", "/usr/lib64", "\x7fELF", True),
+        ("/usr/bin", "/usr/lib/x86_64-linux-gnu", "#!/bin/sh", False),
+        ("/usr/bin", "/usr/lib", "\x7fELF", False),
+        ("/opt/bin", "/usr/lib64", "\x7fELF", False),
+    ],
+)
+def test_where_the_plugin_finds_the_driver_by_itself(
+    monkeypatch: pytest.MonkeyPatch, programs: str, libraries: str, text: str, usual: bool
+) -> None:
+    monkeypatch.setattr(Path, "is_symlink", lambda _: False)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: text.encode())
+    assert gpu_host.Driver(Path(programs), Path(libraries), "1").usual is usual
+
+
+def test_a_link_to_nvidia_smi_is_not_what_the_plugin_can_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "is_symlink", lambda _: True)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"\x7fELF")
+    assert not gpu_host.Driver(Path("/usr/bin"), Path("/usr/lib64"), "1").usual
+
+
+def test_gpus_as_nvidia_smi_tells(tmp_path: Path) -> None:
+    program(tmp_path, f"#!/bin/sh\necho '{UUID}, NVIDIA H200, 143771, 9.0, Default, 580.159.04'\n")
+    assert gpu_host.gpus(driver(tmp_path)) == [
+        gpu_host.Gpu(UUID, "NVIDIA H200", 143771, "9.0", "Default", "580.159.04")
+    ]
+
+
+def test_an_nvidia_smi_that_fails_is_quoted(tmp_path: Path) -> None:
+    program(
+        tmp_path, "#!/bin/sh\necho 'Failed to initialize NVML: Driver/library mismatch'\nexit 9\n"
+    )
+    with pytest.raises(OperationError, match="failed: Failed to initialize NVML"):
+        gpu_host.gpus(driver(tmp_path))
+
+
+def test_no_nvidia_smi_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match=r"nvidia-smi does not answer: .*No such file"):
+        gpu_host.gpus(driver(tmp_path))
+
+
+def test_a_toolkit_that_is_missing_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu_host, "CTK", tmp_path / "nvidia-ctk")
+    with pytest.raises(OperationError, match="run: make setup-host"):
+        gpu_host.cdi_spec()
+
+
+def test_a_machine_without_a_driver_gives_the_toolkits_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = "#!/bin/sh\necho 'level=error msg=\"failed to locate libnvidia-ml\"' >&2\nexit 1\n"
+    monkeypatch.setattr(gpu_host, "CTK", program(tmp_path, script, "nvidia-ctk"))
+    with pytest.raises(OperationError, match=r"no GPU driver: .*libnvidia-ml"):
+        gpu_host.cdi_spec()

@@ -1,0 +1,64 @@
+"""What depends on what where this machine is the node."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.unit.graph import GPU, Graph, build
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return build("module5", node="host")
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        ("Command/prerequisites-met", "Command/check-prerequisites"),
+        ("Command/prerequisites-met", "Command/check-host"),
+        ("Command/node", "Command/cluster-running"),
+        ("Command/node-running", "Command/node"),
+        ("Release/driver", "Command/node-running"),
+        ("Command/devices-published", "Release/driver"),
+        ("Pod/module4-shared-1", "Command/devices-published"),
+        ("Job/module5-percentage-100", "Command/check-mps-sharing"),
+        ("Job/module5-percentage-50", "Job/module5-percentage-100"),
+        ("Command/verdict", "Command/check-mps-memory"),
+    ],
+)
+def test_what_waits_for_what(graph: Graph, later: str, earlier: str) -> None:
+    assert graph.reaches(later, earlier)
+
+
+def test_nothing_of_it_is_simulated(graph: Graph) -> None:
+    assert not [name for name in graph.resources if name.startswith(("Node/", "ResourceSlice/"))]
+    assert graph.outputs["simulated"] == "none"
+    assert graph.outputs["node"]["driverRoot"] == "root-of-driver"
+
+
+def test_every_object_is_removed_by_itself(graph: Graph) -> None:
+    """The real driver has something to undo for each claim, and is uninstalled after them."""
+    assert {r.deleted_with for r in graph.resources.values()} == {""}
+
+
+def test_claims_name_the_gpu_that_was_found(graph: Graph) -> None:
+    claims = [r for name, r in graph.resources.items() if name.startswith("ResourceClaim/")]
+    assert claims
+    for claim in claims:
+        assert GPU in json.dumps(claim.inputs)
+
+
+def test_the_driver_is_told_where_the_gpu_driver_lies(graph: Graph) -> None:
+    release = graph.resources["Release/driver"].inputs
+    assert release["values"]["nvidiaDriverRoot"] == "root-of-driver"
+    assert release["version"] == "0.4.1"
+
+
+def test_checks_expect_the_gpus_that_the_machine_has(graph: Graph) -> None:
+    told = json.loads(graph.resources["Command/check-driver"].inputs["stdin"])["parameters"]
+    assert told["uuids"] == [GPU]
+    assert told["gpusPerNode"] == 1
+    assert told["simulated"] is False

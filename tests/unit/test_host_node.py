@@ -1,0 +1,301 @@
+"""Whose the host node is, what it is told, and what is put back after it. Nothing is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from cryptography import x509
+
+from components.cluster import host_places as places
+from operations import embedded, host_node, node_files, node_machine, node_network
+from operations.errors import OperationError
+from toolchain.install import ROOT
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose folders are in a temporary one, with root as its user."""
+    for name in ("STATE", "RUNTIME", "KUBELET", "CDI"):
+        monkeypatch.setattr(places, name, tmp_path / name.lower())
+    monkeypatch.setattr(places, "OWNER", tmp_path / "state" / "owner.json")
+    monkeypatch.setattr(places, "BIN", tmp_path / "state" / "bin")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(node_network, "require_free", lambda: "free")
+    monkeypatch.setattr(psutil, "process_iter", lambda _=None: iter(()))
+    return tmp_path
+
+
+def owned_by(stack: str, project: Path) -> None:
+    places.STATE.mkdir(parents=True)
+    places.OWNER.write_text(json.dumps({"stack": stack, "project": str(project)}))
+
+
+def test_a_bare_machine_can_have_a_node(machine: Path) -> None:
+    assert host_node.require_usable("module3") == "free"
+
+
+def test_without_root_it_says_so(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(OperationError, match="needs root; run the same command with sudo"):
+        host_node.require_usable("module3")
+
+
+def test_a_second_stack_is_refused_by_name(machine: Path) -> None:
+    owned_by("module5", machine)
+    with pytest.raises(OperationError, match=f"belongs to stack module5 of {machine}.*destroy"):
+        host_node.require_usable("module3")
+
+
+def test_the_same_stack_of_this_checkout_may_have_its_node_again(machine: Path) -> None:
+    owned_by("module3", ROOT)
+    assert host_node.require_usable("module3") == "free"
+    assert host_node.is_ours("module3")
+
+
+def test_the_same_name_in_another_checkout_is_another_stack(machine: Path) -> None:
+    owned_by("module3", machine)
+    with pytest.raises(OperationError, match="belongs to stack module3"):
+        host_node.require_usable("module3")
+
+
+def test_a_node_whose_checkout_is_gone_may_be_taken_over(machine: Path) -> None:
+    owned_by("module5", machine / "gone")
+    assert host_node.require_usable("module3") == "free"
+
+
+def test_the_files_of_another_kubelet_are_left_alone(machine: Path) -> None:
+    (places.KUBELET / "pods").mkdir(parents=True)
+    with pytest.raises(OperationError, match="holds files of another kubelet"):
+        host_node.require_usable("module3")
+
+
+def test_a_kubelet_that_runs_here_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = SimpleNamespace(pid=4711, info={"name": "kubelet", "cmdline": ["/usr/bin/kubelet"]})
+    monkeypatch.setattr(psutil, "process_iter", lambda _=None: iter([other]))
+    with pytest.raises(OperationError, match=r"a kubelet runs here already \(process 4711\)"):
+        host_node.require_usable("module3")
+
+
+def test_removing_where_there_is_none_is_no_error_and_needs_no_root(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_node, "LOCK", machine / "no" / "such" / "folder")
+    host_node.remove("module3")
+    assert not (machine / "no").exists()
+
+
+def test_another_stacks_node_is_not_removed(machine: Path) -> None:
+    owned_by("module5", machine)
+    host_node.remove("module3")
+    assert places.OWNER.exists()
+
+
+def test_a_node_without_its_files_cannot_be_revived(machine: Path) -> None:
+    with pytest.raises(OperationError, match="files of the host node of stack module3 are gone"):
+        host_node.revive("module3", "abcd", "now")
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """Routes as netlink tells them: destination, length, interface."""
+
+    def __init__(self, *routes: tuple[str | None, int, str]) -> None:
+        self.routes = routes
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get_routes(self, family: int) -> list[Any]:
+        return [Message({"RTA_DST": dst, "RTA_OIF": n}, size) for n, (dst, size, _) in
+                enumerate(self.routes, 1)]  # fmt: skip
+
+    def get_links(self, index: int) -> list[Any]:
+        return [Message({"IFLA_IFNAME": self.routes[index - 1][2]}, 0)]
+
+
+class Message:
+    def __init__(self, attributes: dict[str, Any], length: int) -> None:
+        self.attributes, self.length = attributes, length
+
+    def get_attr(self, name: str) -> Any:
+        return self.attributes.get(name)
+
+    def __getitem__(self, key: str) -> int:
+        assert key == "dst_len"
+        return self.length
+
+
+def test_usual_routes_are_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel((None, 0, "eth0"), ("192.168.1.0", 24, "eth0"), ("10.96.0.0", 16, "cni0"))
+    monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
+    assert places.PODS in node_network.require_free()
+
+
+@pytest.mark.parametrize("taken", [(places.PODS.split("/")[0], 24), ("10.0.0.0", 8)])
+def test_a_route_to_our_networks_is_named(
+    monkeypatch: pytest.MonkeyPatch, taken: tuple[str, int]
+) -> None:
+    kernel = Kernel((None, 0, "eth0"), (*taken, "vpn0"))
+    monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
+    with pytest.raises(OperationError, match=f"overlaps with the route to {taken[0]}.*vpn0"):
+        node_network.require_free()
+
+
+def test_our_own_bridges_are_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel((places.PODS.split("/")[0], 24, places.POD_BRIDGE))
+    monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
+    node_network.require_free()
+
+
+# --- what the daemons are told --------------------------------------------------------------------
+
+
+def test_all_that_the_daemons_write_is_in_our_folders() -> None:
+    own = tuple(map(str, (places.STATE, places.RUNTIME)))
+    told = node_files.kubelet()
+    assert told["podLogsDir"].startswith(own)
+    assert told["volumePluginDir"].startswith(own)
+    assert told["containerRuntimeEndpoint"].removeprefix("unix://").startswith(own)
+    text = node_files.containerd()
+    folders = [
+        line.split('"')[1] for line in text.splitlines() if line.startswith(("root", "state"))
+    ]
+    assert len(folders) == 2
+    assert all(folder.startswith(own) for folder in folders)
+    assert "{" not in text
+
+
+def test_the_kubelet_answers_only_who_may_ask() -> None:
+    told = node_files.kubelet()
+    assert told["authentication"]["anonymous"] == {"enabled": False}
+    assert told["authorization"] == {"mode": "Webhook"}
+    assert told["address"] == places.NODE_ADDRESS
+    assert told["readOnlyPort"] == 0
+
+
+def test_the_nodes_certificate_is_that_of_a_node(tmp_path: Path) -> None:
+    authority(tmp_path)
+    certificate, key = node_files.node_certificate(tmp_path)
+    found = x509.load_pem_x509_certificate(certificate)
+    assert found.subject.rfc4514_string() == f"CN=system:node:{places.NODE},O=system:nodes"
+    assert b"PRIVATE KEY" in key
+
+
+def authority(folder: Path) -> None:
+    """A certificate authority as the cluster has one."""
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "ca.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+def test_under_systemd_a_daemon_is_a_unit_that_leaves_its_containers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        asked.append(command)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(host_node, "SYSTEMD", tmp_path)
+    monkeypatch.setattr(subprocess, "run", run)
+    host_node.start("containerd", ["/bin/containerd", "--config", "c"])
+    (command,) = asked
+    assert command[:2] == ["systemd-run", "--unit=dra-workshop-containerd"]
+    assert "--property=KillMode=process" in command
+    assert "--property=Restart=always" in command
+    assert command[-3:] == ["/bin/containerd", "--config", "c"]
+
+
+# --- putting back ---------------------------------------------------------------------------------
+
+
+def test_kernel_settings_are_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_machine, "KERNEL", tmp_path)
+    monkeypatch.setattr(node_machine, "SETTINGS", ("kernel/panic", "kernel/not-there"))
+    monkeypatch.setattr(node_machine, "own_files", list)
+    monkeypatch.setattr(node_machine, "SHARED", ())
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel/panic").write_text("0\n")
+    before = node_machine.noted()
+    (tmp_path / "kernel/panic").write_text("10\n")
+
+    node_machine.put_back(before)
+
+    assert (tmp_path / "kernel/panic").read_text().strip() == "0"
+
+
+def test_folders_that_were_not_there_go_and_others_files_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty, used, old = tmp_path / "empty", tmp_path / "used", tmp_path / "old"
+    monkeypatch.setattr(node_machine, "SHARED", (empty, used, old))
+    monkeypatch.setattr(node_machine, "SETTINGS", ())
+    monkeypatch.setattr(node_machine, "own_files", list)
+    old.mkdir()
+    before = node_machine.noted()
+    (empty / "below").mkdir(parents=True)
+    used.mkdir()
+    (used / "file").touch()
+
+    node_machine.put_back(before)
+
+    assert not empty.exists()
+    assert (used / "file").exists()
+    assert old.exists()
+
+
+def test_a_folder_with_something_mounted_in_it_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "driver" / "libcuda.so").touch()
+    monkeypatch.setattr(node_machine, "OWN", (tmp_path,))
+    part = SimpleNamespace(mountpoint=str(tmp_path / "driver"))
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [part])
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+
+    with pytest.raises(OperationError, match="driver cannot be unmounted"):
+        node_machine.remove_folders(tmp_path)
+
+    assert (tmp_path / "driver" / "libcuda.so").exists()
+
+
+def test_every_cluster_tells_which_node_it_may_have(tmp_path: Path) -> None:
+    path = embedded._certificate_names(tmp_path)
+    assert json.loads(path.read_text())["options"]["kubeApiserverCertSANs"] == [places.API]
