@@ -193,7 +193,7 @@ def _changes(
     """
     left = max(1, round(deadline - time.monotonic()))
     try:
-        for event in watch.Watch().stream(
+        for event in watch.Watch(_item_type(listed)).stream(
             lister,
             resource_version=listed.metadata.resource_version,
             timeout_seconds=left,
@@ -206,6 +206,12 @@ def _changes(
             raise
     except HTTPError:
         return  # cut off; whether the server still answers shows when the objects are listed
+
+
+def _item_type(listed: Any) -> str:
+    """The client's name for what is in a list. Left to itself a watch takes it from the name of the
+    list, which is wrong for claims: their class is ResourceV1ResourceClaim (client 36.0.3)."""
+    return str(listed.openapi_types["items"]).removeprefix("list[").removesuffix("]")
 
 
 def _changed(kind: str, item: Any, objects: dict[str, Any]) -> dict[str, Any]:

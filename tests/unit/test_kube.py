@@ -12,10 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from checks.kube import ANSWER_SECONDS, Kube, condition, describe, explained
+from checks.kube import ANSWER_SECONDS, Kube, _item_type, condition, describe, explained
 from checks.result import NotSo
 from tests.unit import fake_kube
 from tests.unit.fake_kube import (
@@ -53,7 +54,11 @@ class Server:
         self.watched_from: list[str] = []
         self.request_timeouts: list[float] = []
         monkeypatch.setattr("checks.kube.time", SimpleNamespace(monotonic=lambda: self.now))
-        monkeypatch.setattr("checks.kube.watch.Watch", lambda: self)
+        monkeypatch.setattr("checks.kube.watch.Watch", self.of_type)
+
+    def of_type(self, item_type: str) -> Server:
+        assert item_type == "V1Pod"
+        return self
 
     def list(self, *, _request_timeout: float, **selection: Any) -> Any:
         self.request_timeouts.append(_request_timeout)
@@ -63,7 +68,8 @@ class Server:
         if isinstance(items, Exception):
             raise items
         version = SimpleNamespace(resource_version=f"v{self.listed}")
-        return SimpleNamespace(items=items, metadata=version)
+        types = {"items": "list[V1Pod]"}
+        return SimpleNamespace(items=items, metadata=version, openapi_types=types)
 
     def stream(
         self,
@@ -425,3 +431,20 @@ def test_an_object_without_status_has_no_conditions() -> None:
 )
 def test_where_a_pod_stands_is_said_in_words(found: Any, text: str) -> None:
     assert describe(found) == text
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        client.V1PodList,
+        client.V1NodeList,
+        client.V1DaemonSetList,
+        client.V1DeviceClassList,
+        client.V1ResourceClaimList,
+        client.V1ResourceSliceList,
+    ],
+    ids=lambda listed: listed.__name__,
+)
+def test_what_a_watch_tells_is_of_a_class_that_the_client_has(listed: Any) -> None:
+    """Claims are not: the client itself looks for a V1ResourceClaim, which it does not have."""
+    assert hasattr(client.models, _item_type(listed(items=[])))
