@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import tenacity
 
 from tests.checkout import Checkout
 from tests.faults.lab import (
@@ -59,7 +60,11 @@ def fill(checkout: Checkout, left: int = 0) -> Path:
     """Take all the room on the disk but so many bytes."""
     ballast = checkout.folder / "disk" / "ballast"
     file = os.open(ballast, os.O_CREAT | os.O_WRONLY)
-    os.posix_fallocate(file, 0, shutil.disk_usage(checkout.folder / "disk").free - left)
+    for attempt in tenacity.Retrying(  # the cluster writes meanwhile
+        retry=tenacity.retry_if_exception_type(OSError), stop=tenacity.stop_after_attempt(10)
+    ):
+        with attempt:
+            os.posix_fallocate(file, 0, shutil.disk_usage(checkout.folder / "disk").free - left)
     os.close(file)
     return ballast
 
