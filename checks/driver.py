@@ -13,7 +13,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from checks import cluster, devices
+from checks import cluster, devices, trouble
 from checks.kube import Kube
 from checks.memory import too_much
 from checks.result import Checklist, NotSo
@@ -129,7 +129,7 @@ def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
     )
     text = f"{ready(found)} of {nodes}"
     if ready(found) < nodes:
-        raise NotSo(text)
+        raise NotSo(": ".join(filter(None, (text, trouble.of_pods(kube, namespace)))))
     return text
 
 
@@ -160,12 +160,18 @@ def _attributes(kube: Kube, expected: set[str]) -> str:
 def gate(parameters: dict[str, Any]) -> None:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
+    parameters: kubeconfig, namespace (the driver's), nodes, gpusPerNode, seconds, memoryLimit.
+
     Raises NotSo that says what is missing, or that module 5's memory limit does not fit a GPU.
     """
     kube = Kube(parameters["kubeconfig"])
     seconds = parameters["seconds"]
     cluster.wait_for_nodes(kube, parameters["nodes"], seconds)
-    found = devices.wait_for(kube, parameters["nodes"], parameters["gpusPerNode"], seconds)
+    try:
+        found = devices.wait_for(kube, parameters["nodes"], parameters["gpusPerNode"], seconds)
+    except NotSo as error:
+        why = trouble.of_pods(kube, parameters["namespace"])
+        raise NotSo("; ".join(filter(None, (str(error), why)))) from error
     if limit := parameters.get("memoryLimit"):
         try:
             fits(found, limit)

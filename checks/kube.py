@@ -103,13 +103,14 @@ class Kube:
             body: str = response.data.decode()
             return body
 
-    def log(self, namespace: str, pod: str) -> str:
-        """What the pod's container has printed so far, both streams.
+    def log(self, namespace: str, pod: str, container: str | None = None) -> str:
+        """What the pod's container has printed so far, both streams; which, if it has several.
 
         As it came: the client would take a log of one line of JSON for an object and print that.
         """
+        which = {"container": container} if container else {}
         response = self.get(
-            self.core.read_namespaced_pod_log, pod, namespace, _preload_content=False
+            self.core.read_namespaced_pod_log, pod, namespace, _preload_content=False, **which
         )
         text: str = response.data.decode(errors="replace")
         return text

@@ -105,6 +105,7 @@ class DraDriver(pulumi.ComponentResource):
             "checks gate-devices",
             pulumi.Output.all(
                 kubeconfig=args.kubeconfig,
+                namespace=NAME,
                 nodes=list(args.nodes),
                 gpusPerNode=args.gpus_per_node,
                 seconds=PUBLISH_SECONDS,

@@ -21,7 +21,7 @@ ML = "libnvidia-ml.so."
 USUAL_LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/lib/x86_64-linux-gnu")
 """Where the plugin's prestart script looks under its root (hack/kubelet-plugin-prestart.sh)."""
 USUAL_PROGRAMS = "/usr/bin"
-LINK = b"#!"
+SHEBANG = b"#!"
 QUERY = ("uuid", "name", "memory.total", "compute_cap", "compute_mode", "driver_version")
 ANSWER_SECONDS = 30
 
@@ -37,13 +37,12 @@ class Driver:
 
     @property
     def usual(self) -> bool:
-        """Whether the plugin finds all under "/": a wrapper script there would not do."""
+        """Whether the plugin finds all under "/"."""
         smi = self.programs / SMI
         return (
             str(self.programs) == USUAL_PROGRAMS
             and str(self.libraries) in USUAL_LIBRARIES
             and not smi.is_symlink()
-            and smi.read_bytes()[: len(LINK)] != LINK
         )
 
 
@@ -92,6 +91,8 @@ def find(spec: dict[str, Any]) -> Driver:
     paths = [Path(mount["hostPath"]) for mount in mounts]
     smi = next((path for path in paths if path.name == SMI), None)
     library = next((path for path in paths if path.name.startswith(ML)), None)
+    if smi is not None and library is not None:
+        smi = _program(smi, library)
     for what, path in ((SMI, smi), (f"{ML}*", library)):
         if path is None:
             raise OperationError(
@@ -100,6 +101,32 @@ def find(spec: dict[str, Any]) -> Driver:
             )
     assert smi is not None and library is not None  # noqa: S101
     return Driver(smi.parent, library.parent, library.name.removeprefix(ML))
+
+
+def _program(smi: Path, library: Path) -> Path:
+    """nvidia-smi itself: the toolkit takes the first on PATH, which may be a script that calls it.
+
+    In a container, which gets the driver's folders only, such a script finds nothing to call.
+    Raises OperationError if there is none beside the driver's libraries either.
+    """
+    if not _is_script(smi):
+        return smi
+    above = library.parent.parent
+    for path in (above / "bin" / SMI, above.parent / "bin" / SMI):
+        if path.exists() and not _is_script(path):
+            return path
+    raise OperationError(
+        f"{smi} is a script, and nvidia-smi itself is not in {above / 'bin'}; put the folder that "
+        "holds it first in PATH"
+    )
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with path.open("rb") as program:
+            return program.read(len(SHEBANG)) == SHEBANG
+    except FileNotFoundError:  # the spec is of another machine
+        return False
 
 
 def gpus(driver: Driver) -> list[Gpu]:

@@ -35,6 +35,7 @@ SETTINGS = (
 )
 OWN = (places.RUNTIME, places.KUBELET, places.STATE)
 CNI_NOTES = Path("/var/lib/cni/results")
+LOOPBACK = "cni-loopback-*"
 LOG_LINKS = Path("/var/log/containers")
 SHARED = (places.CDI, CNI_NOTES.parent, LOG_LINKS, Path("/run/containerd"))
 """Made by kubelet, CNI, containerd (the sockets of its shims, wherever its state is) or driver
@@ -58,6 +59,10 @@ def put_back(before: dict[str, Any]) -> None:
             (KERNEL / name).write_text(value)
     for path in own_files():
         path.unlink()
+    if str(CNI_NOTES.parent) not in before["folders"]:
+        # containerd's notes on loopback interfaces do not say whose they are.
+        for path in CNI_NOTES.glob(LOOPBACK):
+            path.unlink()
     for folder in SHARED:
         if str(folder) not in before["folders"] and folder.exists():
             _remove_empty(folder)

@@ -7,10 +7,12 @@ the CNI plugin makes.
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from components.cluster import host_places as places
 from operations.errors import OperationError
@@ -65,8 +67,17 @@ def remove() -> None:
             for index in kernel.link_lookup(ifname=name):
                 for link in kernel.get_links():
                     if link.get_attr("IFLA_MASTER") == index:
-                        kernel.link("del", index=link["index"])
-                kernel.link("del", index=index)
+                        _delete(kernel, link["index"])
+                _delete(kernel, index)
+
+
+def _delete(kernel: IPRoute, index: int) -> None:
+    """The end of a pod's interface goes by itself when the last process of its network ends."""
+    try:
+        kernel.link("del", index=index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
 
 
 def left() -> list[str]:

@@ -94,7 +94,7 @@ class FakeKube:
         with explained():
             return read(*arguments, **options)
 
-    def log(self, namespace: str, pod: str) -> str:
+    def log(self, namespace: str, pod: str, container: str | None = None) -> str:
         with explained():
             self.api.answer("read_namespaced_pod_log")
             _one(self.pods, pod, namespace)
@@ -274,6 +274,24 @@ def pod(name: str, phase: str, on: str | None = None) -> Any:
             "spec": {"nodeName": on, "containers": []},
             "status": {"phase": phase, "conditions": conditions},
         },
+    )
+
+
+def running(container: str) -> Any:
+    """The status of a container that runs and is not ready."""
+    state = client.V1ContainerState(running=client.V1ContainerStateRunning())
+    return _container(container, state)
+
+
+def pulling(container: str, reason: str, message: str) -> Any:
+    """The status of a container that waits."""
+    waiting = client.V1ContainerStateWaiting(reason=reason, message=message)
+    return _container(container, client.V1ContainerState(waiting=waiting))
+
+
+def _container(name: str, state: Any) -> Any:
+    return client.V1ContainerStatus(
+        name=name, image="", image_id="", ready=False, restart_count=0, state=state
     )
 
 

@@ -27,6 +27,9 @@ from tests.unit.fake_kube import (
     findings,
     gpu_slice,
     node,
+    pod,
+    pulling,
+    running,
     statuses,
 )
 
@@ -42,7 +45,13 @@ PARAMETERS = {
     "uuids": [],
     "simulated": True,
 }
-GATE = {"kubeconfig": KUBECONFIG, "nodes": NODES, "gpusPerNode": 2, "seconds": 5.0}
+GATE = {
+    "kubeconfig": KUBECONFIG,
+    "namespace": NAMESPACE,
+    "nodes": NODES,
+    "gpusPerNode": 2,
+    "seconds": 5.0,
+}
 
 
 def plugin(ready: int, chart: str | None = f"dra-driver-nvidia-gpu-{DRIVER_VERSION}") -> Any:
@@ -130,6 +139,27 @@ def test_a_plugin_that_is_not_ready_in_time_is_counted(kube: FakeKube) -> None:
     kube.daemon_sets = [plugin(ready=1)]
     assert failed("plugin-ready") == "1 of 2"
     assert findings(run())["plugin-ready"]["expected"] == "2 of 2"
+
+
+def test_a_plugin_that_waits_for_a_driver_says_so_in_its_own_words(kube: FakeKube) -> None:
+    kube.daemon_sets, kube.slices = [plugin(ready=1)], []
+    waiting = pod("plugin-x", "Pending", on="gpu-node-0")
+    waiting.status.init_container_statuses = [running("init-container")]
+    kube.pods = [waiting]
+    kube.logs = {"plugin-x": "looks\n\nexit code: 127\n\nHas the GPU driver been set up?\n"}
+    told = "plugin-x, init-container: looks | exit code: 127 | Has the GPU driver been set up?"
+    assert failed("plugin-ready") == f"1 of 2: {told}"
+    with pytest.raises(NotSo) as raised:
+        driver.gate(GATE)
+    assert str(raised.value).endswith(f"2 of 2 on gpu-node-1; {told}")
+
+
+def test_an_image_that_cannot_be_had_is_named(kube: FakeKube) -> None:
+    kube.daemon_sets = [plugin(ready=0)]
+    waiting = pod("plugin-x", "Pending", on="gpu-node-0")
+    waiting.status.container_statuses = [pulling("gpus", "ImagePullBackOff", "no such host")]
+    kube.pods = [waiting]
+    assert failed("plugin-ready") == "0 of 2: plugin-x, gpus: ImagePullBackOff no such host"
 
 
 def test_a_plugin_that_becomes_ready_in_time_passes(kube: FakeKube) -> None:

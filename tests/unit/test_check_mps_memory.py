@@ -74,7 +74,7 @@ class Cluster(FakeKube):
         }
         self.on_patch = self.patched
 
-    def log(self, namespace: str, pod: str) -> str:
+    def log(self, namespace: str, pod: str, container: str | None = None) -> str:
         return log(self.results[pod])
 
     def patched(self, name: str) -> None:

@@ -55,29 +55,32 @@ def test_a_spec_without_the_driver_says_what_it_lacks(spec: dict[str, Any], lack
 
 
 @pytest.mark.parametrize(
-    ("programs", "libraries", "text", "usual"),
+    ("programs", "libraries", "link", "usual"),
     [
-        ("/usr/bin", "/usr/lib/x86_64-linux-gnu", "\x7fELF", True),
-        ("/usr/bin", "/usr/lib64", "\x7fELF", True),
-        ("/usr/bin", "/usr/lib/x86_64-linux-gnu", "#!/bin/sh", False),
-        ("/usr/bin", "/usr/lib", "\x7fELF", False),
-        ("/opt/bin", "/usr/lib64", "\x7fELF", False),
+        ("/usr/bin", "/usr/lib/x86_64-linux-gnu", False, True),
+        ("/usr/bin", "/usr/lib64", False, True),
+        ("/usr/bin", "/usr/lib64", True, False),
+        ("/usr/bin", "/usr/lib", False, False),
+        ("/opt/bin", "/usr/lib64", False, False),
     ],
 )
 def test_where_the_plugin_finds_the_driver_by_itself(
-    monkeypatch: pytest.MonkeyPatch, programs: str, libraries: str, text: str, usual: bool
+    monkeypatch: pytest.MonkeyPatch, programs: str, libraries: str, link: bool, usual: bool
 ) -> None:
-    monkeypatch.setattr(Path, "is_symlink", lambda _: False)
-    monkeypatch.setattr(Path, "read_bytes", lambda _: text.encode())
+    monkeypatch.setattr(Path, "is_symlink", lambda _: link)
     assert gpu_host.Driver(Path(programs), Path(libraries), "1").usual is usual
 
 
-def test_a_link_to_nvidia_smi_is_not_what_the_plugin_can_use(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Path, "is_symlink", lambda _: True)
-    monkeypatch.setattr(Path, "read_bytes", lambda _: b"\x7fELF")
-    assert not gpu_host.Driver(Path("/usr/bin"), Path("/usr/lib64"), "1").usual
+@pytest.mark.parametrize("place", ["nvidia/lib64", "usr/lib/x86_64-linux-gnu"])
+def test_a_script_that_calls_nvidia_smi_is_passed_over(tmp_path: Path, place: str) -> None:
+    """A container gets the driver's folders only: there the script would find nothing to call."""
+    script = program(tmp_path / "local", "#!/bin/sh\nexec elsewhere/nvidia-smi\n")
+    library = tmp_path / place / "libnvidia-ml.so.580.1"
+    spec = spec_of(str(script), str(library))
+    with pytest.raises(OperationError, match=r"is a script, .* first in PATH"):
+        gpu_host.find(spec)
+    itself = program(tmp_path / place.partition("/")[0] / "bin", "\x7fELF")
+    assert gpu_host.find(spec) == gpu_host.Driver(itself.parent, library.parent, "580.1")
 
 
 def test_gpus_as_nvidia_smi_tells(tmp_path: Path) -> None:

@@ -280,6 +280,25 @@ def test_folders_that_were_not_there_go_and_others_files_stay(
     assert old.exists()
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+def test_notes_on_loopback_interfaces_stay_where_another_runtime_may_have_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_there: bool
+) -> None:
+    notes = tmp_path / "cni" / "results"
+    monkeypatch.setattr(node_machine, "CNI_NOTES", notes)
+    monkeypatch.setattr(node_machine, "SHARED", (notes.parent,))
+    monkeypatch.setattr(node_machine, "SETTINGS", ())
+    if was_there:
+        notes.mkdir(parents=True)
+    before = node_machine.noted()
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / "cni-loopback-1234-lo").touch()
+
+    node_machine.put_back(before)
+
+    assert notes.exists() is was_there
+
+
 def test_a_folder_with_something_mounted_in_it_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
