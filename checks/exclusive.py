@@ -13,7 +13,7 @@ from typing import Any
 from checks import pod_start
 from checks.kube import Kube
 from checks.result import Checklist, NotSo
-from checks.scene import NO_GPU, TAKEN, Scene, look
+from checks.scene import NO_GPU, TAKEN, Scene, Verify
 
 PODS = ("pod-1", "pod-2", "unclaimed")
 CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
@@ -24,13 +24,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     scene = opened(parameters)
     simulated = parameters["simulated"]
     checklist = Checklist(module)
-
-    def verify(identity: str, title: str, probe: Any, expected: str, *needs: str) -> None:
-        checklist.verify(
-            identity, title, probe, expected=expected, needs=needs, simulated=simulated,
-            remedy=look(scene.namespace),
-        )  # fmt: skip
-
+    verify = scene.verifier(checklist, simulated)
     hand_over(scene, verify)
     for identity, title, probe, expected, needs in (
         (
@@ -90,7 +84,7 @@ def opened(parameters: dict[str, Any]) -> Scene:
     return Scene(Kube(parameters["kubeconfig"]), parameters["namespace"], parameters["uuid"])
 
 
-def hand_over(scene: Scene, verify: Any) -> None:
+def hand_over(scene: Scene, verify: Verify) -> None:
     """What the API says, on every node."""
     verify("pod-1-running", "pod-1 runs", lambda: scene.running("pod-1"), "Running")
     verify(

@@ -16,7 +16,7 @@ from checks.kube import Kube
 from checks.mps_percentage import MEASURED_SMS, MOST_CV, expected_sms
 from checks.mps_sharing import LEAD_SECONDS
 from checks.result import Checklist, NotSo
-from checks.scene import NO_GPU, Scene, look
+from checks.scene import NO_GPU, Scene, Verify
 
 CLAIM = "memory"
 TABLE = "mps-memory-limit"
@@ -30,15 +30,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     scene = opened(parameters)
     simulated = parameters["simulated"]
     checklist = Checklist(module)
-
-    def verify(
-        identity: str, title: str, probe: Any, expected: str, *needs: str, **more: Any
-    ) -> None:
-        checklist.verify(
-            identity, title, probe, expected=expected, needs=needs, simulated=simulated,
-            **{"remedy": look(scene.namespace)} | more,
-        )  # fmt: skip
-
+    verify = scene.verifier(checklist, simulated)
     verify("memory-running", "the clients run", lambda: scene.running(*PODS), "Running")
     verify(
         "memory-allocated",
@@ -85,7 +77,7 @@ LIMITS = {
 }
 
 
-def verify_limits(scene: Memory, verify: Any) -> None:
+def verify_limits(scene: Memory, verify: Verify) -> None:
     """What only a GPU can show."""
 
     def limit(identity: str, probe: Any, expected: str, **more: Any) -> None:

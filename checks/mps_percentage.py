@@ -15,7 +15,7 @@ from checks.clients import Told
 from checks.kube import Kube, condition, describe
 from checks.mps_sharing import LEAD_SECONDS, LEAST_IN_COMMON
 from checks.result import Checklist, NotSo
-from checks.scene import NO_GPU, SECONDS, Scene, look
+from checks.scene import NO_GPU, SECONDS, Scene, Verify
 
 SHARE = "share"
 TABLE = "mps-thread-percentage"
@@ -52,15 +52,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     scene = opened(parameters)
     simulated = parameters["simulated"]
     checklist = Checklist(module)
-
-    def verify(
-        identity: str, title: str, probe: Any, expected: str, *needs: str, **more: Any
-    ) -> None:
-        checklist.verify(
-            identity, title, probe, expected=expected, needs=needs, simulated=simulated,
-            **{"remedy": look(scene.namespace)} | more,
-        )  # fmt: skip
-
+    verify = scene.verifier(checklist, simulated)
     verify_allocation(scene, verify)
     if simulated:
         for identity, title in MEASURED.items():
@@ -91,7 +83,7 @@ def opened(parameters: dict[str, Any]) -> Percentages:
     return Percentages(Kube(parameters["kubeconfig"]), parameters)
 
 
-def verify_allocation(scene: Percentages, verify: Any) -> None:
+def verify_allocation(scene: Percentages, verify: Verify) -> None:
     """What the API says, on every node."""
     steps = ", ".join(f"{percentage} %" for percentage in scene.percentages)
     verify(
@@ -134,7 +126,7 @@ MEASURED = {
 }
 
 
-def verify_sweep(scene: Percentages, verify: Any) -> None:
+def verify_sweep(scene: Percentages, verify: Verify) -> None:
     verify(
         "sweep-measured",
         MEASURED["sweep-measured"],
@@ -152,7 +144,7 @@ def verify_sweep(scene: Percentages, verify: Any) -> None:
     )
 
 
-def verify_share(scene: Percentages, verify: Any) -> None:
+def verify_share(scene: Percentages, verify: Verify) -> None:
     verify(
         "share-measured",
         MEASURED["share-measured"],

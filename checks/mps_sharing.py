@@ -16,7 +16,7 @@ from typing import Any
 from checks import clients, pod_start
 from checks.kube import Kube, describe
 from checks.result import Checklist, NotSo
-from checks.scene import ENDED, NO_GPU, TAKEN, Scene, has_device, last_json, look
+from checks.scene import ENDED, NO_GPU, TAKEN, Scene, Verify, has_device, last_json
 
 SHARED, OWN = "shared", "own"
 LEAD_SECONDS = 10.0
@@ -55,15 +55,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     scene = opened(parameters)
     simulated = parameters["simulated"]
     checklist = Checklist(module)
-
-    def verify(
-        identity: str, title: str, probe: Any, expected: str, *needs: str, **more: Any
-    ) -> None:
-        checklist.verify(
-            identity, title, probe, expected=expected, needs=needs, simulated=simulated,
-            **{"remedy": look(scene.namespace)} | more,
-        )  # fmt: skip
-
+    verify = scene.verifier(checklist, simulated)
     verify_allocation(scene, verify)
     if simulated:
         for identity, title in AT_WORK.items():
@@ -90,7 +82,7 @@ def opened(parameters: dict[str, Any]) -> Sharing:
     return scene
 
 
-def verify_allocation(scene: Sharing, verify: Any) -> None:
+def verify_allocation(scene: Sharing, verify: Verify) -> None:
     """What the API says, on every node."""
     both = ", ".join(scene.pods)
     verify("pods-running", f"{both} run", lambda: scene.running(*scene.pods), "Running")
@@ -128,7 +120,7 @@ AT_WORK = {
 }
 
 
-def verify_work(scene: Sharing, verify: Any) -> None:
+def verify_work(scene: Sharing, verify: Verify) -> None:
     """What only a GPU can show; in the order in which it can be seen."""
 
     def at_work(identity: str, probe: Any, expected: str, *needs: str, **more: Any) -> None:
@@ -156,7 +148,7 @@ def verify_work(scene: Sharing, verify: Any) -> None:
     )
 
 
-def verify_release(scene: Sharing, verify: Any) -> None:
+def verify_release(scene: Sharing, verify: Verify) -> None:
     verify(
         "pods-ended",
         "they end when they are let go",

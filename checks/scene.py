@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from checks import devices
 from checks.kube import Kube, condition, describe
-from checks.result import NotSo
+from checks.result import Checklist, NotSo
 
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
@@ -24,9 +24,18 @@ NO_GPU = "needs a GPU: this node is simulated"
 ENDED = ("Succeeded", "Failed")
 
 
-def look(namespace: str) -> str:
-    """The remedy where no other is known."""
-    return f"look at it with: make kubectl ARGS='describe pods,resourceclaims -n {namespace}'"
+class Verify(Protocol):
+    """Verifies one statement about a scene; needs and more: of `Checklist.verify`."""
+
+    def __call__(
+        self,
+        identity: str,
+        title: str,
+        probe: Callable[[], str],
+        expected: str,
+        *needs: str,
+        **more: Any,
+    ) -> None: ...
 
 
 class Scene:
@@ -34,6 +43,24 @@ class Scene:
 
     def __init__(self, kube: Kube, namespace: str, uuid: str) -> None:
         self.kube, self.namespace, self.uuid = kube, namespace, uuid
+
+    def verifier(self, checklist: Checklist, simulated: bool) -> Verify:
+        """Verifies for the checklist; where no other remedy is given it is to look at the scene."""
+        look = f"make kubectl ARGS='describe pods,resourceclaims -n {self.namespace}'"
+        common = {"remedy": f"look at it with: {look}", "simulated": simulated}
+
+        def verify(
+            identity: str,
+            title: str,
+            probe: Callable[[], str],
+            expected: str,
+            *needs: str,
+            **more: Any,
+        ) -> None:
+            given: dict[str, Any] = common | more
+            checklist.verify(identity, title, probe, expected=expected, needs=needs, **given)
+
+        return verify
 
     # --- pods -------------------------------------------------------------------------------------
 

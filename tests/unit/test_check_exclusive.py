@@ -10,7 +10,6 @@ import pytest
 from kubernetes import client
 
 from checks import exclusive
-from checks import scene as scene_module
 from components.gpu_node import gpu_uuid
 from tests.unit.fake_kube import (
     BROKEN,
@@ -29,8 +28,8 @@ from tests.unit.fake_kube import (
     statuses,
     unschedulable,
 )
+from tests.unit.stage import NODE, play
 
-NODE = "gpu-node-0"
 UUID, OTHER_UUID = gpu_uuid(NODE, 0), gpu_uuid(NODE, 1)
 TAKEN = "0/1 nodes are available: 1 cannot allocate all claims. still not schedulable"
 NO_CPU = "0/1 nodes are available: 1 Insufficient cpu."
@@ -113,8 +112,7 @@ class Scene(FakeKube):
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     cluster = Scene()
-    cluster.stand_in(monkeypatch, exclusive)
-    monkeypatch.setattr(scene_module, "SECONDS", 0.0)
+    play(cluster, monkeypatch, exclusive)
     return cluster
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from checks import mps_memory
-from checks import scene as scene_module
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
@@ -17,12 +16,11 @@ from tests.unit.fake_kube import (
     claim,
     event,
     findings,
-    gpu_slice,
     pod,
     statuses,
 )
+from tests.unit.stage import NODE, end_if_let_go, failed, play, slices
 
-NODE = "gpu-node-0"
 PODS = list(mps_memory.PODS)
 NO_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 PARAMETERS = {
@@ -53,12 +51,10 @@ class Cluster(FakeKube):
     """Four clients under a limit of 1 GiB and 10 %, as they were on an H200."""
 
     def __init__(self) -> None:
-        slices = [gpu_slice(NODE, gpus=2)]
-        slices[0].spec.devices[0].attributes["uuid"].string = UUID
         super().__init__(
             pods=[pod(name, "Running", on=NODE) for name in PODS],
             claims=[claim("memory", (NODE, "gpu-0"), PODS)],
-            slices=slices,
+            slices=slices(),
             events=[event("Scheduled", name, "2026-11-21T11:19:57.000000Z") for name in PODS],
         )
         self.results = {
@@ -78,9 +74,7 @@ class Cluster(FakeKube):
         return log(self.results[pod])
 
     def patched(self, name: str) -> None:
-        item = next(p for p in self.pods if p.metadata.name == name)
-        if "dra-workshop/release" in item.metadata.annotations and item.status.phase == "Running":
-            item.status.phase = "Succeeded"
+        end_if_let_go(next(p for p in self.pods if p.metadata.name == name))
         if all(p.status.phase == "Succeeded" for p in self.pods):
             self.claims[0] = claim("memory")
 
@@ -95,18 +89,12 @@ def neighbour() -> dict[str, Any]:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    made.stand_in(monkeypatch, mps_memory)
-    monkeypatch.setattr(scene_module, "SECONDS", 0.1)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    play(made, monkeypatch, mps_memory)
     return made
 
 
 def run(**changed: Any) -> dict[str, Any]:
     return mps_memory.run("5", PARAMETERS | changed)
-
-
-def failed(result: dict[str, Any]) -> dict[str, str]:
-    return {i: f["found"] for i, f in findings(result).items() if f["status"] == "failed"}
 
 
 def test_a_limit_that_holds_passes_and_is_told(cluster: Cluster) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from checks import mps_percentage
-from checks import scene as scene_module
 from checks.mps_percentage import expected_sms
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
@@ -18,13 +17,12 @@ from tests.unit.fake_kube import (
     claim,
     event,
     findings,
-    gpu_slice,
     job,
     pod,
     statuses,
 )
+from tests.unit.stage import NODE, end_if_let_go, failed, play, slices
 
-NODE = "gpu-node-0"
 PERCENTAGES = [100, 50, 20, 10, 1]
 PODS = ["share-1", "share-2", "share-3"]
 CLIENTS = [f"three clients at 20 %, client {number}" for number in (1, 2, 3)]
@@ -47,8 +45,6 @@ class Cluster(FakeKube):
     """The sweep is done, the clients wait for their start; all say what an H200 said."""
 
     def __init__(self) -> None:
-        slices = [gpu_slice(NODE, gpus=2)]
-        slices[0].spec.devices[0].attributes["uuid"].string = UUID
         super().__init__(
             jobs=[
                 job(f"percentage-{each}", f"2026-11-21T11:2{i}:00Z", f"2026-11-21T11:2{i}:30Z")
@@ -62,7 +58,7 @@ class Cluster(FakeKube):
                 claim("share", (NODE, "gpu-0"), PODS),
                 *(claim(f"percentage-{each}") for each in PERCENTAGES),
             ],
-            slices=slices,
+            slices=slices(),
         )
         for item in self.pods[: len(PERCENTAGES)]:
             name = item.metadata.name.removesuffix("-abcde")
@@ -78,9 +74,7 @@ class Cluster(FakeKube):
         self.on_patch = self.patched
 
     def patched(self, name: str) -> None:
-        item = next(p for p in self.pods if p.metadata.name == name)
-        if "dra-workshop/release" in item.metadata.annotations and item.status.phase == "Running":
-            item.status.phase = "Succeeded"
+        end_if_let_go(next(p for p in self.pods if p.metadata.name == name))
         if all(p.status.phase == "Succeeded" for p in self.pods):
             self.claims[0] = claim("share")
 
@@ -94,18 +88,12 @@ class Cluster(FakeKube):
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    made.stand_in(monkeypatch, mps_percentage)
-    monkeypatch.setattr(scene_module, "SECONDS", 0.1)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    play(made, monkeypatch, mps_percentage)
     return made
 
 
 def run(**changed: Any) -> dict[str, Any]:
     return mps_percentage.run("5", PARAMETERS | changed)
-
-
-def failed(result: dict[str, Any]) -> dict[str, str]:
-    return {i: f["found"] for i, f in findings(result).items() if f["status"] == "failed"}
 
 
 def test_what_an_h200_did_passes_and_is_told(cluster: Cluster) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from checks import mps_sharing
-from checks import scene as scene_module
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     FORBIDDEN,
@@ -20,13 +19,12 @@ from tests.unit.fake_kube import (
     claim,
     event,
     findings,
-    gpu_slice,
     pod,
     statuses,
     unschedulable,
 )
+from tests.unit.stage import NODE, end_if_let_go, failed, play, slices
 
-NODE = "gpu-node-0"
 PODS = ["shared-1", "shared-2"]
 DAEMON = "mps-control-daemon-uid-of-shared-ab12c-5d9f7-xk2lp"
 TAKEN = "0/1 nodes are available: 1 cannot allocate all claims."
@@ -50,8 +48,6 @@ class Cluster(FakeKube):
     """Two pods that share the GPU of their claim, a third that waits for it."""
 
     def __init__(self) -> None:
-        slices = [gpu_slice(NODE, gpus=2)]
-        slices[0].spec.devices[0].attributes["uuid"].string = UUID
         super().__init__(
             pods=[
                 *(pod(name, "Running", on=NODE) for name in PODS),
@@ -59,7 +55,7 @@ class Cluster(FakeKube):
                 pod(DAEMON, "Running", on=NODE),
             ],
             claims=[claim("shared", (NODE, "gpu-0"), PODS), claim("own")],
-            slices=slices,
+            slices=slices(),
             scripts=["\n".join(LINES)],
             events=[event("Scheduled", name, "2026-11-21T11:19:57.000000Z") for name in PODS],
         )
@@ -72,9 +68,7 @@ class Cluster(FakeKube):
             self.logs[name] = [WORKING, WORKING, log(result)]
 
     def patched(self, name: str) -> None:
-        released = "dra-workshop/release" in self.named(name).metadata.annotations
-        if released and self.named(name).status.phase == "Running":
-            self.named(name).status.phase = "Succeeded"
+        end_if_let_go(self.named(name))
         if all(self.named(each).status.phase == "Succeeded" for each in PODS):
             self.claims[0] = claim("shared")
             if self.named("own").status.phase == "Pending":
@@ -90,20 +84,12 @@ class Cluster(FakeKube):
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    made.stand_in(monkeypatch, mps_sharing)
-    monkeypatch.setattr(scene_module, "SECONDS", 0.3)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    monkeypatch.setattr(mps_sharing, "LEAD_SECONDS", 0.0)
-    monkeypatch.setattr(mps_sharing, "WORK_SECONDS", 0.3)
+    play(made, monkeypatch, mps_sharing)
     return made
 
 
 def run(**changed: Any) -> dict[str, Any]:
     return mps_sharing.run("4", PARAMETERS | changed)
-
-
-def failed(result: dict[str, Any]) -> dict[str, str]:
-    return {i: f["found"] for i, f in findings(result).items() if f["status"] == "failed"}
 
 
 def test_on_a_gpu_everything_passes_and_is_told(cluster: Cluster) -> None:
