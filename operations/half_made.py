@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tenacity
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
@@ -17,6 +16,7 @@ from checks.result import NotSo
 from components.cluster import life
 from operations import embedded
 from operations.errors import OperationError
+from operations.waiting import until
 
 GONE_SECONDS = 30
 NOT_FOUND = 404
@@ -72,12 +72,7 @@ def remove_object(kubeconfig: str, given: dict[str, Any]) -> int:
 
 def _wait_until_gone(kind: Any, metadata: dict[str, Any]) -> None:
     """Raises NotSo at the deadline."""
-    for attempt in tenacity.Retrying(
-        stop=tenacity.stop_after_delay(GONE_SECONDS),
-        wait=tenacity.wait_fixed(0.1),
-        retry=tenacity.retry_if_exception_type(NotSo),
-        reraise=True,
-    ):
+    for attempt in until(GONE_SECONDS, NotSo):
         with attempt:
             if _delete(kind, metadata):
                 raise NotSo(f"it is still there after {GONE_SECONDS} s")

@@ -23,13 +23,13 @@ from urllib.parse import urlsplit
 
 import filelock
 import psutil
-import tenacity
 
 from components.cluster import host_places as places
 from components.cluster.life import RUN, processes
 from operations import embedded, gpu_host, node_files, node_machine, node_network
 from operations.errors import OperationError
 from operations.processes import stop
+from operations.waiting import until
 from toolchain import host, images
 from toolchain.install import ROOT
 
@@ -268,7 +268,7 @@ def _start_daemons(server: str, prepare: Callable[[], None] = lambda: None) -> N
         if command[0] not in running:
             start(name, command)
         if name == "containerd":
-            _retried(lambda: _ctr("version"), SOCKET_SECONDS)
+            until(SOCKET_SECONDS, OperationError)(_ctr, "version")
             prepare()
 
 
@@ -338,15 +338,6 @@ def _ctr(*arguments: str) -> None:
         raise OperationError(f"ctr {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
 
 
-def _retried(attempt: Callable[[], None], seconds: float) -> None:
-    tenacity.Retrying(
-        stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_fixed(0.1),
-        retry=tenacity.retry_if_exception_type(OperationError),
-        reraise=True,
-    )(attempt)
-
-
 def _wait_until_ready(stack: str) -> None:
     from checks.cluster import wait_for_nodes  # the Kubernetes client takes a while to load
     from checks.kube import Kube
@@ -363,7 +354,7 @@ def _wait_until_ready(stack: str) -> None:
                 f"the kubelet of the host node does not answer: {error}"
             ) from error
 
-    _retried(answers, READY_SECONDS)
+    until(READY_SECONDS, OperationError)(answers)
     try:
         wait_for_nodes(kube, [places.NODE], READY_SECONDS)
     except NotSo as error:

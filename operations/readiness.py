@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import tenacity
 import urllib3
 
 from checks.kube import OK, Kube
 from checks.result import NotSo
 from operations.errors import OperationError
+from operations.waiting import until
 
 USABLE_SECONDS = 40
 
@@ -22,18 +22,18 @@ def wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
     Raises OperationError at the deadline.
     """
     kube = Kube(str(kubeconfig))
-    for attempt in tenacity.Retrying(
-        stop=tenacity.stop_after_delay(USABLE_SECONDS),
-        wait=tenacity.wait_fixed(0.1),
-        retry=tenacity.retry_if_exception_type(NotSo),
-        retry_error_callback=_unusable,
-    ):
-        with attempt:
-            # By path: the client's classes for an API take half a second to load.
-            kube.text("/api/v1/namespaces/default/serviceaccounts/default")
-            kube.text("/openapi/v3")
-            _ask_scheduler(ports["kube-scheduler"])
-            _ask_kwok(ports["kwok-controller"])
+
+    def ask() -> None:
+        # By path: the client's classes for an API take half a second to load.
+        kube.text("/api/v1/namespaces/default/serviceaccounts/default")
+        kube.text("/openapi/v3")
+        _ask_scheduler(ports["kube-scheduler"])
+        _ask_kwok(ports["kwok-controller"])
+
+    try:
+        until(USABLE_SECONDS, NotSo)(ask)
+    except NotSo as error:
+        raise OperationError(f"the control plane does not become usable: {error}") from error
 
 
 def _ask_scheduler(port: int) -> None:
@@ -61,8 +61,3 @@ def _ask_kwok(port: int) -> None:
         raise NotSo(f"kwok cannot be reached: {error}") from error
     if answer.status != OK:
         raise NotSo(f"kwok is not ready: {answer.data.decode()[:200]}")
-
-
-def _unusable(state: tenacity.RetryCallState) -> None:
-    reason = state.outcome.exception() if state.outcome else None
-    raise OperationError(f"the control plane does not become usable: {reason}")
