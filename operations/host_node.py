@@ -134,7 +134,7 @@ def whole(stack: str) -> bool:
     """Whether every process of the stack's node, and of the cluster that it is in, runs."""
     cluster = embedded.facts_of(RUN / stack)
     running = len(processes(RUN / stack)) >= cluster.get("processes", 0)
-    return bool(cluster) and running and len(places.daemons()) == len(places.DAEMONS)
+    return bool(cluster) and running and places.daemons_run()
 
 
 def facts_of(stack: str) -> dict[str, Any]:

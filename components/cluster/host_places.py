@@ -41,6 +41,11 @@ def daemons() -> list[psutil.Process]:
     return [process for process in processes() if process.info["cmdline"][0] in _DAEMON_PROGRAMS]
 
 
+def daemons_run() -> bool:
+    """Whether all of them do."""
+    return len(daemons()) == len(DAEMONS)
+
+
 def processes() -> list[psutil.Process]:
     """The node's daemons and the shims that hold its containers."""
     mark = f"{BIN}/"

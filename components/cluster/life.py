@@ -40,14 +40,9 @@ def of(stack: str, run: Path = RUN) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return _new
     whole = (folder / KUBECONFIG).exists() and not is_being_removed(stack, run)
-    running = len(processes(folder)) >= expected and _node_runs(folder)
+    node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
+    running = len(processes(folder)) >= expected and node_runs
     return life if whole and running else _new
-
-
-def _node_runs(folder: Path) -> bool:
-    """Whether the cluster has no host node, or all daemons of it run."""
-    node = folder / host_places.FACTS
-    return not node.exists() or len(host_places.daemons()) == len(host_places.DAEMONS)
 
 
 def is_being_removed(stack: str, run: Path = RUN) -> bool:

@@ -88,7 +88,7 @@ def test_killed_daemons_are_started_again(host: Checkout) -> None:
 
     lab.require_passed(host, STACK)
 
-    assert len(places.daemons()) == len(places.DAEMONS)
+    assert places.daemons_run()
     assert host.kubectl(STACK, "get", "pod", "seen").code == 0
 
 
@@ -135,7 +135,7 @@ def test_a_second_stack_is_refused_by_name(host: Checkout, tmp_path: Path) -> No
     assert f"belongs to stack {STACK}" in refused.text
     assert f"make destroy STACK={STACK}" in refused.text
     assert lab.destroy(other, "module2").code == 0
-    assert len(places.daemons()) == len(places.DAEMONS)
+    assert places.daemons_run()
 
 
 def kill(processes: list[psutil.Process]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.cluster import life
+from components.cluster import host_places, life
 from components.cluster.life import FACTS, KUBECONFIG, LIFE
 
 PROCESSES = 5
@@ -41,6 +41,23 @@ def test_one_that_is_whole_and_running_keeps_its_life(lab: Path) -> None:
 def test_one_ended_process_makes_a_new_life(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_run(PROCESSES - 1, monkeypatch)
     assert is_new(lab)
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+def test_one_ended_daemon_of_its_host_node_makes_a_new_life(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, ended: int
+) -> None:
+    (lab / host_places.FACTS).touch()
+    running = [psutil.Process()] * (len(host_places.DAEMONS) - ended)
+    monkeypatch.setattr(host_places, "daemons", lambda: running)
+    assert is_new(lab) is bool(ended)
+
+
+def test_where_it_has_no_host_node_another_labs_daemons_do_not_matter(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_places, "daemons", lambda: [psutil.Process()])
+    assert not is_new(lab)
 
 
 @pytest.mark.parametrize("lost", [FACTS, KUBECONFIG, LIFE])
