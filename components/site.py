@@ -28,8 +28,7 @@ class GpuNodes(Protocol):
     """The nodes that have GPUs, simulated or real.
 
     names: of the nodes; subjects: change when one of them is made anew; made: depend on it for
-    pods; gpus_per_node: how many GPUs each has; uuids: of the first node's GPUs;
-    facts: what the stack exports of them, beside the cluster.
+    pods; gpus_per_node: how many GPUs each has; uuids: of the first node's GPUs.
     """
 
     names: list[str]

@@ -37,6 +37,7 @@ from components.cluster.life import (
 from operations.errors import OperationError
 from operations.processes import stop
 from toolchain import cache
+from toolchain.errors import disk_full
 
 BIN = Path(".tools/bin")
 PORTS = range(31999, 20000, -1)
@@ -310,7 +311,7 @@ def _certificate_names(folder: Path) -> Path:
     return path
 
 
-def _extra_arguments(ports: dict[str, int], pki: Path) -> Iterator[str]:
+def _extra_arguments(ports: dict[str, int], certificates: Path) -> Iterator[str]:
     """What kwokctl has no option for: loopback only, no election where there is one of each, and
     room for real nodes beside those that kwok runs.
 
@@ -335,8 +336,8 @@ def _extra_arguments(ports: dict[str, int], pki: Path) -> Iterator[str]:
     yield f"kube-apiserver=service-cluster-ip-range={host_places.SERVICES}"
     # Else it takes the address of the default route, and does not start where there is none.
     yield f"kube-apiserver=advertise-address={host_places.NODE_ADDRESS}"
-    yield f"kube-apiserver=kubelet-client-certificate={pki / 'admin.crt'}"
-    yield f"kube-apiserver=kubelet-client-key={pki / 'admin.key'}"
+    yield f"kube-apiserver=kubelet-client-certificate={certificates / 'admin.crt'}"
+    yield f"kube-apiserver=kubelet-client-key={certificates / 'admin.key'}"
     yield "kube-apiserver=kubelet-preferred-address-types=InternalIP"
     yield "kwok-controller=manage-all-nodes=false"
     yield "kwok-controller=manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake"
@@ -392,7 +393,7 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
 def _reason(folder: Path) -> str:
     """The last errors of the control plane, for a person."""
     if shutil.disk_usage(folder).free < FULL:
-        return f": the disk of {folder} is full; free some room and run the same command again"
+        return f": {disk_full(folder)}"
     errors: list[str] = []
     for log in sorted(folder.rglob("*log")):
         if log.is_file():

@@ -21,6 +21,7 @@ from operations import embedded
 from operations.engine import STATE, pulumi
 from operations.errors import OperationError
 from operations.recover import forget_releases, recover
+from toolchain.errors import disk_full
 from toolchain.install import BIN, committed_stacks
 
 PROJECT = Path("Pulumi.yaml")
@@ -85,9 +86,7 @@ def require_room() -> None:
     """Raise OperationError before anything is changed if there is no room to write it down."""
     for folder in map(Path, ROOM):
         if folder.exists() and shutil.disk_usage(folder).free < NEEDED:
-            raise OperationError(
-                f"the disk of {folder} is full; free some room and run the same command again"
-            )
+            raise OperationError(disk_full(folder))
 
 
 def _remove(stack: str) -> int:

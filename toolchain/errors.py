@@ -22,9 +22,14 @@ class WrongChecksumError(DownloadError):
     """What came is not what was published: damaged on its way, or tampered with."""
 
 
+def disk_full(folder: object = None) -> str:
+    """That the disk of a folder or file has no room, and what to do."""
+    where = f"disk of {folder}" if folder else "disk"
+    return f"the {where} is full; free some room and run the same command again"
+
+
 def in_words(error: OSError) -> str:
-    """What the system refused, on which file, and what to do about a full disk."""
+    """What the system refused, and on which file."""
     if error.errno == errno.ENOSPC:
-        where = f"disk of {error.filename}" if error.filename else "disk"
-        return f"the {where} is full; free some room and run the same command again"
+        return disk_full(error.filename)
     return f"{error.strerror or error}: {error.filename}" if error.filename else str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -327,3 +328,13 @@ def test_logs_are_the_end_of_every_log(cluster: Path, capsys: Capture) -> None:
         "==> .run/dev/kwok/logs/etcd.log\ntwo\nthree\n\n"
         "==> .run/dev/kwok/logs/kube-apiserver.log\n\ufffd\n\n"
     )
+
+
+def test_without_room_nothing_is_begun(pulumi: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e6))
+    with pytest.raises(OperationError) as refusal:
+        stacks.up("dev", "", verify=False)
+    assert str(refusal.value) == (
+        "the disk of .state is full; free some room and run the same command again"
+    )
+    assert pulumi == []
