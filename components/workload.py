@@ -12,7 +12,8 @@ import pulumi_kubernetes as k8s
 
 from components import manifests, runs
 from components.check import digest_of
-from components.site import Site
+from components.modules.registry import MODULES
+from components.site import Chapter, Site
 
 PROGRAMS = Path("workloads")
 INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
@@ -107,23 +108,44 @@ def observed(folder: str, programs: Sequence[str]) -> tuple[Path, ...]:
     return (manifests.MANIFESTS / folder, *(PROGRAMS / f"{name}.py" for name in programs))
 
 
-def workshop(
-    site: Site,
-    identity: tuple[str, str, str],
-    check: str,
-    programs: Sequence[str],
-    opts: pulumi.ResourceOptions,
-) -> Any:
-    """The ConfigMap that pods mount at /workshop: programs, and the run of the check that looks.
+class Opening:
+    """How a chapter whose pods use the GPU begins.
 
-    identity: module's folder, namespace and name of the ConfigMap.
+    Its namespace waits for the driver, and for those that use the GPU before it. objects: its
+    manifests; inside: the options of what lies in its namespace.
     """
-    folder, namespace, name = identity
-    digest = digest_of(observed(folder, programs))
-    return k8s.core.v1.ConfigMap(
-        f"{folder}-{name}",
-        metadata={"name": name, "namespace": namespace},
-        data={f"{program}.py": (PROGRAMS / f"{program}.py").read_text() for program in programs}
-        | {"run": runs.run_id(site.settings.stack, check, site.cluster.life, digest)},
-        opts=opts,
-    )
+
+    def __init__(self, site: Site, module: str, namespace: str) -> None:
+        self.site, self.namespace, self.folder = site, namespace, MODULES[module].stack
+        self.chapter = Chapter(module)
+        self.objects = manifests.load(self.folder)
+        after = (site.driver.ready, *site.gpu_users)
+        made = manifests.create(
+            self.objects[f"Namespace/{namespace}"],
+            self.folder,
+            site.objects(self.chapter, *after),
+        )
+        self.inside = site.objects(self.chapter, made)
+
+    def claim(self, name: str, resource: str) -> Any:
+        """The claim of that name for the site's GPU, as a resource of the other name."""
+        claim = naming(self.objects[f"ResourceClaim/{name}"], self.site.target)
+        return manifests.create(claim, resource, self.inside)
+
+    def run(
+        self, check: str, programs: Sequence[str], name: str = "workshop"
+    ) -> pulumi.Output[str]:
+        """The run of the check that looks: the uid of the ConfigMap that holds it.
+
+        Pods mount the ConfigMap, of that name, at /workshop, and find the programs there.
+        """
+        digest = digest_of(observed(self.folder, programs))
+        life = self.site.cluster.life
+        held = k8s.core.v1.ConfigMap(
+            f"{self.folder}-{name}",
+            metadata={"name": name, "namespace": self.namespace},
+            data={f"{program}.py": (PROGRAMS / f"{program}.py").read_text() for program in programs}
+            | {"run": runs.run_id(self.site.settings.stack, check, life, digest)},
+            opts=self.inside,
+        )
+        return manifests.uid(held)

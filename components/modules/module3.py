@@ -9,8 +9,8 @@ import pulumi
 
 from components import manifests
 from components.check import Check, CheckArgs
-from components.site import Chapter, Site
-from components.workload import INSPECT, in_run, naming, observed, unawaited, workshop
+from components.site import Site
+from components.workload import INSPECT, Opening, in_run, observed, unawaited
 
 FOLDER = "module3"
 NAMESPACE = "dra-module3"
@@ -18,24 +18,13 @@ CHECK = "exclusive"
 
 
 def build(site: Site) -> list[Check]:
-    chapter = Chapter("3")
-    objects = manifests.load(FOLDER)
-    namespace = manifests.create(
-        objects[f"Namespace/{NAMESPACE}"],
-        FOLDER,
-        site.objects(chapter, site.driver.ready, *site.gpu_users),
+    opened = Opening(site, "3", NAMESPACE)
+    chapter, objects = opened.chapter, opened.objects
+    claims = [opened.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
+    run = opened.run(CHECK, INSPECT)
+    unclaimed = manifests.create(
+        in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", opened.inside
     )
-    inside = site.objects(chapter, namespace)
-    claims = [
-        manifests.create(
-            naming(objects[f"ResourceClaim/{name}"], site.target), f"module3-{name}", inside
-        )
-        for name in ("claim-1", "claim-2")
-    ]
-    run = manifests.uid(
-        workshop(site, (FOLDER, NAMESPACE, "workshop"), CHECK, INSPECT, inside),
-    )
-    unclaimed = manifests.create(in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", inside)
     pod_1 = manifests.create(
         in_run(objects["Pod/pod-1"], run, claims[0]),
         "module3-pod-1",

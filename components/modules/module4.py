@@ -7,16 +7,8 @@ import pulumi
 
 from components import manifests
 from components.check import Check, CheckArgs
-from components.site import Chapter, Site
-from components.workload import (
-    BENCHMARK,
-    INSPECT,
-    in_run,
-    naming,
-    observed,
-    unawaited,
-    workshop,
-)
+from components.site import Site
+from components.workload import BENCHMARK, INSPECT, Opening, in_run, observed, unawaited
 
 FOLDER = "module4"
 NAMESPACE = "dra-module4"
@@ -26,21 +18,10 @@ SHARING = ("shared-1", "shared-2")
 
 
 def build(site: Site) -> list[Check]:
-    chapter = Chapter("4")
-    objects = manifests.load(FOLDER)
-    namespace = manifests.create(
-        objects[f"Namespace/{NAMESPACE}"],
-        FOLDER,
-        site.objects(chapter, site.driver.ready, *site.gpu_users),
-    )
-    inside = site.objects(chapter, namespace)
-    claims = [
-        manifests.create(
-            naming(objects[f"ResourceClaim/{name}"], site.target), f"module4-{name}-claim", inside
-        )
-        for name in ("shared", "own")
-    ]
-    run = manifests.uid(workshop(site, (FOLDER, NAMESPACE, "workshop"), CHECK, PROGRAMS, inside))
+    opened = Opening(site, "4", NAMESPACE)
+    chapter, objects = opened.chapter, opened.objects
+    claims = [opened.claim(name, f"module4-{name}-claim") for name in ("shared", "own")]
+    run = opened.run(CHECK, PROGRAMS)
     pods = [
         manifests.create(
             in_run(objects[f"Pod/{name}"], run, claims[0]),

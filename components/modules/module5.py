@@ -11,16 +11,8 @@ import pulumi
 
 from components import manifests
 from components.check import Check, CheckArgs
-from components.site import Chapter, Site
-from components.workload import (
-    BENCHMARK,
-    in_run,
-    limited,
-    naming,
-    observed,
-    renamed,
-    workshop,
-)
+from components.site import Site
+from components.workload import BENCHMARK, Opening, in_run, limited, naming, observed, renamed
 
 FOLDER = "module5"
 NAMESPACE = "dra-module5"
@@ -33,14 +25,7 @@ JOB_MINUTES = 6
 
 
 def build(site: Site) -> list[Check]:
-    chapter = Chapter("5")
-    objects = manifests.load(FOLDER)
-    namespace = manifests.create(
-        objects[f"Namespace/{NAMESPACE}"],
-        FOLDER,
-        site.objects(chapter, site.driver.ready, *site.gpu_users),
-    )
-    scene = _Scene(site, chapter, objects, namespace)
+    scene = _Scene(site, "5", NAMESPACE)
     percentage = scene.percentage()
     site.gpu_users.append(percentage)
     memory = scene.memory(percentage)
@@ -79,18 +64,10 @@ def asking(pod: manifests.Manifest, limit: str) -> manifests.Manifest:
     return changed
 
 
-class _Scene:
-    def __init__(
-        self, site: Site, chapter: Chapter, objects: dict[str, manifests.Manifest], namespace: Any
-    ) -> None:
-        self.site, self.chapter, self.objects = site, chapter, objects
-        self.inside = site.objects(chapter, namespace)
-
-    def run(self, name: str, check: str) -> pulumi.Output[str]:
-        identity = (FOLDER, NAMESPACE, name)
-        return manifests.uid(workshop(self.site, identity, check, BENCHMARK, self.inside))
-
-    def claim(self, name: str, percentage: int, memory: str | None = None, like: str = "") -> Any:
+class _Scene(Opening):
+    def limited_claim(
+        self, name: str, percentage: int, memory: str | None = None, like: str = ""
+    ) -> Any:
         """The claim of the manifests, or one like it under another name."""
         claim = copy.deepcopy(self.objects[f"ResourceClaim/{like or name}"])
         claim["metadata"]["name"] = name
@@ -99,11 +76,11 @@ class _Scene:
 
     def percentage(self) -> Check:
         """The sweep, then the clients that share."""
-        settings, run = self.site.settings, self.run("percentage", PERCENTAGE)
+        settings, run = self.site.settings, self.run(PERCENTAGE, BENCHMARK, "percentage")
         jobs: list[Any] = []
         for percentage in settings.mps_percentages:
             name = f"percentage-{percentage}"
-            claim = self.claim(name, percentage, like="percentage-100")
+            claim = self.limited_claim(name, percentage, like="percentage-100")
             job = renamed(self.objects["Job/percentage-100"], name, claim=name)
             minutes = pulumi.CustomTimeouts(create=f"{JOB_MINUTES}m")
             opts = pulumi.ResourceOptions.merge(
@@ -111,7 +88,7 @@ class _Scene:
                 pulumi.ResourceOptions(custom_timeouts=minutes),
             )
             jobs.append(manifests.create(in_run(job, run, claim), f"module5-{name}", opts))
-        claim = self.claim("share", settings.mps_share_percentage)
+        claim = self.limited_claim("share", settings.mps_share_percentage)
         sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
         pods = [
             manifests.create(
@@ -130,9 +107,10 @@ class _Scene:
 
     def memory(self, percentage: Check) -> Check:
         """Clients under a memory limit, when the GPU is free again."""
-        settings, run = self.site.settings, self.run("memory", MEMORY)
+        settings, run = self.site.settings, self.run(MEMORY, BENCHMARK, "memory")
         limit = settings.mps_memory_mib
-        claim = self.claim("memory", settings.mps_share_percentage, settings.mps_memory_limit)
+        share = settings.mps_share_percentage
+        claim = self.limited_claim("memory", share, settings.mps_memory_limit)
         pod = {name: self.objects[f"Pod/{name}"] for name in CLIENTS}
         pod["allocator"] = allocating(pod["allocator"], [*under(limit), *over(limit)])
         pod["raiser"] = asking(allocating(pod["raiser"], over(limit)), f"0={64 * limit}M")
@@ -147,7 +125,7 @@ class _Scene:
             for name in CLIENTS
         ]
         told = {
-            "sharePercentage": settings.mps_share_percentage,
+            "sharePercentage": share,
             "limitMib": limit,
             "under": under(limit),
             "over": over(limit),
