@@ -175,14 +175,18 @@ def test_the_drivers_image_says_that_it_is_not_nvidias_and_what_it_is_made_of() 
 
 
 @pytest.mark.usefixtures("machine")
-def test_an_assembled_image_lies_in_the_cache(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_assembled_image_lies_in_the_cache(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     put_in_cache(SANDBOX)
+    clock = iter([100.0, 107.2])
+    monkeypatch.setattr(assemble, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with build.alone():
         assemble.assemble(SANDBOX)
     folder = build.built(SANDBOX)
     assert folder is not None
     assert {path.name for path in folder.iterdir()} == {"pause.tar", cache.SOURCE}
-    assert f"assembled image {SANDBOX.reference} in 0 s" in capsys.readouterr().err
+    assert f"assembled image {SANDBOX.reference} in 7 s" in capsys.readouterr().err
 
 
 def test_a_library_that_is_nowhere_is_told(machine: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_second_set_up_of_the_checkout_waits_for_the_first(
             waiting = second.submit(set_up)
             wait_until(lambda: "waiting for it" in capsys.readouterr().err)
             assert commands.steps == []
-        assert waiting.result(timeout=5) == 0
+        assert waiting.result(timeout=60) == 0
 
 
 def test_an_old_python_is_refused_in_one_line_with_a_remedy(

@@ -65,7 +65,7 @@ def build_alone(tool: GoTool, go: Go) -> None:
         build.build(tool, go, "2 of 6")
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited too long"
@@ -87,8 +87,12 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoTool:
 
 
 def test_a_built_tool_lies_in_the_cache_under_its_version_and_digest(
-    tool: GoTool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tool: GoTool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(progress.Step, "seconds", 7.2)
     assert build.built(tool) is None
     build_alone(tool, fake_go(tmp_path))
     assert build.built(tool) == cache.folder() / f"example-1.2.3-{tool.digest}"
@@ -96,7 +100,7 @@ def test_a_built_tool_lies_in_the_cache_under_its_version_and_digest(
     said = capsys.readouterr().err
     assert "example 1.2.3 (2 of 6): fetching its sources" in said
     assert "building example 1.2.3 (2 of 6): 2 packages" in said
-    assert "built example 1.2.3 (2 of 6) in 0 s" in said
+    assert "built example 1.2.3 (2 of 6) in 7 s" in said
 
 
 def test_the_version_is_linked_into_the_program(tool: GoTool, tmp_path: Path) -> None:

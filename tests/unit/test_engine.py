@@ -77,7 +77,7 @@ def test_ctrl_c_while_lines_come_loses_none(
 def test_a_line_is_handed_on_when_it_comes(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait = "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e seen ] || sleep 0.1; done"
+    wait = "for _ in $(seq 600); do [ -e seen ] || sleep 0.1; done"
     write_script(program, f"echo first; {wait}; [ -e seen ] && echo second")
     shown: list[str] = []
 

@@ -199,9 +199,18 @@ def test_with_exit_zero_an_error_is_in_the_json_only(run: Run) -> None:
     assert found["error"].startswith("cuInit: CUDA_ERROR_NO_DEVICE")
 
 
+@pytest.fixture
+def _asleep_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sleeping takes no time, but moves the clock on."""
+    now, slept = time.time, [0.0]
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "time", lambda: now() + sum(slept))
+
+
+@pytest.mark.usefixtures("_asleep_at_once")
 def test_nothing_is_measured_or_allocated_before_the_start(run: Run, tmp_path: Path) -> None:
     annotations = tmp_path / "annotations"
-    moment = time.time() + 0.5
+    moment = time.time() + 60
     annotations.write_text(f'dra-workshop/start="{moment}"\n')
     waiting = ["--start-file", str(annotations), "--measure", "fma", "--allocate", "64"]
     _, found = run(Cuda(), *waiting, sampled=Nvml())
