@@ -9,9 +9,13 @@ same reason the GPU's libraries that CDI puts elsewhere are found: its hook upda
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -104,6 +108,7 @@ def _workload() -> tuple[oci.Root, dict[str, object]]:
     # Python finds its standard library by where it lies itself.
     home = f"usr/local/{sys.platlibdir}/{name}"
     root.tree(home, library, NOT_OF_PYTHON)
+    _add_bytecode(root, home)
     shared = _shared_python(python)
     linked = [python, *([shared] if shared else [])]
     for extension in sorted((library / "lib-dynload").glob("*.so")):
@@ -191,6 +196,43 @@ def _module_sum(tool: GoTool, module: str) -> str:
     wanted = [module, f"v{tool.version}"]
     lines = [line.split() for line in (tool.folder / "go.sum").read_text().splitlines()]
     return next(words[2] for words in lines if words[:2] == wanted)
+
+
+# --- Python -----------------------------------------------------------------------------------
+
+
+def _add_bytecode(root: oci.Root, home: str) -> None:
+    """Add what Python would make of the modules in `home` when they are first imported.
+
+    On a read-only root it cannot keep that, so every program would compile all that it imports.
+    Nothing in an image changes, so the sources are not looked at again (PEP 552, unchecked).
+    Raises SetupError if a module cannot be compiled.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, (_, content) in root.members.items():
+            if path.startswith(f"{home}/") and path.endswith(".py") and isinstance(content, Path):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(content, folder / path)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-S", "-P", "-m", "compileall", "-q"),
+                *("--invalidation-mode", "unchecked-hash", "-s", name, "-p", "/", name),
+            ],
+            # Alone, in order and with one seed: what else Python holds decides on some bytes.
+            env=_without_python() | {"PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SetupError(f"the image {WORKLOAD.reference}: {done.stdout}{done.stderr}".strip())
+        for compiled in folder.rglob("*.pyc"):
+            root.file(compiled.relative_to(folder).as_posix(), compiled.read_bytes())
+
+
+def _without_python() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
 
 
 # --- libraries --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import sys
@@ -9,6 +10,7 @@ import sysconfig
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,8 +84,9 @@ def linked_on(folder: Path) -> Callable[[Path], SimpleNamespace]:
 
 
 def write(path: Path) -> None:
+    """A program or library, which nobody reads, or a module."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"\x7fELF" + path.name.encode())
+    path.write_bytes(b"told = 1\n" if path.suffix == ".py" else b"\x7fELF" + path.name.encode())
     path.chmod(0o755)
 
 
@@ -119,8 +122,48 @@ def test_a_workload_finds_python_its_library_and_its_modules() -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_a_workload_has_no_tests_and_no_module_that_this_machine_cannot_import() -> None:
-    unwanted = re.compile(r"test|pycache|site-packages|_gdbm")
+    unwanted = re.compile(r"test|site-packages|_gdbm")
     assert [path for path in members(WORKLOAD) if unwanted.search(path)] == []
+
+
+def bytecode() -> dict[str, bytes]:
+    """Path in the workload image → content."""
+    found = members(WORKLOAD)
+    return {path: bytes(found[path][1]) for path in sorted(found) if path.endswith(".pyc")}
+
+
+@pytest.mark.usefixtures("machine")
+def test_every_module_of_a_workload_is_compiled_and_nothing_of_this_machines_own_bytecode() -> None:
+    tag = sys.implementation.cache_tag
+    assert list(bytecode()) == [
+        f"usr/local/lib/python3.11/__pycache__/os.{tag}.pyc",
+        f"usr/local/lib/python3.11/json/__pycache__/__init__.{tag}.pyc",
+    ]
+    assert bytecode() == bytecode(), "the same every time"
+
+
+@pytest.mark.usefixtures("machine")
+def test_bytecode_is_used_without_a_look_at_the_source(tmp_path: Path) -> None:
+    path, content = next(iter(bytecode().items()))
+    compiled = tmp_path / "image" / path
+    compiled.parent.mkdir(parents=True)
+    compiled.write_bytes(content)
+    source = compiled.parent.with_name("os.py")
+    source.write_text("told = 'compiled again'\n")  # a pod's has another age, too
+    spec = importlib.util.spec_from_file_location("told_by", source)
+    assert spec is not None
+    loader = spec.loader
+    assert isinstance(loader, SourceFileLoader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    assert module.told == 1
+    assert b"/usr/local/lib/python3.11/os.py" in content, "no path of this machine"
+
+
+def test_a_module_that_cannot_be_compiled_is_told(machine: Path) -> None:
+    (machine / "opt/python/lib/python3.11/os.py").write_text("told = \n")
+    with pytest.raises(SetupError, match=r"(?s)workload:1: .*os\.py.*SyntaxError: invalid syntax"):
+        members(WORKLOAD)
 
 
 @pytest.mark.usefixtures("machine")
