@@ -21,7 +21,7 @@ VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-host setup-dev up preview preview-diff destroy recover verify results list kubectl logs bundle \
+.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify results list kubectl logs bundle \
         test lint types unit plan embedded faults bench golden docs lock clean
 
 help: ## what there is
@@ -33,6 +33,12 @@ setup: ## have all tools in .tools/ and .venv (part of every target); TOOLCHAIN=
 
 setup-host: ## also the tools and images of a host node: Linux as a node, without Docker
 	@$(PYTHON) toolchain/bootstrap.py --host-node
+
+setup-kind: ## also what a cluster of kind needs besides Docker: kind, the example driver, images
+	@$(PYTHON) toolchain/bootstrap.py --kind
+
+kind-node-image: setup ## build an image of kind's nodes from package registries alone; takes root
+	@$(VENV) -m toolchain kind-node-image
 
 setup-dev:
 	@$(PYTHON) toolchain/bootstrap.py --dev
@@ -84,7 +90,7 @@ types: setup-dev ## types of the code
 unit: setup-dev ## tests of pure logic and of the graph, without tools
 	@$(VENV) -m pytest tests/unit
 
-plan: setup-dev ## golden previews of every stack
+plan: setup-dev $(if $(filter Linux,$(shell uname)),setup-kind) ## golden previews; what kind takes
 	@$(VENV) -m pytest tests/plan
 
 embedded: setup-dev ## real updates of every stack on embedded clusters

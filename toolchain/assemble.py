@@ -1,4 +1,4 @@
-"""Assembles the images of a host node into the cache, of what is built and of this machine's files.
+"""Assembles images into the cache, of what is built and of this machine's files.
 
 Everything lies under /usr, with links to it from /bin, /lib and so on. Libraries go to the folder
 in which this machine has its C library: there the loader, which comes from this machine too, looks
@@ -27,6 +27,7 @@ from toolchain.errors import SetupError
 from toolchain.images import (
     DRIVER,
     DRIVER_PROGRAMS,
+    EXAMPLE,
     SANDBOX,
     WORKLOAD,
     Image,
@@ -38,6 +39,9 @@ from toolchain.progress import say
 from toolchain.tools import (
     DRIVER_MODULE,
     DRIVER_PLUGIN,
+    EXAMPLE_DRIVER,
+    EXAMPLE_MODULE,
+    KIND_TOOLS,
     NVIDIA_TOOLKIT,
     PAUSE,
     GoTool,
@@ -144,16 +148,24 @@ def _driver() -> tuple[oci.Root, dict[str, object]]:
     root.file("LICENSE", plugin / "LICENSE")
     root.folder("root")
     _add_libraries(root, [*ours, *theirs.values()])
-    module = f"{DRIVER_MODULE}@v{DRIVER_PLUGIN.version}"
-    labels = {
-        "dra-workshop.module": module,
-        "dra-workshop.module.sum": _module_sum(DRIVER_PLUGIN, DRIVER_MODULE),
-        "dra-workshop.build": DRIVER_PLUGIN.cache_name,
-    }
+    described = "the kubelet plugin of {module}, not NVIDIA's image"
     return root, {
         "Env": [PATH],
         "User": "0:0",
-        "Labels": _labels(f"the kubelet plugin of {module}, not NVIDIA's image") | labels,
+        "Labels": _module_labels(DRIVER_PLUGIN, DRIVER_MODULE, described),
+    }
+
+
+def _example() -> tuple[oci.Root, dict[str, object]]:
+    """It is one static program, so it needs no libraries; the chart calls it by its name alone."""
+    root = _base()
+    for program in EXAMPLE_DRIVER.programs:
+        root.program(f"usr/bin/{program}", _built(EXAMPLE_DRIVER) / program)
+    described = "the kubelet plugin of {module}, not its project's image"
+    return root, {
+        "Env": [PATH],
+        "User": "0:0",
+        "Labels": _module_labels(EXAMPLE_DRIVER, EXAMPLE_MODULE, described),
     }
 
 
@@ -161,6 +173,7 @@ _RECIPES: dict[str, Callable[[], tuple[oci.Root, dict[str, object]]]] = {
     SANDBOX.name: _pause,
     WORKLOAD.name: _workload,
     DRIVER.name: _driver,
+    EXAMPLE.name: _example,
 }
 
 
@@ -184,10 +197,24 @@ def _labels(description: str) -> dict[str, str]:
     }
 
 
+def _module_labels(tool: GoTool, module: str, description: str) -> dict[str, str]:
+    """Labels that say which sources a program comes from.
+
+    description: {module} in it becomes the module with its version.
+    """
+    versioned = f"{module}@v{tool.version}"
+    return _labels(description.format(module=versioned)) | {
+        "dra-workshop.module": versioned,
+        "dra-workshop.module.sum": _module_sum(tool, module),
+        "dra-workshop.build": tool.cache_name,
+    }
+
+
 def _built(tool: GoTool) -> Path:
     folder = build.built(tool)
     if folder is None:
-        raise SetupError(f"{tool.title} is not in the cache; run: make setup-host")
+        target = "setup-kind" if tool in KIND_TOOLS else "setup-host"
+        raise SetupError(f"{tool.title} is not in the cache; run: make {target}")
     return folder
 
 

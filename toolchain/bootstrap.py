@@ -4,7 +4,7 @@ Runs on the system's Python with nothing but the standard library. The environme
 made only when the digest of its lock file has been written into it, so a killed or changed
 installation is made again.
 
-Usage: python3 toolchain/bootstrap.py [--dev] [--host-node] [--wheels FOLDER]
+Usage: python3 toolchain/bootstrap.py [--dev] [--host-node] [--kind] [--wheels FOLDER]
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Set up the workshop in this checkout.")
     arguments.add_argument("--dev", action="store_true", help="also what the tests need")
     arguments.add_argument("--host-node", action="store_true", help="also what a host node needs")
+    arguments.add_argument("--kind", action="store_true", help="also what a kind cluster needs")
     arguments.add_argument(
         "--wheels", type=Path, metavar="FOLDER", help="take the packages from here, offline"
     )
@@ -135,6 +136,8 @@ def main() -> None:
         command = [str(VENV / "bin" / "python"), "-m", "toolchain", "install"]
         if options.host_node:
             command.append("--host-node")
+        if options.kind:
+            command.append("--kind")
         done = subprocess.run(command, cwd=ROOT, check=False)
     sys.exit(done.returncode)
 

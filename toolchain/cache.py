@@ -17,6 +17,10 @@ NEEDED_GB = 15.0
 0.6 GB of tools (measured on linux/amd64). Only the tools stay."""
 HOST_NEEDED_GB = 5.0
 """The same for the tools of a host node: 1.3 GB, 3.1 GB, and 0.4 GB with the images."""
+KIND_NEEDED_GB = 2.0
+"""The same for what `make setup-kind` adds."""
+KIND_NODE_NEEDED_GB = 8.0
+"""The same for what goes into an image of kind's nodes, with the image and what it is packed of."""
 SOURCE = "source.json"
 INTERMEDIATE = ("go-build", "go-mod")
 

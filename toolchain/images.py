@@ -1,4 +1,4 @@
-"""The images of a host node: their names, and what decides what is in them.
+"""The images of a host node and of kind: their names, and what decides what is in them.
 
 No registry is needed for them: `toolchain.assemble` makes them of programs that set-up has built
 and of files of this machine. This module only describes them, so that anything may import it.
@@ -19,6 +19,8 @@ from toolchain.errors import SetupError
 from toolchain.tools import (
     DRIVER_PLUGIN,
     DRIVER_PLUGIN_VERSION,
+    EXAMPLE_DRIVER,
+    EXAMPLE_DRIVER_VERSION,
     NVIDIA_TOOLKIT,
     PAUSE,
     GoTool,
@@ -33,6 +35,9 @@ PAUSE_IMAGE = "localhost/dra-workshop/pause:1"
 DRIVER_IMAGE = f"registry.k8s.io/dra-driver-nvidia/dra-driver-nvidia-gpu:v{DRIVER_PLUGIN_VERSION}"
 """The kubelet plugin of NVIDIA's driver, under the name that its chart asks for by itself
 (image.repository and appVersion of the chart)."""
+EXAMPLE_DRIVER_IMAGE = f"localhost/dra-workshop/dra-example-driver:v{EXAMPLE_DRIVER_VERSION}"
+"""The kubelet plugin of Kubernetes' example driver. Its tag is the appVersion of the chart, whose
+image.repository must be set to the rest."""
 
 DRIVER_PROGRAMS = (
     *("bash", "basename", "cat", "chroot", "cp", "date", "env", "find", "head", "ln", "ls"),
@@ -124,4 +129,14 @@ DRIVER = Image(
     made_of=(DRIVER_PLUGIN, NVIDIA_TOOLKIT),
     host_programs=DRIVER_PROGRAMS,
 )
+EXAMPLE = Image(
+    "dra-example-image",
+    EXAMPLE_DRIVER_VERSION,
+    EXAMPLE_DRIVER_IMAGE,
+    "dra-example-driver.tar",
+    made_of=(EXAMPLE_DRIVER,),
+)
 IMAGES = (SANDBOX, WORKLOAD, DRIVER)
+"""Those of a host node."""
+KIND_IMAGES = (WORKLOAD, EXAMPLE)
+"""Those that are loaded into the nodes of kind."""

@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,14 +26,17 @@ import semver
 
 from toolchain import build, cache, go, proxies
 from toolchain.errors import DownloadError, SetupError, WrongChecksumError
-from toolchain.images import IMAGES, Image
+from toolchain.images import IMAGES, KIND_IMAGES, Image
 from toolchain.progress import say
 from toolchain.tools import (
-    CHART,
     CHARTS,
     HOST_BUILT,
     HOST_RELEASES,
     HOST_TOOLS,
+    KIND_BUILT,
+    KIND_CHARTS,
+    KIND_RELEASES,
+    KIND_TOOLS,
     PLUGINS,
     PULUMI_PLUGINS,
     PULUMI_PROGRAMS,
@@ -62,30 +65,38 @@ ON_PATH = "on PATH"
 AnyTool = TypeVar("AnyTool", bound=Tool)
 
 
-def install(host_node: bool = False) -> None:
+def install(host_node: bool = False, kind: bool = False) -> None:
     """Everything that a plain `pulumi up` of an embedded stack needs.
 
     host_node: also what makes this machine a node of a cluster, tools and images.
+    kind: also what a cluster of kind needs, but for Docker and the image of its nodes.
     Raises SetupError with a remedy; what was done by then stays and is not done again.
     """
     started = time.monotonic()
     mode = _mode()
     _require_platform()
     if host_node:
-        _require_linux()
-    releases = [*RELEASES, *(HOST_RELEASES if host_node else ())]
-    images = IMAGES if host_node else ()
+        _require_linux("a host node")
+    if kind:
+        _require_linux("set-up for kind")
+    releases = [
+        *(*RELEASES, *(HOST_RELEASES if host_node else ())),
+        *(KIND_RELEASES if kind else ()),
+    ]
+    images = [*IMAGES * host_node]
+    images += [image for image in KIND_IMAGES * kind if image not in images]
+    charts = [*CHARTS, *KIND_CHARTS * kind]
     for folder in (BIN, PULUMI_HOME, ROOT / ".state"):
         folder.mkdir(parents=True, exist_ok=True)
     wanted = [release for release in releases if not (mode == AUTO and _on_path(release))]
     released, changed = _place_released(wanted, mode)
     built = [tool for release in wanted if release not in released for tool in release.instead_of]
-    built += HOST_BUILT if host_node else ()
-    _build([*built, *CHARTS], images)
+    built += [*HOST_BUILT * host_node, *KIND_BUILT * kind]
+    _build([*built, *charts], images)
     plugins = [plugin for plugin, (_, tool) in PLUGINS.items() if tool in built]
     changed += [
         *[_place(tool) for tool in (*built, *images) if tool not in PULUMI_PLUGINS],
-        *[_place_chart(chart) for chart in CHARTS],
+        *[_place_chart(chart) for chart in charts],
         _place_kubectl(),
         _write_env(own_plugins=bool(plugins)),
         *[_place_plugin(plugin) for plugin in plugins],
@@ -111,10 +122,10 @@ def _require_platform() -> None:
         say(f"platform {name} builds from the same sources as linux-x86_64 but is untested")
 
 
-def _require_linux() -> None:
+def _require_linux(what: str) -> None:
     if sys.platform != "linux":
         raise SetupError(
-            f"a host node needs Linux, and this is {sys.platform}; `make setup` has all that the "
+            f"{what} needs Linux, and this is {sys.platform}; `make setup` has all that the "
             "embedded cluster needs"
         )
 
@@ -145,14 +156,14 @@ def _linked(release: Release) -> bool:
     linked = f"{ON_PATH}: {hashlib.sha256(repr((release.digest, state)).encode()).hexdigest()}"
     if placed == linked and all((BIN / name).exists() for name in found):
         return True
-    version = release.on_path or release.version
-    if not all(_has_version(program, version) for program in programs):
+    versions = [_version(program) for program in programs]
+    if not all(version and _serves(version, release) for version in versions):
         return False
     for name, program in zip(found, programs, strict=True):
         (BIN / name).unlink(missing_ok=True)
         (BIN / name).symlink_to(program)
     _record(release, linked)
-    say(f"taking {', '.join(found)} {version} from PATH")
+    say(f"taking {', '.join(found)} {release.on_path or versions[0]} from PATH")
     return True
 
 
@@ -163,8 +174,15 @@ def _elsewhere(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join(elsewhere))
 
 
-def _has_version(program: str, wanted: str) -> bool:
-    """Whether `--version` tells `wanted`, or a version that begins with it."""
+def _serves(version: str, release: Release) -> bool:
+    """Whether programs of a version may be used instead of the release."""
+    if release.oldest and semver.Version.is_valid(version):
+        return semver.Version.parse(version) >= release.oldest
+    return f"{version}.".startswith(f"{release.on_path or release.version}.")
+
+
+def _version(program: str) -> str | None:
+    """The version that `--version` tells, None where it tells none."""
     # Inside a pod some would find the cluster that they run in and start; so it is hidden.
     apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
     try:
@@ -177,9 +195,9 @@ def _has_version(program: str, wanted: str) -> bool:
             timeout=VERSION_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
+        return None
     told = re.search(r"\d+\.\d+\.\d+(-[\w.]+)?", asked.stdout)
-    return told is not None and f"{told[0]}.".startswith(f"{wanted}.")
+    return told[0] if told else None
 
 
 def _usable_pulumi() -> str | None:
@@ -310,6 +328,17 @@ def _build(tools: Sequence[GoTool], images: Sequence[Image] = ()) -> None:
             assemble.assemble(image)
 
 
+def have(unbuilt: Callable[[], Sequence[GoTool]], needed: float) -> None:
+    """Have tools in the cache that no checkout places, because they only go into an image.
+
+    unbuilt: tells those that must be built. needed: GB that building them takes.
+    """
+    if unbuilt():
+        with build.alone():
+            if tools := unbuilt():  # another set-up may have built some meanwhile
+                _compile(tools, needed)
+
+
 def _unbuilt(tools: Sequence[GoTool], images: Sequence[Image]) -> list[GoTool]:
     """What is to be built; what goes into an image must be in the cache, wherever else it is."""
     parts = [tool for image in _missing(images) for tool in image.made_of]
@@ -317,10 +346,10 @@ def _unbuilt(tools: Sequence[GoTool], images: Sequence[Image]) -> list[GoTool]:
     return [*lacking, *[tool for tool in _missing(tools) if tool not in lacking]]
 
 
-def _compile(tools: Sequence[GoTool]) -> None:
+def _compile(tools: Sequence[GoTool], needed: float | None = None) -> None:
     if any(tool.programs for tool in tools):
         build.require_c(tools)
-        needed = _room(tools)
+        needed = _room(tools) if needed is None else needed
         cache.require_room(needed)
         minutes = sum(tool.minutes for tool in tools)
         say(
@@ -335,9 +364,14 @@ def _compile(tools: Sequence[GoTool]) -> None:
 
 def _room(tools: Sequence[GoTool]) -> float:
     """GB that building the tools takes at most while it lasts."""
-    of_host = sum(tool in HOST_TOOLS for tool in tools)
-    ordinary = cache.NEEDED_GB if of_host < len(tools) else 0.0
-    return ordinary + (cache.HOST_NEEDED_GB if of_host else 0.0)
+    of_host = {tool.name for tool in tools if tool in HOST_TOOLS}
+    of_kind = {tool.name for tool in tools if tool in KIND_TOOLS}
+    ordinary = {tool.name for tool in tools} - of_host - of_kind
+    return (
+        cache.NEEDED_GB * bool(ordinary)
+        + cache.HOST_NEEDED_GB * bool(of_host)
+        + cache.KIND_NEEDED_GB * bool(of_kind)
+    )
 
 
 def _missing(tools: Sequence[AnyTool]) -> list[AnyTool]:
@@ -372,7 +406,7 @@ def _place(tool: Tool) -> bool:
     target.mkdir(exist_ok=True)
     folder = _cached(tool)
     for name, program in tool.places.items():
-        _link(folder / program, target / name)
+        link(folder / program, target / name)
     _record(tool, tool.digest)
     return True
 
@@ -386,7 +420,8 @@ def _cached(tool: Tool) -> Path:
     return folder
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """A hard link to a file, or a copy on another file system, in place of what is there."""
     new = target.with_name(f".{target.name}.new")
     new.unlink(missing_ok=True)
     try:
@@ -406,12 +441,13 @@ def _record(tool: Tool, what: str) -> None:
 
 
 def _place_chart(chart: GoTool) -> bool:
-    """One of NVIDIA's Helm charts, as it lies in the driver's Go module."""
-    target = TOOLS / "charts" / f"{CHART}-{chart.version}"
+    """The Helm chart of a driver, as it lies in the driver's Go module."""
+    (name,) = chart.files
+    target = TOOLS / "charts" / f"{name}-{chart.version}"
     if _placed().get(chart.name) == chart.digest and target.exists():
         return False
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(_cached(chart) / CHART, target)
+    shutil.copytree(_cached(chart) / name, target)
     _record(chart, chart.digest)
     return True
 
@@ -510,10 +546,11 @@ def _pulumi(*arguments: str) -> None:
 def in_cache() -> dict[str, Path]:
     """Every tool that was placed in this checkout → its folder of the cache.
 
-    Plugins that `fetched_plugins` tells are not among them.
+    Plugins that `fetched_plugins` tells are not among them, nor is what only kind needs: it takes
+    Docker, and with it a registry or an image of its nodes.
     Raises SetupError, with a remedy, if there is a tool that has none.
     """
-    placed = _placed()
+    placed = {name: what for name, what in _placed().items() if name not in _only_for_kind()}
     foreign = [name for name, what in placed.items() if what.startswith(ON_PATH)]
     lacking = [release.name for release in RELEASES if not _accounted_for(release, placed)]
     if foreign or lacking:
@@ -545,6 +582,12 @@ def fetched_plugins() -> dict[str, Path]:
         for plugin, (version, tool) in PLUGINS.items()
         if _placed().get(tool.name) == version
     }
+
+
+def _only_for_kind() -> set[str]:
+    """Names of what nothing but `make setup-kind` places."""
+    tools = {tool.name for tool in (*KIND_RELEASES, *KIND_TOOLS, *KIND_IMAGES)}
+    return tools - {image.name for image in IMAGES}
 
 
 def mode_of(folders: Iterable[Path]) -> str:

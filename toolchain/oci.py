@@ -1,7 +1,8 @@
 """Writes an image as one tar, in the layout of OCI, without Docker.
 
-https://github.com/opencontainers/image-spec, image-layout.md. The same files give the same tar:
-members are sorted, belong to root and are as old as 1970.
+https://github.com/opencontainers/image-spec, image-layout.md, with the list of contents that
+`docker load` reads besides (https://github.com/moby/docker-image-spec). The same files give the
+same tar: members are sorted, belong to root and are as old as 1970.
 """
 
 from __future__ import annotations
@@ -77,10 +78,27 @@ class Root:
         return info
 
 
-def write(reference: str, root: Root, settings: Mapping[str, object], target: Path) -> None:
+@dataclass(frozen=True)
+class Identity:
+    """What programs know an image by, each as sha256:HEX.
+
+    config: Docker's ID of an image. manifest: containerd's, and Docker's own where containerd
+    keeps its images.
+    """
+
+    config: str
+    manifest: str
+
+
+def write(reference: str, root: Root, settings: Mapping[str, object], target: Path) -> Identity:
     """The image as one tar: https://github.com/opencontainers/image-spec (image-layout.md)."""
     layer = target.with_suffix(".layer")
     root.write(layer)
+    return wrap(reference, layer, settings, target)
+
+
+def wrap(reference: str, layer: Path, settings: Mapping[str, object], target: Path) -> Identity:
+    """The image whose one layer is a tar that is there already, and that is removed."""
     with layer.open("rb") as content:
         layer_digest = f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
     platform_ = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
@@ -117,14 +135,21 @@ def write(reference: str, root: Root, settings: Mapping[str, object], target: Pa
     image = Root()
     image.file("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
     image.file("index.json", _json({"schemaVersion": 2, "manifests": [named]}))
+    for_docker: dict[str, object] = {
+        "Config": _blob(_digest(config)),
+        "RepoTags": [reference],
+        "Layers": [_blob(layer_digest)],
+    }
+    image.file("manifest.json", _json([for_docker]))
     for blob in (config, manifest):
         image.file(_blob(_digest(blob)), blob)
     image.file(_blob(layer_digest), layer)
     image.write(target)
     layer.unlink()
+    return Identity(_digest(config), _digest(manifest))
 
 
-def _json(content: Mapping[str, object]) -> bytes:
+def _json(content: Mapping[str, object] | list[dict[str, object]]) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
 
 

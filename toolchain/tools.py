@@ -156,12 +156,14 @@ class Release(Tool):
     into: see Tool; what goes elsewhere than into `.tools/bin` is not looked for on PATH.
     on_path: how the version of programs on PATH must begin that may serve instead of it;
     "" for exactly this version.
+    oldest: the oldest version on PATH that may serve, with every later one; "" for none but those.
     """
 
     assets: tuple[Asset, ...]
     instead_of: tuple[GoTool, ...]
     systems: tuple[str, ...] = ("linux", "darwin")
     on_path: str = ""
+    oldest: str = ""
 
     @property
     def published(self) -> bool:
@@ -222,7 +224,7 @@ PULUMI_KUBERNETES = GoTool(
     sets={"main.version": "4.29.0"},
     minutes=7.5,
 )
-_KUBERNETES_SETS = {
+KUBERNETES_SETS = {
     "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES_VERSION}",
     "k8s.io/component-base/version.gitMajor": KUBERNETES_VERSION.split(".")[0],
     "k8s.io/component-base/version.gitMinor": KUBERNETES_VERSION.split(".")[1],
@@ -232,7 +234,7 @@ KUBERNETES = GoTool(
     KUBERNETES_VERSION,
     {"kube": "."},
     aliases={"kube": ("kube-apiserver", "kube-controller-manager", "kube-scheduler")},
-    sets=_KUBERNETES_SETS,
+    sets=KUBERNETES_SETS,
     minutes=3.6,
 )
 # PyPI ships etcd 3.5.1, which cannot report watch progress: the watches of a control plane of
@@ -329,7 +331,7 @@ KUBELET = GoTool(
     "kubelet",
     KUBERNETES_VERSION,
     {"kubelet": "k8s.io/kubernetes/cmd/kubelet"},
-    sets=_KUBERNETES_SETS,
+    sets=KUBERNETES_SETS,
     minutes=3.7,
 )
 _CONTAINERD = "github.com/containerd/containerd/v2"
@@ -457,3 +459,38 @@ HOST_RELEASES = (RUNC_RELEASE, CNI_RELEASE, CONTAINERD_RELEASE, KUBELET_RELEASE)
 HOST_BUILT = (NVIDIA_TOOLKIT, NODE_PROXY)
 """Tools of a host node that are always built. NVIDIA releases its toolkit as packages of Linux
 distributions and as an image only."""
+
+# --- kind: a cluster whose nodes are containers ---------------------------------------------------
+
+KIND = GoTool("kind", "0.33.0", {"kind": "sigs.k8s.io/kind"}, minutes=0.3)
+_KIND_FILE = "https://github.com/kubernetes-sigs/kind/releases/download/v{version}/kind-{os}-{arch}"
+KIND_RELEASE = Release(
+    "kind",
+    KIND.version,
+    (Asset(_KIND_FILE, f"{_KIND_FILE}.sha256sum", {"kind": ""}),),
+    (KIND,),
+    # Its configuration has not changed since then, and this one knows kubeadm's v1beta4.
+    oldest="0.32.0",
+)
+EXAMPLE_DRIVER_VERSION = "0.4.0"
+EXAMPLE_MODULE = "sigs.k8s.io/dra-example-driver"
+EXAMPLE_CHART_NAME = "dra-example-driver"
+EXAMPLE_DRIVER = GoTool(
+    "dra-example-plugin",
+    EXAMPLE_DRIVER_VERSION,
+    {"dra-example-kubeletplugin": f"{EXAMPLE_MODULE}/cmd/dra-example-kubeletplugin"},
+    sets={"main.version": f"v{EXAMPLE_DRIVER_VERSION}"},
+    minutes=1.0,
+)
+EXAMPLE_CHART = GoTool(
+    "dra-example-chart",
+    EXAMPLE_DRIVER_VERSION,
+    {},
+    files={EXAMPLE_CHART_NAME: (EXAMPLE_MODULE, f"deployments/helm/{EXAMPLE_CHART_NAME}")},
+)
+KIND_TOOLS = (KIND, EXAMPLE_DRIVER, EXAMPLE_CHART)
+"""What `make setup-kind` adds besides images. None of it has C in it or takes root."""
+KIND_RELEASES = (KIND_RELEASE,)
+KIND_BUILT = (EXAMPLE_DRIVER,)
+"""Tools for kind that are always built. The example driver is released as an image only."""
+KIND_CHARTS = (EXAMPLE_CHART,)

@@ -18,7 +18,16 @@ import pytest
 
 from toolchain import assemble, build, cache, images, oci
 from toolchain.errors import SetupError
-from toolchain.images import DRIVER, DRIVER_PROGRAMS, IMAGES, SANDBOX, WORKLOAD, Image
+from toolchain.images import (
+    DRIVER,
+    DRIVER_PROGRAMS,
+    EXAMPLE,
+    IMAGES,
+    KIND_IMAGES,
+    SANDBOX,
+    WORKLOAD,
+    Image,
+)
 from toolchain.tools import DRIVER_MODULE, DRIVER_PLUGIN
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -281,9 +290,10 @@ def test_everything_goes_under_usr(path: str, expected: str) -> None:
 
 
 def test_every_image_has_a_recipe_a_name_and_a_file_of_its_own() -> None:
-    assert {image.name for image in IMAGES} == assemble._RECIPES.keys()
-    assert len({image.reference for image in IMAGES}) == len(IMAGES)
-    assert len({image.file for image in IMAGES}) == len(IMAGES)
+    images_ = list({image.name: image for image in (*IMAGES, *KIND_IMAGES)}.values())
+    assert {image.name for image in images_} == assemble._RECIPES.keys()
+    assert len({image.reference for image in images_}) == len(images_)
+    assert len({image.file for image in images_}) == len(images_)
 
 
 def test_an_image_from_another_machine_serves(machine: Path) -> None:
@@ -292,7 +302,7 @@ def test_an_image_from_another_machine_serves(machine: Path) -> None:
     assert DRIVER.digest == before
 
 
-@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+@pytest.mark.parametrize("image", (*IMAGES, EXAMPLE), ids=lambda image: image.name)
 def test_the_digest_changes_with_the_recipes(
     image: Image, machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,15 +24,16 @@ from tests.unit.test_build import (
     wait_until,
     write_script,
 )
-from toolchain import assemble, build, cache, download, host, images, install
+from toolchain import assemble, build, cache, download, host, images, install, kind
 from toolchain.errors import SetupError
 from toolchain.go import Go
-from toolchain.images import IMAGES, Image
+from toolchain.images import IMAGES, KIND_IMAGES, Image
 from toolchain.tools import (
     CHART,
     CNI_RELEASE,
     ETCD_RELEASE,
     HOST_RELEASES,
+    KIND,
     KUBELET,
     KUBERNETES,
     KUBERNETES_RELEASE,
@@ -805,6 +806,9 @@ def assembled(go: Go, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Image
     source = path.parent / "source"
     write_script(source / "hack" / "kubelet-plugin-prestart.sh", "")
     (source / "templates").mkdir()
+    chart = source / "deployments" / "helm" / "dra-example-driver"
+    chart.mkdir()
+    (chart / "Chart.yaml").touch()
     (source / "LICENSE").touch()
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("CC", raising=False)
@@ -893,10 +897,81 @@ def test_what_goes_into_a_changed_image_is_built_again_if_only_the_checkout_has_
     assert host.missing(install.TOOLS) == []
 
 
+# --- kind ----------------------------------------------------------------------------------------
+
+
+def test_set_up_for_kind_places_kind_the_example_driver_and_the_images_of_pods(
+    assembled: list[Image], path: Path
+) -> None:
+    (path / "gcc").unlink()
+    (path / "pkg-config").unlink()
+    install.install(kind=True)
+    assert kind.missing(install.TOOLS) == []
+    assert (install.BIN / "kind").exists()
+    chart = install.TOOLS / "charts" / "dra-example-driver-0.4.0"
+    assert (chart / "Chart.yaml").exists()
+    assert assembled == list(KIND_IMAGES)
+    assert {path.name for path in (install.TOOLS / "images").iterdir()} == {
+        *("dra-example-driver.tar", "workload.tar")
+    }
+
+
+def test_a_second_set_up_for_kind_does_nothing_and_says_nothing(
+    assembled: list[Image], go: Go, capsys: Capture
+) -> None:
+    install.install(kind=True)
+    capsys.readouterr()
+    compiled = builds(go)
+    install.install(kind=True)
+    assert capsys.readouterr() == ("", "")
+    assert (builds(go), len(assembled)) == (compiled, len(KIND_IMAGES))
+
+
+def test_set_up_for_both_assembles_no_image_twice(assembled: list[Image]) -> None:
+    install.install(host_node=True, kind=True)
+    assert (host.missing(install.TOOLS), kind.missing(install.TOOLS)) == ([], [])
+    assert len(assembled) == len({image.name for image in (*IMAGES, *KIND_IMAGES)})
+
+
+def test_what_kind_lacks_is_told(assembled: list[Image]) -> None:
+    install.install()
+    assert kind.missing(install.TOOLS) == [
+        *("bin/kind", "bin/dra-example-kubeletplugin"),
+        *("images/workload.tar", "images/dra-example-driver.tar"),
+        "charts/dra-example-driver-0.4.0/Chart.yaml",
+    ]
+
+
+@pytest.mark.usefixtures("assembled")
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [
+        ("0.31.9", False),
+        ("0.32.0", True),
+        ("0.33.0", True),
+        ("1.0.0", True),
+        ("0.32.0-beta", False),
+    ],
+)
+def test_kind_is_taken_from_path_from_0_32_on(version: str, taken: bool, path: Path) -> None:
+    program = write_script(path / "kind", f"echo kind version {version}")
+    install.install(kind=True)
+    placed = install.BIN / "kind"
+    assert (placed.is_symlink() and placed.readlink() == program) == taken
+
+
+def test_a_bundle_is_packed_without_what_is_for_kind(assembled: list[Image], path: Path) -> None:
+    write_script(path / "kind", "echo kind version 0.33.0")
+    install.install(kind=True)
+    assert {"kind", "dra-example-plugin", "dra-example-chart"}.isdisjoint(install.in_cache())
+
+
 def test_room_is_asked_for_what_is_built() -> None:
     assert install._room([KUBERNETES]) == cache.NEEDED_GB
     assert install._room([KUBELET]) == cache.HOST_NEEDED_GB
     assert install._room([KUBERNETES, KUBELET]) == cache.NEEDED_GB + cache.HOST_NEEDED_GB
+    assert install._room([KIND, KIND]) == cache.KIND_NEEDED_GB
+    assert install._room([KIND, KUBELET]) == cache.KIND_NEEDED_GB + cache.HOST_NEEDED_GB
 
 
 def test_missing_headers_end_set_up_before_anything_is_built(

@@ -15,14 +15,22 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return __main__.main()
 
 
-@pytest.mark.parametrize(("option", "host_node"), [([], False), (["--host-node"], True)])
-def test_install_makes_a_host_node_only_when_asked(
-    option: list[str], host_node: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "host_node", "kind"),
+    [
+        ([], False, False),
+        (["--host-node"], True, False),
+        (["--kind"], False, True),
+        (["--kind", "--host-node"], True, True),
+    ],
+)
+def test_install_makes_a_host_node_and_kind_only_when_asked(
+    options: list[str], host_node: bool, kind: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called: list[bool] = []
-    monkeypatch.setattr(install, "install", called.append)
-    assert call(monkeypatch, "install", *option) == 0
-    assert called == [host_node]
+    called: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(install, "install", lambda *asked: called.append(asked))
+    assert call(monkeypatch, "install", *options) == 0
+    assert called == [(host_node, kind)]
 
 
 @pytest.mark.parametrize(("option", "with_cache"), [([], False), (["--cache"], True)])
@@ -50,7 +58,7 @@ def test_an_error_is_one_line_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(host_node: bool) -> None:
+    def fail(*_: bool) -> None:
         raise error
 
     monkeypatch.setattr(install, "install", fail)

@@ -14,7 +14,7 @@ import pytest
 from checks.prerequisites import _tools as checked_tools
 from tests.unit.test_build import fake_go, make_tool
 from toolchain import tools
-from toolchain.images import DRIVER_IMAGE, IMAGES
+from toolchain.images import DRIVER_IMAGE, EXAMPLE_DRIVER_IMAGE, IMAGES, KIND_IMAGES
 from toolchain.tools import ARCHITECTURES, Cgo, GoTool, Release
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,8 @@ ALL = (
     tools.KWOK,
     *tools.CHARTS,
 )
-RELEASES = (*tools.RELEASES, *tools.HOST_RELEASES)
+RELEASES = (*tools.RELEASES, *tools.HOST_RELEASES, *tools.KIND_RELEASES)
+EVERY = (*ALL, *tools.HOST_TOOLS, *tools.KIND_TOOLS)
 
 
 @pytest.fixture
@@ -86,15 +87,15 @@ def test_a_title_says_the_version_once(tool: GoTool) -> None:
     assert replace(tool, name="example-1.2.3").title == "example-1.2.3"
 
 
-@pytest.mark.parametrize("tool", (*ALL, *tools.HOST_TOOLS), ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", EVERY, ids=lambda tool: tool.name)
 def test_every_tool_has_a_module_whose_sums_are_fixed(tool: GoTool) -> None:
     assert (tool.folder / "go.mod").is_file()
     assert (tool.folder / "go.sum").read_text()
 
 
 def test_no_two_tools_have_a_name_or_a_program_in_common() -> None:
-    names = [tool.name for tool in (*ALL, *tools.HOST_TOOLS, *IMAGES)]
-    programs = [program for tool in (*ALL, *tools.HOST_TOOLS) for program in tool.programs]
+    names = [tool.name for tool in (*EVERY, *{i.name: i for i in (*IMAGES, *KIND_IMAGES)}.values())]
+    programs = [program for tool in EVERY for program in tool.programs]
     assert len(set(names)) == len(names)
     assert len(set(programs)) == len(programs)
 
@@ -114,6 +115,9 @@ def test_no_two_tools_have_a_name_or_a_program_in_common() -> None:
         (tools.CNI_PLUGINS, "github.com/containernetworking/plugins"),
         (tools.NVIDIA_TOOLKIT, "github.com/NVIDIA/nvidia-container-toolkit"),
         (tools.DRIVER_PLUGIN, "sigs.k8s.io/dra-driver-nvidia-gpu"),
+        (tools.KIND, "sigs.k8s.io/kind"),
+        (tools.EXAMPLE_DRIVER, "sigs.k8s.io/dra-example-driver"),
+        (tools.EXAMPLE_CHART, "sigs.k8s.io/dra-example-driver"),
     ],
     ids=lambda value: value.name if isinstance(value, GoTool) else "",
 )
@@ -150,9 +154,21 @@ def test_of_a_host_node_only_ours_nvidias_and_parts_of_images_have_no_release() 
     assert [tool.name for tool in built if tool in (*tools.HOST_BUILT, *parts)] == []
 
 
-def test_ordinary_set_up_builds_nothing_of_a_host_node() -> None:
+def test_for_kind_only_the_example_driver_and_its_chart_have_no_release() -> None:
+    built = [tool for release in tools.KIND_RELEASES for tool in release.instead_of]
+    assert [*built, *tools.KIND_BUILT, *tools.KIND_CHARTS] == list(tools.KIND_TOOLS)
+    parts = {tool.name for image in KIND_IMAGES for tool in image.made_of}
+    assert parts <= {tool.name for tool in tools.KIND_TOOLS}
+
+
+def test_set_up_for_kind_takes_no_compiler_of_c() -> None:
+    assert [tool.name for tool in tools.KIND_TOOLS if tool.cgo] == []
+
+
+@pytest.mark.parametrize("more", [tools.HOST_TOOLS, tools.KIND_TOOLS], ids=["host", "kind"])
+def test_ordinary_set_up_builds_nothing_of_what_must_be_asked_for(more: tuple[GoTool]) -> None:
     ordinary = {tool.name for release in tools.RELEASES for tool in release.instead_of}
-    assert ordinary.isdisjoint(tool.name for tool in tools.HOST_TOOLS)
+    assert ordinary.isdisjoint(tool.name for tool in more)
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
@@ -163,6 +179,11 @@ def test_a_release_goes_where_what_is_built_instead_goes(release: Release) -> No
 def test_the_plugin_of_the_driver_is_one_whose_chart_is_there() -> None:
     assert tools.DRIVER_PLUGIN_VERSION in tools.DRIVER_CHARTS
     assert DRIVER_IMAGE.endswith(f":v{tools.DRIVER_PLUGIN_VERSION}")
+
+
+def test_the_example_driver_is_of_the_version_of_its_chart() -> None:
+    assert tools.EXAMPLE_DRIVER.version == tools.EXAMPLE_CHART.version
+    assert EXAMPLE_DRIVER_IMAGE.endswith(f":v{tools.EXAMPLE_CHART.version}")
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
@@ -205,6 +226,7 @@ def test_releases_are_where_their_projects_put_them(monkeypatch: pytest.MonkeyPa
         f"{plugins}/cni-plugins-linux-amd64-v1.9.1.tgz",
         f"{containerd}/containerd-static-2.4.2-linux-amd64.tar.gz",
         f"{k8s}/kubelet",
+        f"{github}/kubernetes-sigs/kind/releases/download/v0.33.0/kind-linux-amd64",
     ]
     assert {file.sums for release in RELEASES for file in release.files} == {
         "https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v0.8.0",
@@ -215,6 +237,7 @@ def test_releases_are_where_their_projects_put_them(monkeypatch: pytest.MonkeyPa
         f"{plugins}/cni-plugins-linux-amd64-v1.9.1.tgz.sha256",
         f"{containerd}/containerd-static-2.4.2-linux-amd64.tar.gz.sha256sum",
         f"{k8s}/kubelet.sha256",
+        f"{github}/kubernetes-sigs/kind/releases/download/v0.33.0/kind-linux-amd64.sha256sum",
     }
 
 
