@@ -18,10 +18,11 @@ from bench.errors import BenchError
 from bench.kubectl import Files, Kubectl
 from bench.update import Event, Update, pulumi
 from checks.kube import Kube
-from components.dra_driver import NAME as DRIVER
+from components.drivers import DRIVERS
 from tests.checkout import Checkout
 
 STACK = "module3"
+DRIVER = DRIVERS["nvidia"].name
 KUBECONFIG = Path(".run") / STACK / "kubeconfig"
 AUDIT_LOG = Path(".run") / STACK / "kwok" / "clusters" / STACK / "logs" / "audit.log"
 AUDIT_POLICY = """\
@@ -193,7 +194,13 @@ def cluster(
 
 def layers(state: Mapping[str, Any], ctl: Kubectl) -> objects.Layers:
     secret = json.loads(
-        ctl("get", f"secret/sh.helm.release.v1.{DRIVER}.v1", "--namespace", DRIVER, "--output=json")
+        ctl(
+            "get",
+            f"secret/sh.helm.release.v1.{DRIVERS['nvidia'].name}.v1",
+            "--namespace",
+            DRIVER,
+            "--output=json",
+        )
     )
     return objects.layers(objects.of_state(state), objects.of_release(secret), DRIVER)
 

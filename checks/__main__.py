@@ -19,6 +19,7 @@ from typing import Any
 
 from checks import verdict
 from checks.result import NotSo, skipped
+from checks.result import verdict as overall
 from toolchain.errors import in_words
 
 
@@ -36,7 +37,10 @@ Program = Callable[[str, dict[str, Any]], dict[str, Any]]
 PROGRAMS: dict[str, Program] = {
     "prerequisites": of("prerequisites"),
     "host": of("host"),
+    "workstation": of("workstation"),
+    "existing": of("existing"),
     "cluster": of("cluster"),
+    "kind-nodes": of("kind_nodes"),
     "driver": of("driver"),
     "exclusive": of("exclusive"),
     "mps-sharing": of("mps_sharing"),
@@ -50,6 +54,8 @@ RELEASERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "mps-memory": of("mps_memory", "let_go"),
 }
 """Where the check is not run its pods must end all the same: others wait for their GPU."""
+WORKSTATION = ("stack", "driver", "strategy", "gpus", "workers", "nodeImage")
+MOST_WORKERS = 16
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "gate-devices": of("driver", "gate"),
     "require": lambda given: verdict.require(given["results"]),
@@ -75,18 +81,71 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def alone(as_json: bool) -> int:
+def alone(options: argparse.Namespace) -> int:
     """Module 0 without a stack, for a person who wants to know beforehand."""
-    from checks import prerequisites
-
-    result = prerequisites.run("0", prerequisites.defaults())
-    if as_json:
+    result = _of_cluster(options)
+    if options.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
         from report.results import show
 
         show({"0": result})
     return 0 if result["status"] == "passed" else 1
+
+
+def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
+    from checks import prerequisites
+
+    match options.cluster:
+        case "kind":
+            from checks import workstation
+
+            given = {name: getattr(options, name) for name in WORKSTATION}
+            asked = {name: value for name, value in given.items() if value is not None}
+            if options.driver == "example":
+                asked["driverChart"] = ""
+            return workstation.run("0", workstation.defaults() | asked)
+        case "existing":
+            return prerequisites.of_operator("0", prerequisites.defaults())
+        case "host":
+            from checks import host
+
+            gpu = {"stack": options.stack, "gpu": True}
+            parts = [prerequisites.run("0", prerequisites.defaults()), host.run("0", gpu)]
+            findings = [finding for part in parts for finding in part["checks"]]
+            status = overall(finding["status"] for finding in findings)
+            return {"module": "0", "status": status, "checks": findings}
+        case _:
+            return prerequisites.run("0", prerequisites.defaults())
+
+
+def _add_options_of_alone(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("prerequisites alone")
+    group.add_argument("--json", action="store_true", help="JSON, no table")
+    group.add_argument(
+        "--cluster",
+        choices=["embedded", "kind", "existing", "host"],
+        default="embedded",
+        help="what the lab is to run on; host: embedded, with this machine as its node",
+    )
+    group.add_argument("--stack", default="dev", help="whose name the cluster is to have")
+    group.add_argument("--driver", choices=["nvidia", "example"], help="kind: the DRA driver")
+    group.add_argument(
+        "--strategy", choices=["toolkit", "cdi"], help="kind: how a node gets the GPU driver"
+    )
+    group.add_argument("--gpus", type=_names, help="kind: indices or UUIDs, with commas between")
+    group.add_argument("--workers", type=_count, help="kind: how many worker nodes")
+    group.add_argument("--node-image", dest="nodeImage", help="kind: image of the nodes")
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to {MOST_WORKERS}")
+    return int(text)
 
 
 def main() -> int:
@@ -97,7 +156,7 @@ def main() -> int:
     )
     parser.add_argument("name", choices=[*PROGRAMS, *STOPPERS])
     parser.add_argument("--input", type=Path, help="file with the input instead of stdin")
-    parser.add_argument("--json", action="store_true", help="prerequisites alone: JSON, no table")
+    _add_options_of_alone(parser)
     options = parser.parse_args()
     text = (
         options.input.read_text()
@@ -105,10 +164,13 @@ def main() -> int:
         else ("" if sys.stdin.isatty() else sys.stdin.read())
     )
     if options.name == "prerequisites" and not text.strip():
-        return alone(options.json)
+        return alone(options)
     if not text.strip():
         parser.error("this program takes its input as JSON on stdin or from --input")
-    given = json.loads(text)
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        parser.error(f"the input is no JSON: {error}")
     try:
         if options.name in PROGRAMS:
             sys.stdout.write(json.dumps(check(options.name, given)) + "\n")

@@ -9,6 +9,13 @@ from checks.kube import Kube
 from checks.result import NotSo
 
 DRIVER = "gpu.nvidia.com"
+GPU, MOCK, SIMULATED = "gpu", "mock", "simulated"
+"""What devices are: GPUs; made up by a driver that runs on real nodes; made up with their nodes."""
+NO_GPU = {
+    MOCK: "needs a GPU: this driver's devices are mocks",
+    SIMULATED: "needs a GPU: this node is simulated",
+}
+"""Why what needs a GPU is not verified."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +33,22 @@ class Device:
     def uuid(self) -> str:
         return str(self.attributes.get("uuid", ""))
 
+    @property
+    def product(self) -> str:
+        """Drivers differ in what they call it."""
+        return str(self.attributes.get("productName") or self.attributes.get("model", "unnamed"))
 
-def published(slices: list[Any]) -> list[Device]:
-    """The GPUs in the slices that are the newest of their pool; incomplete pools count too."""
-    own = [s for s in slices if s.spec.driver == DRIVER]
+
+def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:
+    """The driver's devices, in the newest slices of their pools; incomplete pools count too."""
+    own = [s for s in slices if s.spec.driver == driver]
     newest: dict[str, int] = {}
     for item in own:
         pool = item.spec.pool
         newest[pool.name] = max(newest.get(pool.name, 0), pool.generation)
     return [
         Device(
-            DRIVER,
+            driver,
             item.spec.pool.name,
             device.name,
             item.spec.node_name or "",
@@ -58,7 +70,9 @@ def _value(attribute: Any) -> str | int | bool:
     return ""
 
 
-def wait_for(kube: Kube, nodes: list[str], per_node: int, seconds: float) -> list[Device]:
+def wait_for(
+    kube: Kube, nodes: list[str], per_node: int, seconds: float, driver: str = DRIVER
+) -> list[Device]:
     """Every expected GPU, as soon as all are published.
 
     Raises NotSo at the deadline, naming each node and how many of its GPUs are missing.
@@ -69,12 +83,14 @@ def wait_for(kube: Kube, nodes: list[str], per_node: int, seconds: float) -> lis
         return {node: per_node - count for node, count in have.items() if count < per_node}
 
     slices = kube.wait(
-        kube.resource.list_resource_slice, lambda found: not missing(published(found)), seconds
+        kube.resource.list_resource_slice,
+        lambda found: not missing(published(found, driver)),
+        seconds,
     )
-    devices = published(slices)
+    devices = published(slices, driver)
     if short := missing(devices):
         names = ", ".join(f"{count} of {per_node} on {node}" for node, count in short.items())
-        raise NotSo(f"after {seconds:.0f} s these GPUs are in no slice of {DRIVER}: {names}")
+        raise NotSo(f"after {seconds:.0f} s these GPUs are in no slice of {driver}: {names}")
     return devices
 
 

@@ -1,52 +1,60 @@
 """Module 2: the chart is installed, its device classes exist, every GPU is published.
 
-Parameters: kubeconfig, namespace, version, nodes (names), gpusPerNode, attributes (names that a
-GPU of this driver version must have), uuids (of the GPUs that NVML sees on a real node),
-simulated (whether nodes and slices are), memoryLimit (where module 5 is wanted: mib of one client,
-clients).
+Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), driver (name by which
+its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
+device of this driver version must have), uuids (of the GPUs that NVML sees on a real node), devices
+(GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
+
+Where gpusPerNode is 0 only the driver knows how many there are: the cluster is shared, and one GPU
+is looked at (checks/one_gpu.py).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from checks import cluster, devices, trouble
+from checks import cluster, devices, one_gpu, trouble
 from checks.kube import Kube
 from checks.memory import too_much
 from checks.result import Checklist, NotSo
 
-CLASSES = {"gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com"}
-PLUGIN = "dra-driver-nvidia-gpu-kubelet-plugin"
 SECONDS = 30.0
+UNSTAMPED = "0.0.0-dev"
+"""Version of a chart as it lies among its sources; its image tells the driver's."""
 AGAIN = "run the update again; make kubectl ARGS='get pods -A' shows what hangs"
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     kube = Kube(parameters["kubeconfig"])
+    if not parameters["gpusPerNode"]:
+        return one_gpu.run(kube, module, parameters)
     namespace, nodes = parameters["namespace"], parameters["nodes"]
-    per_node, simulated = parameters["gpusPerNode"], parameters["simulated"]
+    per_node, driver = parameters["gpusPerNode"], parameters["driver"]
+    made_up = parameters["devices"] != devices.GPU
+    simulated = parameters["devices"] == devices.SIMULATED
     checklist = Checklist(module)
     checklist.verify(
         "chart-version",
-        "NVIDIA's chart is installed, in the version that was asked for",
-        lambda: _chart(kube, namespace, parameters["version"]),
+        "the driver's chart is installed, in the version that was asked for",
+        lambda: _chart(kube, parameters),
         expected=parameters["version"],
         remedy=AGAIN,
     )
     checklist.verify(
         "device-classes",
         "the driver's device classes exist",
-        lambda: _classes(kube),
-        expected=", ".join(sorted(CLASSES)),
+        lambda: classes(kube, set(parameters["classes"])),
+        expected=", ".join(sorted(parameters["classes"])),
         remedy=AGAIN,
     )
     checklist.verify(
         "plugin-ready",
         "the kubelet plugin is ready on every node",
-        lambda: _plugin(kube, namespace, len(nodes)),
+        lambda: _plugin(kube, namespace, parameters["plugin"], len(nodes)),
         needs=["chart-version"],
         expected=f"{len(nodes)} of {len(nodes)}",
         simulated=simulated,
@@ -55,18 +63,20 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist.verify(
         "devices-published",
         "every GPU is in a ResourceSlice",
-        lambda: _published(kube, nodes, per_node, set(parameters["uuids"])),
+        lambda: _published(devices.wait_for(kube, nodes, per_node, SECONDS, driver), parameters),
         expected=f"{len(nodes) * per_node} GPUs",
-        simulated=simulated,
+        simulated=made_up,
         remedy=AGAIN,
     )
     checklist.verify(
         "device-attributes",
         "every GPU is described as this driver version describes it",
-        lambda: _attributes(kube, set(parameters["attributes"])),
+        lambda: described_by(
+            devices.published(slices(kube), driver), set(parameters["attributes"])
+        ),
         needs=["devices-published"],
         expected=", ".join(parameters["attributes"]),
-        simulated=simulated,
+        simulated=made_up,
         remedy="compare with a ResourceSlice of the real driver; please report what differs",
     )
     if limit := parameters.get("memoryLimit"):
@@ -100,23 +110,28 @@ def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
     return f"{min(sizes)} MiB"
 
 
-def _chart(kube: Kube, namespace: str, version: str) -> str:
+def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
     """The chart names itself on all its objects; the plugin's DaemonSet is the one that counts."""
-    daemon = kube.get(kube.apps.read_namespaced_daemon_set, PLUGIN, namespace)
+    plugin, namespace = parameters["plugin"], parameters["namespace"]
+    daemon = kube.get(kube.apps.read_namespaced_daemon_set, plugin, namespace)
     found = str((daemon.metadata.labels or {}).get("helm.sh/chart", ""))
-    if found != f"dra-driver-nvidia-gpu-{version}":
+    version: str = parameters["version"]
+    if found == f"{parameters['chart']}-{UNSTAMPED}":
+        (container, *_) = daemon.spec.template.spec.containers
+        found = f"{parameters['chart']}-{container.image.rpartition(':')[2].removeprefix('v')}"
+    if found != f"{parameters['chart']}-{version}":
         raise NotSo(found or "a DaemonSet without chart label")
     return version
 
 
-def _classes(kube: Kube) -> str:
+def classes(kube: Kube, expected: set[str]) -> str:
     listed = kube.get(kube.resource.list_device_class).items
-    if missing := CLASSES - {item.metadata.name for item in listed}:
+    if missing := expected - {item.metadata.name for item in listed}:
         raise NotSo(f"missing: {', '.join(sorted(missing))}")
-    return ", ".join(sorted(CLASSES))
+    return ", ".join(sorted(expected))
 
 
-def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
+def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
     def ready(found: list[Any]) -> int:
         return sum(d.status.number_ready or 0 for d in found)
 
@@ -125,7 +140,7 @@ def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
         lambda d: ready(d) >= nodes,
         SECONDS,
         namespace=namespace,
-        field_selector=f"metadata.name={PLUGIN}",
+        field_selector=f"metadata.name={plugin}",
     )
     text = f"{ready(found)} of {nodes}"
     if ready(found) < nodes:
@@ -133,21 +148,20 @@ def _plugin(kube: Kube, namespace: str, nodes: int) -> str:
     return text
 
 
-def _published(kube: Kube, nodes: list[str], per_node: int, known: set[str]) -> str:
-    found = devices.wait_for(kube, nodes, per_node, SECONDS)
-    if len(found) != len(nodes) * per_node:
+def _published(found: Sequence[devices.Device], parameters: dict[str, Any]) -> str:
+    wanted, known = len(parameters["nodes"]) * parameters["gpusPerNode"], set(parameters["uuids"])
+    if len(found) != wanted:
         raise NotSo(f"{len(found)} GPUs")
     uuids = {device.uuid for device in found}
     if len(uuids) < len(found):
         raise NotSo(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
     if known and uuids != known:
         raise NotSo(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
-    products = {str(device.attributes.get("productName")) for device in found}
-    return f"{len(found)} GPUs ({', '.join(sorted(products))})"
+    return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
 
 
-def _attributes(kube: Kube, expected: set[str]) -> str:
-    for device in devices.published(kube.get(kube.resource.list_resource_slice).items):
+def described_by(published: Sequence[devices.Device], expected: set[str]) -> str:
+    for device in published:
         found = set(device.attributes)
         if found != expected:
             lacking, extra = sorted(expected - found), sorted(found - expected)
@@ -157,18 +171,23 @@ def _attributes(kube: Kube, expected: set[str]) -> str:
     return ", ".join(sorted(expected))
 
 
-def gate(parameters: dict[str, Any]) -> None:
+def gate(parameters: dict[str, Any]) -> str:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
-    parameters: kubeconfig, namespace (the driver's), nodes, gpusPerNode, seconds, memoryLimit.
+    parameters: kubeconfig, namespace and driver (see above), nodes, gpusPerNode, seconds,
+    memoryLimit. Returns {"uuid": of the first GPU by the names of its node and itself} as JSON.
 
     Raises NotSo that says what is missing, or that module 5's memory limit does not fit a GPU.
     """
     kube = Kube(parameters["kubeconfig"])
-    seconds = parameters["seconds"]
-    cluster.wait_for_nodes(kube, parameters["nodes"], seconds)
+    nodes, seconds = parameters["nodes"], parameters["seconds"]
+    if not parameters["gpusPerNode"]:
+        return one_gpu.gate(kube, parameters)
+    cluster.wait_for_nodes(kube, nodes, seconds)
     try:
-        found = devices.wait_for(kube, parameters["nodes"], parameters["gpusPerNode"], seconds)
+        found = devices.wait_for(
+            kube, nodes, parameters["gpusPerNode"], seconds, parameters["driver"]
+        )
     except NotSo as error:
         why = trouble.of_pods(kube, parameters["namespace"])
         raise NotSo("; ".join(filter(None, (str(error), why)))) from error
@@ -177,3 +196,5 @@ def gate(parameters: dict[str, Any]) -> None:
             fits(found, limit)
         except NotSo as error:
             raise NotSo(f"configuration key 'mpsMemoryLimit': {error}") from error
+    first = min((d for d in found if d.node in nodes), key=lambda d: (d.node, d.name))
+    return json.dumps({"uuid": first.uuid})

@@ -1,6 +1,7 @@
 """Module 3: a claim owns its GPU until it lets go; the next claim for it waits, then gets it.
 
-Parameters: kubeconfig, namespace, uuid (the GPU that both claims name), simulated.
+Parameters: kubeconfig, namespace, driver, uuid (the GPU that both claims name), devices (GPU, MOCK
+or SIMULATED).
 
 The check releases the pods, so it can look once at them; when it has to run again the update
 makes fresh ones first. At the end nothing holds the GPU.
@@ -11,9 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from checks import pod_start
+from checks.devices import GPU, MOCK, NO_GPU, SIMULATED
 from checks.kube import Kube
 from checks.result import Checklist, NotSo
-from checks.scene import NO_GPU, TAKEN, Scene, Verify
+from checks.scene import TAKEN, Scene, Verify
 
 PODS = ("pod-1", "pod-2", "unclaimed")
 CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
@@ -22,10 +24,18 @@ CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     scene = opened(parameters)
-    simulated = parameters["simulated"]
+    kind = parameters["devices"]
     checklist = Checklist(module)
-    verify = scene.verifier(checklist, simulated)
+    verify = scene.verifier(checklist, kind != GPU)
     hand_over(scene, verify)
+    if kind == MOCK:
+        verify(
+            "device-through-cdi",
+            "each pod is told of the device of its claim, and of no other, by its CDI spec",
+            lambda: same_mock(scene),
+            "the device of its claim",
+            "hand-over",
+        )
     for identity, title, probe, expected, needs in (
         (
             "device-in-pod",
@@ -49,10 +59,10 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
             "pod-1-running",
         ),
     ):
-        if simulated:
-            checklist.skip(identity, title, NO_GPU, simulated=True)
-        else:
+        if kind == GPU:
             verify(identity, title, probe, expected, needs)
+        else:
+            checklist.skip(identity, title, NO_GPU[kind], simulated=True)
     verify(
         "gpu-free",
         "when the last pod has ended nothing holds the GPU",
@@ -60,15 +70,15 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "pending",
         "same-device",
     )
-    checklist.benchmarks["pod-start"] = started(scene, simulated)
+    checklist.benchmarks["pod-start"] = started(scene, kind)
     scene.let_go(*PODS)
     return checklist.to_json()
 
 
-def started(scene: Scene, simulated: bool) -> dict[str, Any]:
+def started(scene: Scene, kind: str) -> dict[str, Any]:
     """How long each pod took to run its program; where one did not, that failed above."""
-    if simulated:
-        return {"skipped": NO_GPU}
+    if kind == SIMULATED:
+        return {"skipped": NO_GPU[SIMULATED]}
     try:
         return pod_start.table(scene, {name: scene.said(name) for name in PODS})
     except NotSo as error:
@@ -81,7 +91,8 @@ def let_go(parameters: dict[str, Any]) -> None:
 
 
 def opened(parameters: dict[str, Any]) -> Scene:
-    return Scene(Kube(parameters["kubeconfig"]), parameters["namespace"], parameters["uuid"])
+    kube = Kube(parameters["kubeconfig"])
+    return Scene(kube, parameters["namespace"], parameters["uuid"], parameters["driver"])
 
 
 def hand_over(scene: Scene, verify: Verify) -> None:
@@ -141,6 +152,17 @@ def hand_over(scene: Scene, verify: Verify) -> None:
 def free(scene: Scene) -> str:
     scene.release("pod-2")
     return scene.unallocated("claim-2")
+
+
+def same_mock(scene: Scene) -> str:
+    """A mock has no device file: its driver puts its name into the container's environment."""
+    (wanted,) = (device.name for device in scene.published() if device.uuid == scene.uuid)
+    scene.running("unclaimed")
+    for name, names in (("pod-1", [wanted]), ("pod-2", [wanted]), ("unclaimed", [])):
+        told = scene.said(name)["mocks"]
+        if told != names:
+            raise NotSo(f"{name}: {', '.join(told) or 'no device'}")
+    return f"pod-1 and pod-2: {wanted}, a pod without a claim: none"
 
 
 def same_gpu(scene: Scene) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 
 from checks import clients, pod_start
 from checks.clients import Told
+from checks.devices import NO_GPU, SIMULATED
 from checks.kube import Kube
 from checks.mps_percentage import MEASURED_SMS, MOST_CV, expected_sms
 from checks.mps_sharing import LEAD_SECONDS
 from checks.result import Checklist, NotSo
-from checks.scene import NO_GPU, Scene, Verify
+from checks.scene import Scene, Verify
 
 CLAIM = "memory"
 TABLE = "mps-memory-limit"
@@ -41,8 +42,11 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     )
     if simulated:
         for identity, title in LIMITS.items():
-            checklist.skip(identity, title, NO_GPU, simulated=True)
-        checklist.benchmarks = {TABLE: {"skipped": NO_GPU}, "pod-start": {"skipped": NO_GPU}}
+            checklist.skip(identity, title, NO_GPU[SIMULATED], simulated=True)
+        checklist.benchmarks = {
+            TABLE: {"skipped": NO_GPU[SIMULATED]},
+            "pod-start": {"skipped": NO_GPU[SIMULATED]},
+        }
     else:
         verify_limits(scene, verify)
         checklist.benchmarks = tables(scene, parameters["versions"])

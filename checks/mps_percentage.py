@@ -12,10 +12,11 @@ from typing import Any
 
 from checks import clients, pod_start
 from checks.clients import Told
+from checks.devices import NO_GPU, SIMULATED
 from checks.kube import Kube, condition, describe
 from checks.mps_sharing import LEAD_SECONDS, LEAST_IN_COMMON
 from checks.result import Checklist, NotSo
-from checks.scene import NO_GPU, SECONDS, Scene, Verify
+from checks.scene import SECONDS, Scene, Verify
 
 SHARE = "share"
 TABLE = "mps-thread-percentage"
@@ -56,8 +57,11 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify_allocation(scene, verify)
     if simulated:
         for identity, title in MEASURED.items():
-            checklist.skip(identity, title, NO_GPU, simulated=True)
-        checklist.benchmarks = {TABLE: {"skipped": NO_GPU}, "pod-start": {"skipped": NO_GPU}}
+            checklist.skip(identity, title, NO_GPU[SIMULATED], simulated=True)
+        checklist.benchmarks = {
+            TABLE: {"skipped": NO_GPU[SIMULATED]},
+            "pod-start": {"skipped": NO_GPU[SIMULATED]},
+        }
     else:
         verify_sweep(scene, verify)
         verify_share(scene, verify)

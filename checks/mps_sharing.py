@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from checks import clients, pod_start
+from checks.devices import NO_GPU, SIMULATED
 from checks.kube import Kube, describe
 from checks.result import Checklist, NotSo
-from checks.scene import ENDED, NO_GPU, TAKEN, Scene, Verify, has_device, last_json
+from checks.scene import ENDED, TAKEN, Scene, Verify, has_device, last_json
 
 SHARED, OWN = "shared", "own"
 LEAD_SECONDS = 10.0
@@ -59,8 +60,8 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify_allocation(scene, verify)
     if simulated:
         for identity, title in AT_WORK.items():
-            checklist.skip(identity, title, NO_GPU, simulated=True)
-        checklist.benchmarks["pod-start"] = {"skipped": NO_GPU}
+            checklist.skip(identity, title, NO_GPU[SIMULATED], simulated=True)
+        checklist.benchmarks["pod-start"] = {"skipped": NO_GPU[SIMULATED]}
     else:
         verify_work(scene, verify)
         if scene.started:

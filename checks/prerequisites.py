@@ -24,6 +24,8 @@ TESTED = ("Linux", "x86_64")
 NEEDED_DISK = {".run": 0.3, ".state": 0.02, ".results": 0.02}
 """GB by folder. A fresh cluster takes 0.14 GB, of which etcd's log, made in full, is 0.13; a state
 with its history 2 MB (measured)."""
+OPERATOR_DISK = dict.fromkeys(NEEDED_DISK, 0.02)
+"""GB: what a state and its results take where no cluster is made here."""
 NEEDED_MEMORY = 1.5
 """GB: twice what the control plane, kwok and the engine were seen to take."""
 ANSWER_SECONDS = 20
@@ -34,14 +36,7 @@ GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
-    checklist.verify(
-        "platform",
-        "the platform is one that the workshop is tested on",
-        _platform,
-        expected="Linux x86_64",
-        failure="warning",
-        remedy="it may well work; please report what you see",
-    )
+    add_platform(checklist)
     for name, expected, remedy in _tools(parameters["kubernetesVersion"]):
         checklist.verify(
             f"tool-{name}",
@@ -50,13 +45,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
             expected=f"version {expected}",
             remedy=remedy,
         )
-    checklist.verify(
-        "driver-chart",
-        "the driver's Helm chart is there",
-        lambda: _chart(parameters["driverChart"]),
-        expected=parameters["driverChart"],
-        remedy=f"{SETUP}; or set driverChart to a chart that exists",
-    )
+    add_chart(checklist, parameters["driverChart"])
     asked = tuple(f"tool-{name}" for name in GATES_ASKED)
     checklist.verify(
         "feature-gates",
@@ -74,22 +63,63 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         expected="API groups that Kubernetes " + parameters["kubernetesVersion"] + " knows",
         remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
     )
+    add_disk(checklist, NEEDED_DISK)
+    add_memory(checklist, NEEDED_MEMORY)
+    return checklist.to_json()
+
+
+def of_operator(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the operator's side needs for a cluster that exists already; the cluster itself is asked
+    when a stack is brought up."""
+    checklist = Checklist(module)
+    add_platform(checklist)
+    add_chart(checklist, parameters["driverChart"])
+    add_disk(checklist, OPERATOR_DISK)
+    return checklist.to_json()
+
+
+def add_platform(checklist: Checklist) -> None:
+    checklist.verify(
+        "platform",
+        "the platform is one that the workshop is tested on",
+        _platform,
+        expected="Linux x86_64",
+        failure="warning",
+        remedy="it may well work; please report what you see",
+    )
+
+
+def add_chart(checklist: Checklist, reference: str) -> None:
+    checklist.verify(
+        "driver-chart",
+        "the driver's Helm chart is there",
+        lambda: _chart(reference),
+        expected=reference,
+        remedy=f"{SETUP}; or set driverChart to a chart that exists",
+    )
+
+
+def add_disk(checklist: Checklist, needed: dict[str, float]) -> None:
+    """needed: GB by folder of the project."""
     checklist.verify(
         "disk",
         "there is room for the files of the cluster, the state and the results",
-        _disk,
-        expected=", ".join(f"{needed} GB in {folder}" for folder, needed in NEEDED_DISK.items()),
+        lambda: _disk(needed),
+        expected=", ".join(f"{size} GB in {folder}" for folder, size in needed.items()),
         remedy="free some room in the file system of that folder",
     )
+
+
+def add_memory(checklist: Checklist, needed: float) -> None:
+    """needed: GB."""
     checklist.verify(
         "memory",
         "there is memory for the control plane",
-        _memory,
+        lambda: _memory(needed),
         failure="warning",
-        expected=f"{NEEDED_MEMORY} GB available",
+        expected=f"{needed} GB available",
         remedy="end some other programs first",
     )
-    return checklist.to_json()
 
 
 def _platform() -> str:
@@ -111,7 +141,7 @@ def _tools(kubernetes: str) -> list[tuple[str, str, str]]:
 
 
 def _version(name: str, expected: str) -> str:
-    done = _ask(name, "--version")
+    done = ask(name, "--version")
     versions = re.findall(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
     if done.returncode or not versions:
         raise NotSo(f"{BIN / name} --version ended with {done.returncode}")
@@ -129,7 +159,7 @@ def _chart(reference: str) -> str:
     return reference
 
 
-def _ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
+def ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
     """Run one of the tools with one argument. Raises NotSo if it cannot be run or hangs.
 
     Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
@@ -152,7 +182,7 @@ def _ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
 
 def _refusal(program: str, flag: str, value: str) -> str:
     """What the program says against a flag's value. It checks its flags before it starts."""
-    return _ask(program, f"--{flag}={value}").stderr
+    return ask(program, f"--{flag}={value}").stderr
 
 
 def _gates(gates: list[str]) -> str:
@@ -172,10 +202,10 @@ def _apis(switches: list[str]) -> str:
     return ", ".join(switches) or "none asked for"
 
 
-def _disk() -> str:
-    free = {folder: _free(Path(folder)) for folder in NEEDED_DISK}
-    for folder, needed in NEEDED_DISK.items():
-        if free[folder] < needed:
+def _disk(needed: dict[str, float]) -> str:
+    free = {folder: _free(Path(folder)) for folder in needed}
+    for folder, size in needed.items():
+        if free[folder] < size:
             raise NotSo(f"{free[folder]:.2f} GB free in {folder}")
     return f"{min(free.values()):.1f} GB free"
 
@@ -185,10 +215,10 @@ def _free(folder: Path) -> float:
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9
 
 
-def _memory() -> str:
+def _memory(needed: float) -> str:
     available = psutil.virtual_memory().available / 1e9
     found = f"{available:.1f} GB available"
-    if available < NEEDED_MEMORY:
+    if available < needed:
         raise NotSo(found)
     return found
 

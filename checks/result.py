@@ -11,7 +11,20 @@ Status = Literal["passed", "warning", "failed", "skipped"]
 
 
 class NotSo(Exception):
-    """A statement does not hold; the text says what was found instead."""
+    """A statement does not hold; the text says what was found instead.
+
+    remedy: what mends just this, where the statement's own remedy is not exact enough.
+    warning: it is not as it should be, and will do.
+    """
+
+    def __init__(self, found: str, *, remedy: str = "", warning: bool = False) -> None:
+        super().__init__(found)
+        self.remedy = remedy
+        self.warning = warning
+
+
+class NotKnown(Exception):
+    """Whether a statement holds cannot be told, or does not matter here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,13 @@ class Checklist:
         needs: Iterable[str] = (),
         failure: Status = "failed",
     ) -> bool:
-        """Run `probe`, which returns what it found or raises NotSo; returns whether it holds.
+        """Run `probe`, which returns what it found or raises NotSo, or NotKnown to skip the
+        statement; returns whether it holds.
 
         needs: ids of statements of this list without which this one has no meaning.
         failure: "warning" for a statement that is good to know but stops nobody.
         """
-        unmet = [need for need in needs if not self._holds(need)]
+        unmet = [need for need in needs if not self.holds(need)]
         if unmet:
             self.skip(identity, title, f"needs {unmet[0]}", simulated=simulated)
             return False
@@ -77,7 +91,11 @@ class Checklist:
         try:
             found = probe()
         except NotSo as error:
-            status, found = failure, str(error)
+            status, found = "warning" if error.warning else failure, str(error)
+            remedy = error.remedy or remedy
+        except NotKnown as error:
+            self.skip(identity, title, str(error), simulated=simulated)
+            return False
         seconds = round(time.monotonic() - started, 3)
         self.findings.append(
             Finding(
@@ -96,7 +114,8 @@ class Checklist:
     def skip(self, identity: str, title: str, reason: str, *, simulated: bool = False) -> None:
         self.findings.append(Finding(identity, title, "skipped", simulated, "", reason, 0.0))
 
-    def _holds(self, identity: str) -> bool:
+    def holds(self, identity: str) -> bool:
+        """Whether that statement of this list was verified, and stops nobody."""
         return any(f.id == identity and f.status in ("passed", "warning") for f in self.findings)
 
     def to_json(self) -> dict[str, Any]:

@@ -20,7 +20,6 @@ RELEASE = "dra-workshop/release"
 START = "dra-workshop/start"
 TAKEN = "cannot allocate all claims"
 """How the scheduler's DRA plugin says that no free device fits a claim."""
-NO_GPU = "needs a GPU: this node is simulated"
 ENDED = ("Succeeded", "Failed")
 
 
@@ -39,10 +38,10 @@ class Verify(Protocol):
 
 
 class Scene:
-    """uuid: of the GPU that all claims here name."""
+    """uuid: of the GPU that all claims here name; driver: that published it."""
 
-    def __init__(self, kube: Kube, namespace: str, uuid: str) -> None:
-        self.kube, self.namespace, self.uuid = kube, namespace, uuid
+    def __init__(self, kube: Kube, namespace: str, uuid: str, driver: str = devices.DRIVER) -> None:
+        self.kube, self.namespace, self.uuid, self.driver = kube, namespace, uuid, driver
 
     def verifier(self, checklist: Checklist, simulated: bool) -> Verify:
         """Verifies for the checklist; where no other remedy is given it is to look at the scene."""
@@ -150,11 +149,14 @@ class Scene:
     def allocated(self, name: str) -> str:
         """That the claim has the GPU that it names."""
         claim = self.claim(name, has_device)
-        known = devices.published(self.kube.get(self.kube.resource.list_resource_slice).items)
-        device = devices.allocated(claim, known)
+        device = devices.allocated(claim, self.published())
         if device.uuid != self.uuid:
             raise NotSo(device.uuid)
         return device.uuid
+
+    def published(self) -> list[devices.Device]:
+        slices = self.kube.get(self.kube.resource.list_resource_slice).items
+        return devices.published(slices, self.driver)
 
     def reserved(self, name: str, pods: Iterable[str]) -> str:
         """That the claim is reserved for these pods and no others."""

@@ -13,6 +13,8 @@ import pulumi
 from components import program, runs
 
 PROGRAMS = Path("checks")
+Program = tuple[str, Mapping[str, pulumi.Input[Any]]]
+"""A check program, with its parameters."""
 Result = dict[str, Any]
 """A check's JSON: {"module", "status", "checks": […]} (see checks/result.py)."""
 

@@ -8,13 +8,16 @@ prepared, no container starts.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import semver
 
+from checks.devices import SIMULATED
 from components import manifests
+from components.check import Program
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
 
 DRIVER = "gpu.nvidia.com"
@@ -95,17 +98,24 @@ class SimulatedNodes(pulumi.ComponentResource):
     Implements `components.site.GpuNodes`. uids: name → uid of the Node object.
     """
 
+    devices: pulumi.Input[str] = SIMULATED
+    driver_root: pulumi.Input[str] | None = None
+    checks: Sequence[Program] = ()
+
     def __init__(self, args: SimulatedNodesArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:node:SimulatedNodes", "nodes", None, opts)
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        self.names = node_names(args.count)
-        nodes = {name: self._node(name, child) for name in self.names}
+        names = node_names(args.count)
+        nodes = {name: self._node(name, child) for name in names}
+        self.names: pulumi.Input[list[str]] = names
         self.uids = {name: manifests.uid(node) for name, node in nodes.items()}
         self.subjects = list(self.uids.values())
         self.made: list[pulumi.Resource] = list(nodes.values())
         self.gpus_per_node: pulumi.Input[int] = args.gpus
-        self.uuids: list[str] | pulumi.Output[list[str]] = [
-            gpu_uuid(self.names[0], index) for index in range(args.gpus)
+        self.seen: pulumi.Input[list[str]] = []
+        self.facts: pulumi.Input[dict[str, Any]] = {}
+        self.uuids: pulumi.Input[list[str]] = [
+            gpu_uuid(names[0], index) for index in range(args.gpus)
         ]
         self.register_outputs({"names": self.names})
 

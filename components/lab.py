@@ -8,17 +8,12 @@ from typing import Any
 
 import pulumi
 
+from checks.devices import GPU, MOCK, SIMULATED
 from checks.result import joined, verdict
 from components.check import Check, Gate, Result, Verdict
-from components.cluster.embedded import EmbeddedCluster, EmbeddedClusterArgs
-from components.cluster.host_node import HostNode
+from components.cluster import provision
 from components.dra_driver import DraDriver, DraDriverArgs
-from components.gpu_node import (
-    SimulatedNodes,
-    SimulatedNodesArgs,
-    SimulatedSlices,
-    SimulatedSlicesArgs,
-)
+from components.gpu_node import SimulatedNodes, SimulatedSlices, SimulatedSlicesArgs
 from components.modules import module0, module1, module2, module3, module4, module5
 from components.modules.registry import Module, closure
 from components.settings import Settings
@@ -60,37 +55,31 @@ def build(settings: Settings) -> Lab:
 
 def add_cluster(site: Site) -> None:
     """The cluster and its nodes, unless a prerequisite is missing."""
-    settings = site.settings
     gate = Gate("prerequisites-met", site.checks["0"])
-    site.made_cluster = EmbeddedCluster(
-        EmbeddedClusterArgs(
-            settings.kubernetes_version, settings.feature_gates, settings.runtime_config
-        ),
-        pulumi.ResourceOptions(depends_on=[gate.passed]),
-    )
-    if site.simulated:
-        site.made_nodes = SimulatedNodes(
-            SimulatedNodesArgs(settings.nodes, settings.gpus_per_node), site.objects(None)
-        )
-    else:
-        site.made_nodes = site.host = HostNode(
-            site.cluster, pulumi.ResourceOptions(depends_on=[site.cluster.provider])
-        )
+    provision.provide(site, gate.passed)
 
 
 def add_driver(site: Site) -> None:
-    """NVIDIA's driver, and on simulated nodes the slices that its plugin would publish."""
+    """The DRA driver, unless it is there, and on nodes that the lab simulates the slices that its
+    plugin would publish."""
     settings = site.settings
+    if not settings.install_driver:
+        site.made_driver = provision.driver_there(site)
+        return
     site.made_driver = DraDriver(
         DraDriverArgs(
+            settings.driver,
             settings.driver_chart,
             settings.driver_version,
             site.cluster.kubeconfig,
             site.nodes.names,
             site.nodes.gpus_per_node,
             slices_of(site),
-            site.host.driver_root if site.host else None,
+            site.nodes.driver_root,
             site.memory_limit,
+            settings.target,
+            site.cluster.namespace_labels,
+            site.outside,
         ),
         # The chart's pods need nodes that run them.
         site.objects(None, *site.nodes.made),
@@ -148,6 +137,14 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
     ).apply(collect)
 
 
+def how_much_is_simulated(site: Site) -> pulumi.Input[str]:
+    """none, partly (mock devices on real nodes) or all; without a cluster nothing is."""
+    if site.made_nodes is None:
+        return "none"
+    words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
+    return pulumi.Output.all(site.devices).apply(lambda kinds: words[kinds[0]])
+
+
 def exports(
     site: Site, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
 ) -> dict[str, pulumi.Input[Any]]:
@@ -157,8 +154,8 @@ def exports(
     """
     return {
         "cluster": site.made_cluster.facts if site.made_cluster else {},
-        "node": site.host.facts if site.host else {},
-        "driver": site.made_driver.facts if site.made_driver else {},
+        "node": site.made_nodes.facts if site.made_nodes else {},
+        "driver": dict(site.made_driver.facts) if site.made_driver else {},
         "modules": {
             module.id: {
                 "title": module.title,
@@ -170,7 +167,7 @@ def exports(
         "verification": results,
         "benchmarks": measured(site.checks),
         "evaluation": {},
-        "simulated": "all" if site.simulated else "none",
+        "simulated": how_much_is_simulated(site),
         "status": pulumi.Output.all(**results).apply(
             lambda found: verdict(result["status"] for result in found.values())
         ),

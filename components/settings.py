@@ -15,26 +15,38 @@ import pulumi
 import semver
 
 from checks.memory import UNITS, mebibytes, too_much
+from components.cluster import kind_images
 from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
-from components.modules.registry import MODULES
+from components.modules.registry import MODULES, closure
 from toolchain.tools import DRIVER_CHARTS
 
-CLUSTERS = ("embedded",)
+CLUSTERS = ("embedded", "kind", "existing")
 NODES = ("simulated", "host")
-DRIVERS = ("nvidia",)
+"""Of an embedded cluster; the others have nodes of their own."""
+DRIVERS = ("nvidia", "example")
+OWN = "own"
+"""What `Settings.node` is where the cluster has nodes of its own."""
+MOUNTS = ("auto", "toolkit", "cdi")
+MPS_MODULES = ("4", "5")
+"""They share a GPU through NVIDIA's driver, and claim it with its configuration."""
 MOST_NODES = 16
 """More would be too many resources for Pulumi's file backend, whose cost grows quadratically."""
 MOST_GPUS = 16
 NEWEST_DRIVER = "0.5.0"
 HOST_DRIVER = "0.4.1"
+EXAMPLE_DRIVER = "0.4.0"
+"""The version of dra-example-driver of which set-up has chart and image."""
 """The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
 MOST_CLIENTS = 48
 """Clients that one MPS server takes (NVIDIA's MPS documentation, from Volta on)."""
 OLDEST_DRIVER = semver.Version(0, 4, 1)
 """0.4.0 renders a duplicate label; older charts have other names (NVIDIA's release notes)."""
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-GPU_UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+GPU_UUID = re.compile(r"(GPU|gpu)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""dra-example-driver writes its own with small letters."""
+IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]*(@sha256:[0-9a-f]{64})?")
+SUBSET = re.compile(r"[0-9]+(\+[0-9]+)*")
 GATE = re.compile(r"[A-Z][A-Za-z0-9]*=(true|false)")
 API = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+){1,2}=(true|false)")
 
@@ -49,7 +61,13 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What one stack is to be. Versions carry no leading "v"; `target` is a GPU's UUID or None."""
+    """What one stack is to be. Versions carry no leading "v"; `target` is a GPU's UUID or None.
+
+    node: simulated, host, or OWN; node_image: of a Kind node, "" for the one of the version;
+    gpu_subsets: for each worker of a Kind cluster the indices of its GPUs, () for all to the only
+    one; kubeconfig: of an existing cluster, "" for kubectl's own choice; install_driver: whether
+    the driver is brought, or has to be there.
+    """
 
     stack: str
     modules: tuple[str, ...]
@@ -64,6 +82,12 @@ class Settings:
     driver_chart: str
     feature_gates: tuple[str, ...]
     runtime_config: tuple[str, ...]
+    node_image: str
+    gpu_mounts: str
+    gpu_subsets: tuple[tuple[int, ...], ...]
+    kubeconfig: str
+    context: str
+    install_driver: bool
     strict: bool
     target: str | None
     mps_percentages: tuple[int, ...]
@@ -94,6 +118,12 @@ KEYS = (
     "driverChart",
     "featureGates",
     "runtimeConfig",
+    "nodeImage",
+    "gpuMounts",
+    "gpuSubsets",
+    "kubeconfig",
+    "context",
+    "installDriver",
     "strict",
     "target",
     "mpsPercentages",
@@ -130,20 +160,22 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         if key not in KEYS:
             raise SettingsError(key, given[key], f"there is no such key; keys: {', '.join(KEYS)}")
     _matches("stack name", stack, DNS_LABEL, "use small letters, digits and inner hyphens")
-    node = _one_of("node", given["node"], NODES)
-    driver_version = _driver_version(given["driverVersion"], node)
+    cluster = _one_of("cluster", given["cluster"], CLUSTERS)
+    node = _node(given["node"], cluster)
+    driver = _driver(given["driver"], node)
+    driver_version = _driver_version(given["driverVersion"], driver, node)
     settings = Settings(
         stack=stack,
         modules=_modules(_strings("modules", given["modules"])),
-        cluster=_one_of("cluster", given["cluster"], CLUSTERS),
+        cluster=cluster,
         node=node,
         nodes=_nodes(given["nodes"], node),
         gpus_per_node=_count("gpusPerNode", given["gpusPerNode"], MOST_GPUS),
         gpu_profile=GPU_PROFILES[_one_of("gpuProfile", given["gpuProfile"], GPU_PROFILES)],
         kubernetes_version=str(_version("kubernetesVersion", given["kubernetesVersion"])),
-        driver=_one_of("driver", given["driver"], DRIVERS),
+        driver=driver,
         driver_version=str(driver_version),
-        driver_chart=_chart(given.get("driverChart", ""), driver_version),
+        driver_chart=_chart(given.get("driverChart", ""), driver, driver_version),
         feature_gates=_pairs(
             "featureGates", given["featureGates"], GATE, "each is Name=true or Name=false"
         ),
@@ -153,6 +185,12 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
             API,
             "each is group/version=true or group/version=false",
         ),
+        node_image=_image(given["nodeImage"]),
+        gpu_mounts=_one_of("gpuMounts", given["gpuMounts"], MOUNTS),
+        gpu_subsets=_subsets(given["gpuSubsets"]),
+        kubeconfig=given["kubeconfig"],
+        context=given["context"],
+        install_driver=_install(given["installDriver"], cluster),
         strict=_one_of("strict", given["strict"].lower(), ("true", "false")) == "true",
         target=_target(given.get("target", "")),
         mps_percentages=_percentages(given["mpsPercentages"]),
@@ -160,8 +198,14 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         mps_share_percentage=_count("mpsSharePercentage", given["mpsSharePercentage"], 100),
         mps_memory_limit=_memory_limit(given["mpsMemoryLimit"]),
     )
-    _require_simulated_target(settings)
-    _require_simulated_memory(settings)
+    for require in (
+        _require_simulated_target,
+        _require_simulated_memory,
+        _require_mps,
+        _require_kind,
+        _require_existing,
+    ):
+        require(settings)
     return settings
 
 
@@ -183,6 +227,76 @@ def _require_simulated_memory(settings: Settings) -> None:
     if settings.node == "simulated" and (problem := too_much(limit, clients, profile.memory_mib)):
         raise SettingsError(
             "mpsMemoryLimit", settings.mps_memory_limit, f"{problem} ({profile.product})"
+        )
+
+
+def _require_mps(settings: Settings) -> None:
+    wanted = [module.id for module in closure(settings.modules) if module.id in MPS_MODULES]
+    if settings.driver != "nvidia" and wanted:
+        raise SettingsError(
+            "driver", settings.driver, f"module {wanted[0]} shares a GPU by MPS: nvidia"
+        )
+
+
+def _require_kind(settings: Settings) -> None:
+    """What a Kind cluster can be, as far as it is known before anything is looked at."""
+    if settings.cluster != "kind":
+        subsets = _shown(settings.gpu_subsets)
+        for key, value in (("nodeImage", settings.node_image), ("gpuSubsets", subsets)):
+            if value:
+                raise SettingsError(key, value, "only with cluster=kind")
+        return
+    known = kind_images.DIGESTS
+    if not settings.node_image and settings.kubernetes_version not in known:
+        raise SettingsError(
+            "kubernetesVersion",
+            settings.kubernetes_version,
+            f"kind has images of {', '.join(known)}; for another version set nodeImage",
+        )
+    for gate in settings.feature_gates:
+        if problem := kind_images.unknown_gate(gate.partition("=")[0], settings.kubernetes_version):
+            raise SettingsError("featureGates", gate, problem)
+    _require_subsets(settings)
+
+
+def _require_subsets(settings: Settings) -> None:
+    subsets, shown = settings.gpu_subsets, _shown(settings.gpu_subsets)
+    gpus = settings.driver == "nvidia"
+    needed = gpus and "2" in [module.id for module in closure(settings.modules)]
+    if subsets and not gpus:
+        raise SettingsError("gpuSubsets", shown, "only with driver=nvidia: no node gets a GPU")
+    if subsets and len(subsets) != settings.nodes:
+        raise SettingsError("gpuSubsets", shown, f"one for each node: nodes is {settings.nodes}")
+    if not subsets and settings.nodes > 1 and needed:
+        raise SettingsError(
+            "gpuSubsets", shown, f"with nodes={settings.nodes} say which GPUs each has, as in 0,1"
+        )
+    if len({len(subset) for subset in subsets}) > 1:
+        raise SettingsError("gpuSubsets", shown, "every node has as many GPUs as the others")
+    given = [index for subset in subsets for index in subset]
+    if len(set(given)) < len(given):
+        raise SettingsError("gpuSubsets", shown, "a GPU belongs to one node")
+
+
+def _shown(subsets: Sequence[Sequence[int]]) -> list[str]:
+    return ["+".join(map(str, subset)) for subset in subsets]
+
+
+def _require_existing(settings: Settings) -> None:
+    """A cluster that others use too is never guessed, and never taken as a whole."""
+    if settings.cluster != "existing":
+        for key, value in (("kubeconfig", settings.kubeconfig), ("context", settings.context)):
+            if value:
+                raise SettingsError(key, value, "only with cluster=existing")
+        return
+    if not settings.context:
+        raise SettingsError(
+            "context", "", "name the one to use; `kubectl config get-contexts` lists them"
+        )
+    uses_gpu = any("2" in module.needs for module in closure(settings.modules))
+    if uses_gpu and not settings.target:
+        raise SettingsError(
+            "target", "", "with cluster=existing name the one GPU that the lab may use, by its UUID"
         )
 
 
@@ -216,6 +330,15 @@ def _version(key: str, value: str) -> semver.Version:
         raise SettingsError(key, value, "a version such as 1.36.4, without a leading v") from None
 
 
+def _node(value: str, cluster: str) -> str:
+    node = _one_of("node", value, NODES)
+    if cluster == "embedded":
+        return node
+    if node == "host":
+        raise SettingsError("node", value, "a host node belongs to cluster=embedded")
+    return OWN
+
+
 def _nodes(value: str, node: str) -> int:
     count = _count("nodes", value, MOST_NODES)
     if node == "host" and count != 1:
@@ -223,8 +346,19 @@ def _nodes(value: str, node: str) -> int:
     return count
 
 
-def _driver_version(value: str, node: str) -> semver.Version:
+def _driver(value: str, node: str) -> str:
+    driver = _one_of("driver", value, DRIVERS)
+    if driver == "example" and node != OWN:
+        raise SettingsError("driver", value, "the example driver needs cluster=kind or existing")
+    return driver
+
+
+def _driver_version(value: str, driver: str, node: str) -> semver.Version:
     """The version that is given, else the newest that such a node can run."""
+    if driver == "example":
+        if value not in ("", EXAMPLE_DRIVER):
+            raise SettingsError("driverVersion", value, f"of driver=example: {EXAMPLE_DRIVER}")
+        return semver.Version.parse(EXAMPLE_DRIVER)
     version = _version("driverVersion", value or (HOST_DRIVER if node == "host" else NEWEST_DRIVER))
     if node == "host" and str(version) != HOST_DRIVER:
         raise SettingsError("driverVersion", value, f"a host node runs {HOST_DRIVER} only")
@@ -233,10 +367,12 @@ def _driver_version(value: str, node: str) -> semver.Version:
     return version
 
 
-def _chart(value: str, version: semver.Version) -> str:
+def _chart(value: str, driver: str, version: semver.Version) -> str:
     """The chart reference: the one that is given, else set-up's copy of that version."""
     if value:
         return value
+    if driver == "example":
+        return f"./.tools/charts/dra-example-driver-{version}"
     if str(version) not in DRIVER_CHARTS:
         raise SettingsError(
             "driverVersion",
@@ -245,6 +381,29 @@ def _chart(value: str, version: semver.Version) -> str:
             "driverChart to a folder or an oci:// reference",
         )
     return f"./.tools/charts/dra-driver-nvidia-gpu-{version}"
+
+
+def _install(value: str, cluster: str) -> bool:
+    """Clusters of ours have no driver yet; into others one is only put when that is asked for."""
+    if value == "":
+        return cluster != "existing"
+    wanted = _one_of("installDriver", value.lower(), ("true", "false")) == "true"
+    if not wanted and cluster != "existing":
+        raise SettingsError("installDriver", value, "false is for cluster=existing")
+    return wanted
+
+
+def _image(value: str) -> str:
+    if value and not IMAGE.fullmatch(value):
+        raise SettingsError("nodeImage", value, "a reference, such as kindest/node:v1.36.4")
+    return value
+
+
+def _subsets(value: str) -> tuple[tuple[int, ...], ...]:
+    items = _strings("gpuSubsets", value)
+    for item in items:
+        _matches("gpuSubsets", item, SUBSET, "indices of GPUs joined by +, such as 0+1")
+    return tuple(tuple(int(index) for index in item.split("+")) for item in items)
 
 
 def _target(value: str) -> str | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import pulumi
 
-from components.check import Check
+from checks.devices import SIMULATED
+from components.check import Check, Program
 from components.cluster import Cluster
-from components.cluster.host_node import HostNode
-from components.dra_driver import DraDriver
+from components.drivers import DRIVERS, Driver
 from components.modules.registry import MODULES, closure
 from components.settings import Settings
 
@@ -28,14 +29,45 @@ class GpuNodes(Protocol):
     """The nodes that have GPUs, simulated or real.
 
     names: of the nodes; subjects: change when one of them is made anew; made: depend on it for
-    pods; gpus_per_node: how many GPUs each has; uuids: of the first node's GPUs.
+    pods; gpus_per_node: how many GPUs each has, 0 where only the driver knows; uuids: of the first
+    node's GPUs, as this machine tells them, [] where only the driver does; seen: those of all
+    nodes, as nvidia-smi tells them, [] where nobody has asked it; devices: GPU, MOCK or SIMULATED;
+    driver_root: folder under which the GPU driver lies in them, None for "/"; facts: what the stack
+    exports, {} for nothing; checks: programs that module 1 runs for them beside its own.
     """
 
-    names: list[str]
+    names: pulumi.Input[list[str]]
     subjects: list[pulumi.Output[str]]
     made: list[pulumi.Resource]
     gpus_per_node: pulumi.Input[int]
-    uuids: list[str] | pulumi.Output[list[str]]
+    uuids: pulumi.Input[list[str]]
+    seen: pulumi.Input[list[str]]
+    devices: pulumi.Input[str]
+    driver_root: pulumi.Input[str] | None
+    facts: pulumi.Input[dict[str, Any]]
+    checks: Sequence[Program]
+
+
+class GpuDriver(Protocol):
+    """A DRA driver, brought by the lab or there already.
+
+    namespace: of its pods; plugin: its DaemonSet; version: which it has to be, attributes: by which
+    it describes devices, "" and [] where that is not the lab's to decide; classes: that the lab
+    needs; installed: the resources that bring the driver and its slices; identity: changes when one
+    of them was made anew; ready: depend on it for nodes that are ready and devices that are
+    published; first_uuid: of the first of them; facts: what the stack exports.
+    """
+
+    namespace: pulumi.Input[str]
+    plugin: pulumi.Input[str]
+    version: pulumi.Input[str]
+    attributes: list[str]
+    classes: list[str]
+    installed: list[pulumi.Resource]
+    identity: list[pulumi.Output[str]]
+    ready: pulumi.Resource
+    first_uuid: pulumi.Output[str]
+    facts: dict[str, pulumi.Input[Any]]
 
 
 @dataclass
@@ -43,6 +75,7 @@ class Site:
     """Grows as the lab is wired; a module finds what the modules before it made.
 
     gpu_users: the checks that leave the GPU `target` free again; modules that use it take turns.
+    outside: what the driver's chart makes outside its namespace, where the cluster is shared.
     """
 
     settings: Settings
@@ -50,8 +83,8 @@ class Site:
     gpu_users: list[Check] = field(default_factory=list)
     made_cluster: Cluster | None = None
     made_nodes: GpuNodes | None = None
-    host: HostNode | None = None
-    made_driver: DraDriver | None = None
+    made_driver: GpuDriver | None = None
+    outside: pulumi.Input[list[str]] | None = None
 
     @property
     def cluster(self) -> Cluster:
@@ -64,22 +97,39 @@ class Site:
         return self.made_nodes
 
     @property
-    def driver(self) -> DraDriver:
+    def driver(self) -> GpuDriver:
         assert self.made_driver is not None, "module 2 makes the driver"  # noqa: S101
         return self.made_driver
 
     @property
-    def simulated(self) -> bool:
-        """Whether the GPU nodes, and so devices and kubelets, are simulated."""
-        return self.settings.node == "simulated"
+    def simulated(self) -> pulumi.Input[bool]:
+        """Whether nodes and devices are simulated."""
+        devices = self.devices
+        if isinstance(devices, str):
+            return devices == SIMULATED
+        return pulumi.Output.all(devices).apply(lambda kinds: kinds[0] == SIMULATED)
+
+    @property
+    def devices(self) -> pulumi.Input[str]:
+        """What the devices are: GPU, MOCK or SIMULATED (checks/devices.py)."""
+        return self.nodes.devices
 
     @property
     def target(self) -> pulumi.Input[str]:
-        """The UUID of the GPU that modules for one GPU use; on a real node it is found out."""
+        """The UUID of the GPU that modules for one GPU use.
+
+        Where neither configuration nor machine tell it, it is the first that the driver published.
+        """
         if self.settings.target:
             return self.settings.target
         uuids = self.nodes.uuids
-        return uuids[0]
+        if isinstance(uuids, list):
+            return uuids[0] if uuids else self.driver.first_uuid
+        return pulumi.Output.all(uuids).apply(lambda found: str(found[0][0]))
+
+    @property
+    def kind_of_driver(self) -> Driver:
+        return DRIVERS[self.settings.driver]
 
     @property
     def modules(self) -> list[str]:
@@ -102,15 +152,14 @@ class Site:
     ) -> pulumi.ResourceOptions:
         """Options for Kubernetes objects on the lab's cluster.
 
-        On a cluster of ours that is destroyed as a whole its objects go with it, except where a
-        real driver has something to undo for them. They have fixed
-        names, so an old one must be gone before its replacement is made; where the cluster
-        itself is a new one, "gone" is what the provider finds there.
+        On a cluster that is destroyed as a whole its objects go with it. They have fixed names,
+        so an old one must be gone before its replacement is made; where the cluster itself is a
+        new one, "gone" is what the provider finds there.
         """
         return pulumi.ResourceOptions(
             parent=parent,
             provider=self.cluster.provider,
             depends_on=list(after),
-            deleted_with=self.cluster.disposable if self.simulated else None,
+            deleted_with=self.cluster.disposable,
             delete_before_replace=True,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pulumi_kubernetes as k8s
 
 from components import manifests, runs
 from components.check import digest_of
+from components.drivers import Driver
 from components.modules.registry import MODULES
 from components.site import Chapter, Site
 
@@ -30,18 +32,22 @@ BENCHMARK = (
 """Programs with the files that they import, which lie side by side in a pod."""
 
 
-def naming(claim: manifests.Manifest, uuid: pulumi.Input[str]) -> manifests.Manifest:
+def naming(
+    claim: manifests.Manifest, uuid: pulumi.Input[str], driver: Driver
+) -> manifests.Manifest:
     """The claim for the GPU with that UUID, which on a real node is known when it is published."""
     named = copy.deepcopy(claim)
+    cel = partial(selecting, driver.domain)
     selector = cel(uuid) if isinstance(uuid, str) else pulumi.Output.concat(uuid).apply(cel)
     for request in named["spec"]["devices"]["requests"]:
+        request["exactly"]["deviceClassName"] = driver.classes[0]
         request["exactly"]["selectors"] = [{"cel": {"expression": selector}}]
     return named
 
 
-def cel(uuid: str) -> str:
-    """The expression that only the GPU with that UUID meets."""
-    return f'device.attributes["gpu.nvidia.com"].uuid == "{uuid}"'
+def selecting(domain: str, uuid: str) -> str:
+    """The expression that only the driver's GPU with that UUID meets."""
+    return f'device.attributes["{domain}"].uuid == "{uuid}"'
 
 
 def limited(
@@ -108,6 +114,15 @@ def observed(folder: str, programs: Sequence[str]) -> tuple[Path, ...]:
     return (manifests.MANIFESTS / folder, *(PROGRAMS / f"{name}.py" for name in programs))
 
 
+def labelled(
+    manifest: manifests.Manifest, labels: Mapping[str, pulumi.Input[str]]
+) -> manifests.Manifest:
+    """The object with these labels too."""
+    changed = copy.deepcopy(manifest)
+    changed["metadata"].setdefault("labels", {}).update(labels)
+    return changed
+
+
 class Opening:
     """How a chapter whose pods use the GPU begins.
 
@@ -121,7 +136,7 @@ class Opening:
         self.objects = manifests.load(self.folder)
         after = (site.driver.ready, *site.gpu_users)
         made = manifests.create(
-            self.objects[f"Namespace/{namespace}"],
+            labelled(self.objects[f"Namespace/{namespace}"], site.cluster.namespace_labels),
             self.folder,
             site.objects(self.chapter, *after),
         )
@@ -129,7 +144,9 @@ class Opening:
 
     def claim(self, name: str, resource: str) -> Any:
         """The claim of that name for the site's GPU, as a resource of the other name."""
-        claim = naming(self.objects[f"ResourceClaim/{name}"], self.site.target)
+        claim = naming(
+            self.objects[f"ResourceClaim/{name}"], self.site.target, self.site.kind_of_driver
+        )
         return manifests.create(claim, resource, self.inside)
 
     def run(

@@ -38,6 +38,23 @@ def parser() -> argparse.ArgumentParser:
     node.add_parser("remove", help="end it and remove its files").add_argument(
         "--stack", required=True
     )
+    kind = groups.add_parser("kind", help="clusters in containers of Docker").add_subparsers(
+        dest="action", required=True
+    )
+    kind.add_parser("create", help="make one; its specification is JSON on stdin")
+    kind.add_parser(
+        "revive", help="start what ended of one; its stack, incarnation and life are JSON on stdin"
+    )
+    kind.add_parser("down", help="remove one").add_argument("--stack", required=True)
+    shared = groups.add_parser("existing", help="clusters that are there").add_subparsers(
+        dest="action", required=True
+    )
+    shared.add_parser("attach", help="look at one; what is wanted of it is JSON on stdin")
+    shared.add_parser("renew", help="have its kubeconfig there; JSON on stdin")
+    shared.add_parser("detach", help="remove the files of ours").add_argument(
+        "--stack", required=True
+    )
+    groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
     groups.add_parser("list", help="the stacks: what each shows, needs and takes")
     for name, help_text in {
         "up": "configure a stack, bring it up and show what was found",
@@ -71,6 +88,17 @@ def run(options: argparse.Namespace) -> int:
         return run_cluster(options)
     if options.group == "node":
         return run_node(options)
+    if options.group == "kind":
+        return run_kind(options)
+    if options.group == "existing":
+        return run_existing(options)
+    if options.group == "gpu-host":
+        from operations import kind_gpus
+
+        given = json.load(sys.stdin)
+        told = kind_gpus.told(given["mounts"], given["subsets"], given["driver"])
+        sys.stdout.write(json.dumps(told) + "\n")
+        return 0
     if options.group == "preview-diff":
         return run_preview_diff(options)
     from operations import stacks
@@ -115,6 +143,34 @@ def run_cluster(options: argparse.Namespace) -> int:
         embedded.revive(**json.load(sys.stdin))
     else:
         embedded.down(options.stack)
+    return 0
+
+
+def run_kind(options: argparse.Namespace) -> int:
+    from operations import kind
+
+    if options.action == "create":
+        wanted = kind.Specification(**json.load(sys.stdin))
+        sys.stdout.write(json.dumps(kind.create(wanted)) + "\n")
+    elif options.action == "revive":
+        kind.revive(**json.load(sys.stdin))
+    else:
+        kind.down(options.stack)
+    return 0
+
+
+def run_existing(options: argparse.Namespace) -> int:
+    from operations import existing
+
+    if options.action == "detach":
+        existing.detach(options.stack)
+        return 0
+    given = json.load(sys.stdin)
+    if options.action == "attach":
+        sys.stdout.write(json.dumps(existing.attach(existing.Specification(**given))) + "\n")
+    else:
+        incarnation, life = given.pop("incarnation"), given.pop("life")
+        existing.renew(existing.Specification(**given), incarnation, life)
     return 0
 
 

@@ -1,18 +1,24 @@
 """The GPUs of this machine and where their driver lies, as its CDI spec tells.
 
 NVIDIA's plugin wants the driver under one root, in the places where distributions have it. Where
-the driver lies elsewhere such a root is made of two bind mounts.
+the driver lies elsewhere such a root is made of two bind mounts on a host node; a Kind node gets
+all of it mounted in the usual places (operations/node_needs.py).
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
+import re
+import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from operations import cdi
 from operations.errors import OperationError
 
 CTK = Path(".tools/bin/nvidia-ctk")
@@ -22,8 +28,26 @@ USUAL_LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/lib/x8
 """Where the plugin's prestart script looks under its root (hack/kubelet-plugin-prestart.sh)."""
 USUAL_PROGRAMS = "/usr/bin"
 SHEBANG = b"#!"
+DEFAULT_MODE = "Default"
+"""The compute mode in which any number of processes may use a GPU, as nvidia-smi calls it."""
 QUERY = ("uuid", "name", "memory.total", "compute_cap", "compute_mode", "driver_version")
 ANSWER_SECONDS = 30
+OLDEST_DRIVER = 565
+"""NVIDIA's documents of the DRA driver ask for this version of the GPU driver, or later."""
+MESSAGE = re.compile(r'msg="(.*)"')
+"""In a line of nvidia-ctk's log."""
+NO_LIBRARY = re.compile("ERROR_LIBRARY_NOT_FOUND|failed to locate libnvidia-ml|libcuda.*not found")
+"""What nvidia-ctk says where there are no libraries of a driver."""
+KERNEL_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/sys/module/nvidia"), Path("/dev/dxg"))
+"""Each is there only where a kernel driver is loaded; the last on WSL2."""
+
+
+class NoDriver(OperationError):
+    """This machine has no GPU driver at all: neither libraries nor a kernel module."""
+
+
+class NoToolkit(OperationError):
+    """NVIDIA's container toolkit, which would tell where the driver lies, is not here."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +85,80 @@ class Gpu:
         return asdict(self)
 
 
+def toolkit() -> Path | None:
+    """nvidia-ctk: set-up's own, else the one on PATH."""
+    if CTK.exists():
+        return CTK
+    found = shutil.which(CTK.name)
+    return Path(found) if found else None
+
+
 def cdi_spec() -> dict[str, Any]:
     """What a container needs of the driver on this machine, told by NVIDIA's toolkit.
 
-    Raises OperationError where there is no driver, with the toolkit's reason.
+    Raises NoToolkit; NoDriver where there is none; any other OperationError, with the toolkit's
+    reason, where a driver or the toolkit is broken.
     """
+    program = toolkit()
+    if program is None:
+        raise NoToolkit(
+            f"{CTK} is missing, and nvidia-ctk is not on PATH",
+            "run: make setup-host; or install NVIDIA's container toolkit",
+        )
     try:
         asked = subprocess.run(
-            [str(CTK), "--quiet", "cdi", "generate", "--format=json"],
+            [str(program), "--quiet", "cdi", "generate", "--format=json"],
             capture_output=True,
             text=True,
             check=False,
             timeout=ANSWER_SECONDS,
         )
-    except FileNotFoundError as error:
-        raise OperationError(f"{CTK} is missing; run: make setup-host") from error
+    except OSError as error:
+        raise OperationError(f"{program} cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise OperationError(f"nvidia-ctk does not answer within {ANSWER_SECONDS} s") from error
     if asked.returncode:
-        reason = (asked.stderr.strip().splitlines() or ["without a word"])[-1]
-        raise OperationError(f"nvidia-ctk finds no GPU driver: {reason}")
-    spec: dict[str, Any] = json.loads(asked.stdout)
+        last = (asked.stderr.strip().splitlines() or ["without a word"])[-1]
+        message = MESSAGE.search(last)
+        raise _why_not(message[1] if message else last)
+    try:
+        spec: dict[str, Any] = json.loads(asked.stdout)
+    except json.JSONDecodeError as error:
+        raise OperationError(f"{program} prints no JSON, but {asked.stdout[:80]!r}") from error
     return spec
+
+
+def _why_not(reason: str) -> OperationError:
+    """Where a kernel driver is loaded, libraries that are missing are a broken driver."""
+    if not NO_LIBRARY.search(reason):
+        return OperationError(
+            f"nvidia-ctk cannot describe the GPU driver: {reason}",
+            "run nvidia-smi; after a driver update the machine must be started anew",
+        )
+    if any(path.exists() for path in KERNEL_DRIVER):
+        return OperationError(
+            f"the kernel driver is loaded, but nvidia-ctk does not find its libraries: {reason}",
+            "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils and "
+            "libnvidia-compute)",
+        )
+    return NoDriver(
+        f"nvidia-ctk finds no GPU driver: {reason}",
+        f"install NVIDIA's driver {OLDEST_DRIVER} or later",
+    )
+
+
+def described() -> dict[str, Any]:
+    """The spec of this machine, checked: the toolkit's, which is never stale; else one that lies
+    where container runtimes look. Raises as cdi_spec does, and for a spec that is of no use."""
+    try:
+        spec = cdi_spec()
+    except NoToolkit:
+        installed = cdi.installed()
+        if installed is None:
+            raise
+        return _with_programs_themselves(installed[1])
+    cdi.validate(spec, "the CDI spec that nvidia-ctk generates")
+    return _with_programs_themselves(spec)
 
 
 def find(spec: dict[str, Any]) -> Driver:
@@ -96,36 +172,50 @@ def find(spec: dict[str, Any]) -> Driver:
     for what, path in ((SMI, smi), (f"{ML}*", library)):
         if path is None:
             raise OperationError(
-                f"the CDI spec of this machine has no {what}; install the driver's package for "
-                "computing (on Debian and Ubuntu: nvidia-utils and libnvidia-compute)"
+                f"the CDI spec of this machine has no {what}",
+                "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils "
+                "and libnvidia-compute)",
             )
     assert smi is not None and library is not None  # noqa: S101
     return Driver(smi.parent, library.parent, library.name.removeprefix(ML))
 
 
-def _program(smi: Path, library: Path) -> Path:
-    """nvidia-smi itself: the toolkit takes the first on PATH, which may be a script that calls it.
+def _program(found: Path, library: Path) -> Path:
+    """The program itself: the toolkit takes the first on PATH, which may be a script that calls it.
 
-    In a container, which gets the driver's folders only, such a script finds nothing to call.
+    In a container, which gets the driver's files only, such a script finds nothing to call.
     Raises OperationError if there is none beside the driver's libraries either.
     """
-    if not _is_script(smi):
-        return smi
+    if not _is_script(found):
+        return found
     above = library.parent.parent
-    for path in (above / "bin" / SMI, above.parent / "bin" / SMI):
+    for path in (above / "bin" / found.name, above.parent / "bin" / found.name):
         if path.exists() and not _is_script(path):
             return path
     raise OperationError(
-        f"{smi} is a script, and nvidia-smi itself is not in {above / 'bin'}; put the folder that "
-        "holds it first in PATH"
+        f"{found} is a script, and {found.name} itself is not in {above / 'bin'}",
+        "put the folder that holds it first in PATH",
     )
+
+
+def _with_programs_themselves(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the driver's programs in the place of scripts that call them, where they are
+    found; the others are left, as not every one is needed."""
+    changed = copy.deepcopy(spec)
+    mounts = (changed.get("containerEdits") or {}).get("mounts") or []
+    paths = [Path(mount["hostPath"]) for mount in mounts]
+    for library in [path for path in paths if path.name.startswith(ML)][:1]:
+        for mount, path in zip(mounts, paths, strict=True):
+            with suppress(OperationError):
+                mount["hostPath"] = str(_program(path, library))
+    return changed
 
 
 def _is_script(path: Path) -> bool:
     try:
         with path.open("rb") as program:
             return program.read(len(SHEBANG)) == SHEBANG
-    except FileNotFoundError:  # the spec is of another machine
+    except OSError:  # a folder, or the spec is of another machine
         return False
 
 
@@ -157,3 +247,25 @@ def smi(driver: Driver, *arguments: str) -> str:
         said = (asked.stdout + asked.stderr).strip().replace("\n", " ")
         raise OperationError(f"{program} {' '.join(arguments)} failed: {said}")
     return asked.stdout
+
+
+def reset_compute_mode() -> None:
+    """Have every GPU of this machine shared by all processes again.
+
+    NVIDIA's DRA driver reserves a GPU for its MPS daemon; where its own clearing up was cut off the
+    GPU would stay so for everybody. Raises OperationError, with the command, where this user may
+    not change it; nothing to do on a machine without a driver.
+    """
+    try:
+        driver = find(cdi_spec())
+    except (NoDriver, NoToolkit):
+        return
+    for gpu in gpus(driver):
+        if gpu.compute_mode != DEFAULT_MODE:
+            try:
+                smi(driver, "-i", gpu.uuid, "-c", "DEFAULT")
+            except OperationError as error:
+                raise OperationError(
+                    f"GPU {gpu.uuid} is left in compute mode {gpu.compute_mode}: {error}",
+                    f"run: sudo nvidia-smi -i {gpu.uuid} -c DEFAULT",
+                ) from error

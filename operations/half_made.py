@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
 from checks.kube import Kube, explained
 from checks.result import NotSo
+from checks.survey import RELEASED_IN
 from components.cluster import life
-from operations import embedded
+from operations import clusters, embedded
 from operations.errors import OperationError
 from operations.waiting import until
 
@@ -30,7 +35,7 @@ def running_cluster(stack: str) -> str | None:
     facts = embedded.facts_of(life.RUN / stack)
     if not facts or life.is_being_removed(stack):
         return None
-    embedded.revive(stack, facts["incarnation"], life.of(stack))
+    clusters.revive(stack, facts["incarnation"])
     return str(facts["kubeconfig"])
 
 
@@ -51,6 +56,42 @@ def remove_revisions(kubeconfig: str, namespace: str, name: str, *, every: bool)
     return len(found)
 
 
+def remove_released(kubeconfig: str, namespace: str, name: str) -> None:
+    """Remove what a half-made release has made outside its namespace, where the cluster does not go
+    with it. Helm writes down what it is going to make before it makes it."""
+    kube = Kube(kubeconfig)
+    selector = f"owner=helm,name={name}"
+    with _explained(f"Helm release {name}"), explained():
+        found = kube.get(kube.core.list_namespaced_secret, namespace, label_selector=selector).items
+        client = DynamicClient(
+            kube.api, cache_file=str(Path(kubeconfig).with_name("discovery.json"))
+        )
+        for secret in found:
+            for item in released(secret.data["release"]):
+                kind = client.resources.get(api_version=item["apiVersion"], kind=item["kind"])
+                if not kind.namespaced and _is_of(kind, item, namespace):
+                    _delete(kind, item["metadata"])
+
+
+def released(record: str) -> list[dict[str, Any]]:
+    """The objects of a release, out of the record of it in its Secret: Helm's JSON, packed, and
+    encoded once by Helm and once by Kubernetes."""
+    packed = base64.b64decode(base64.b64decode(record))
+    manifest = json.loads(gzip.decompress(packed))["manifest"]
+    return [item for item in yaml.safe_load_all(manifest) if item]
+
+
+def _is_of(kind: Any, item: dict[str, Any], namespace: str) -> bool:
+    """Whether the object is there, and of the release in that namespace."""
+    try:
+        metadata = kind.get(name=item["metadata"]["name"]).metadata
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        return False
+    return dict(metadata.annotations or {}).get(RELEASED_IN) == namespace
+
+
 def remove_object(kubeconfig: str, given: dict[str, Any]) -> int:
     """Remove an object, told by what Pulumi was given for it, and wait until it is gone.
 
@@ -65,9 +106,22 @@ def remove_object(kubeconfig: str, given: dict[str, Any]) -> int:
             kind = client.resources.get(api_version=given["apiVersion"], kind=given["kind"])
         except ResourceNotFoundError:  # its definition is gone, and all objects with it
             return 0
+        if given["kind"] == "Namespace" and not _is_labelled(kind, given["metadata"]):
+            return 0
         found = _delete(kind, given["metadata"])
         _wait_until_gone(kind, given["metadata"])
     return found
+
+
+def _is_labelled(kind: Any, metadata: dict[str, Any]) -> bool:
+    """Whether the namespace has the labels that it was given; a stranger of its name has others."""
+    try:
+        found = dict(kind.get(name=metadata["name"]).metadata.labels or {})
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise
+        return False
+    return (metadata.get("labels") or {}).items() <= found.items()
 
 
 def _wait_until_gone(kind: Any, metadata: dict[str, Any]) -> None:

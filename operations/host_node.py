@@ -40,7 +40,6 @@ PROGRAMS = ("containerd", SHIM, "ctr", "runc", "kubelet", "node-proxy")
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
 SYSTEMD = Path("/run/systemd/system")
 UNIT = "dra-workshop-{}"
-DEFAULT_MODE = "Default"
 SOCKET_SECONDS = 20
 CTR_SECONDS = 60
 """Longer than an import takes on a slow disk."""
@@ -213,7 +212,7 @@ def found_gpus() -> tuple[gpu_host.Driver | None, list[gpu_host.Gpu]]:
     """The driver and the GPUs of this machine; a lab that needs none goes on without."""
     try:
         driver = gpu_host.find(gpu_host.cdi_spec())
-    except OperationError:
+    except gpu_host.NoDriver:
         return None, []
     return driver, gpu_host.gpus(driver)
 
@@ -395,7 +394,8 @@ def _remove() -> None:
     node_machine.unmount()
     node_network.remove()
     node_machine.remove_groups()
-    _reset_compute_mode()
+    with suppress(OperationError):
+        gpu_host.reset_compute_mode()
     node_machine.remove_folders(places.RUNTIME, places.KUBELET)
     node_machine.put_back(known["before"])
     if found := leftovers():
@@ -411,15 +411,6 @@ def _stop_daemons() -> None:
             subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True)
         program = str(places.BIN / name)
         stop([p for p in places.processes() if p.info["cmdline"][0] == program])
-
-
-def _reset_compute_mode() -> None:
-    """NVIDIA's driver sets it for MPS; where its own clearing up was cut off it would stay."""
-    with suppress(OperationError):
-        driver, gpus = found_gpus()
-        for gpu in gpus:
-            if driver is not None and gpu.compute_mode != DEFAULT_MODE:
-                gpu_host.smi(driver, "-i", gpu.uuid, "-c", "DEFAULT")
 
 
 def leftovers() -> list[str]:

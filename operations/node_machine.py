@@ -40,8 +40,6 @@ LOG_LINKS = Path("/var/log/containers")
 SHARED = (places.CDI, CNI_NOTES.parent, LOG_LINKS, Path("/run/containerd"))
 """Made by kubelet, CNI, containerd (the sockets of its shims, wherever its state is) or driver
 where they are not there; removed again if they were not."""
-CDI_FILES = "k8s.gpu.nvidia.com-*"
-"""The driver's own specs: one of its devices, and one for each claim."""
 
 
 def noted() -> dict[str, Any]:
@@ -72,7 +70,7 @@ def own_files() -> list[Path]:
     """What pods that were ended without their kubelet leave in folders that are not ours."""
     logs = [link for link in LOG_LINKS.glob("*") if link.is_symlink()]
     return [
-        *places.CDI.glob(CDI_FILES),
+        *places.CDI.glob(places.CDI_FILES),
         *CNI_NOTES.glob(f"{NETWORK}-*"),
         *(link for link in logs if link.readlink().is_relative_to(places.STATE)),
     ]

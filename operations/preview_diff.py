@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from components.cluster.life import FACTS, LIFE, RUN
+from components.cluster.life import FACTS, LIFE, RUN, STARTED
 from operations import stand_in
 from operations.errors import OperationError
 from report.preview_diff import Comparison, Outcome, outcome, removed
@@ -178,9 +178,13 @@ class _Side:
         return steps
 
     def _with_stand_ins(self, *arguments: str, stack: str) -> str:
-        _lay_cluster(self.folder / RUN / stack)
+        _lay_cluster(self.folder / RUN / stack, self._kind_of_cluster(stack))
         with stand_in.providers(self.folder) as attached:
             return self._pulumi(*arguments, "--stack", stack, extra=attached)
+
+    def _kind_of_cluster(self, stack: str) -> str:
+        written = yaml.safe_load((self.folder / f"Pulumi.{stack}.yaml").read_text()) or {}
+        return str((written.get("config") or {}).get("dra-workshop:cluster", "embedded"))
 
     def _pulumi(self, *arguments: str, extra: dict[str, str] | None = None) -> str:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(OWN)}
@@ -214,13 +218,14 @@ def _reason(printed: str, errors: str) -> str:
     return " ".join(dict.fromkeys(found)) or errors.strip() or "pulumi gave no reason"
 
 
-def _lay_cluster(folder: Path) -> None:
+def _lay_cluster(folder: Path, kind: str) -> None:
     """The files of a cluster that runs as it always did, so that nothing has to revive it.
 
     Its kubeconfig names a server that does not answer: the providers must not ask one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FACTS).write_text(json.dumps({"processes": 0}))
+    (folder / FACTS).write_text(json.dumps({"kind": kind, "processes": 0, "nodes": []}))
+    (folder / STARTED).write_text("{}")
     (folder / LIFE).write_text("as before")
     one = {"name": "cluster"}
     kubeconfig = {

@@ -31,7 +31,8 @@ from toolchain.install import ROOT
 ENGINE = "pulumi"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NAMESPACE = "kubernetes:core/v1:Namespace"
-"""Taken over as it is: it takes Kubernetes five seconds and more to remove one."""
+"""Taken over as it is: it takes Kubernetes five seconds and more to remove one. But on a cluster
+that is not the lab's nothing is taken over."""
 PLUGINS = ("pulumi-resource-", "pulumi-language-")
 
 
@@ -171,7 +172,7 @@ def end(left: list[psutil.Process]) -> list[str]:
 # --- the state -------------------------------------------------------------------------------
 
 
-def _state_of(stack: str) -> Path:
+def state_of(stack: str) -> Path:
     return STATE / ".pulumi" / "stacks" / "dra-workshop" / f"{stack}.json"
 
 
@@ -181,7 +182,7 @@ def drop_half_written(stack: str) -> None:
     Beside each of its files is one with its checksum. A kill leaves empty ones, on which the
     engine fails ("EOF"); where there is none it goes on.
     """
-    for folder in (_state_of(stack).parent, _locks_of(stack)):
+    for folder in (state_of(stack).parent, _locks_of(stack)):
         for path in folder.glob("*.attrs"):
             if not _is_json(path):
                 path.unlink()
@@ -193,7 +194,7 @@ def repair(stack: str) -> list[str]:
     The engine keeps the state of before its last operation. Where that is damaged as well the
     stack begins anew, and the cluster with it.
     """
-    path = _state_of(stack)
+    path = state_of(stack)
     older = path.with_name(f"{path.name}.bak")
     if not path.exists() or _is_json(path):
         return []
@@ -222,7 +223,7 @@ def forget_releases(stack: str) -> None:
     What depends on it is on that cluster too, or only looked at it.
     """
     try:
-        checkpoint = json.loads(_state_of(stack).read_text())["checkpoint"]
+        checkpoint = json.loads(state_of(stack).read_text())["checkpoint"]
     except FileNotFoundError:
         return
     for resource in (checkpoint.get("latest") or {}).get("resources") or []:
@@ -239,7 +240,7 @@ def forget_releases(stack: str) -> None:
 def pending_operations(stack: str) -> list[dict[str, Any]]:
     """What the engine was doing when it was killed: {"type", "resource": {"type", "inputs"}}."""
     try:
-        checkpoint = json.loads(_state_of(stack).read_text())
+        checkpoint = json.loads(state_of(stack).read_text())
     except FileNotFoundError:
         return []
     return (checkpoint["checkpoint"].get("latest") or {}).get("pending_operations") or []
@@ -263,7 +264,8 @@ def settle(stack: str, operation: dict[str, Any]) -> list[str]:
             (life.RUN / stack).mkdir(parents=True, exist_ok=True)
             life.begin_removal(stack)
         case ("creating", _) | ("updating", "kubernetes:helm.sh/v3:Release"):
-            if resource["type"].startswith("kubernetes:") and resource["type"] != NAMESPACE:
+            taken_over = resource["type"] == NAMESPACE and life.kind_of(stack) != "existing"
+            if resource["type"].startswith("kubernetes:") and not taken_over:
                 return _take_back(stack, operation)
     return []
 
@@ -278,6 +280,8 @@ def _take_back(stack: str, operation: dict[str, Any]) -> list[str]:
     if operation["resource"]["type"] == RELEASE:
         name, namespace = inputs["name"], inputs["namespace"]
         every = operation["type"] == "creating"
+        if every and life.kind_of(stack) == "existing":
+            half_made.remove_released(kubeconfig, namespace, name)
         removed = half_made.remove_revisions(kubeconfig, namespace, name, every=every)
         what = f"Helm release {name}"
     else:

@@ -17,7 +17,6 @@ from components.cluster.life import RUN
 from components.modules.registry import MODULES, closure
 from components.runs import VERIFY
 from components.settings import SettingsError, parse
-from operations import embedded
 from operations.engine import STATE, pulumi
 from operations.errors import OperationError
 from operations.recover import forget_releases, recover
@@ -77,9 +76,22 @@ def preview(stack: str) -> int:
 
 
 def destroy(stack: str) -> int:
+    from operations import clusters
+
     require(stack)
     prepare(stack)
-    return _remove(stack)
+    had = {"containers": clusters.in_containers(stack), "gpus": clusters.has_gpus(stack)}
+    return _remove(stack) or _prove(stack, had)
+
+
+def _prove(stack: str, had: dict[str, bool]) -> int:
+    """Show that nothing is left; 1 if something is. had: what of, see checks/teardown.py."""
+    from checks import teardown
+    from report import results
+
+    found = teardown.run("0", {"stack": stack} | had)
+    results.show_removal(stack, found)
+    return 0 if found["status"] == "passed" else 1
 
 
 def require_room() -> None:
@@ -90,7 +102,7 @@ def require_room() -> None:
 
 
 def _remove(stack: str) -> int:
-    if shutil.disk_usage(STATE).free < NEEDED:
+    if not _is_shared(stack) and shutil.disk_usage(STATE).free < NEEDED:
         _take_down(stack)  # the largest part; the engine needs some room to go on
     extra = None if _can_be_unwound(stack) else {UNREACHABLE: "true"}
     code = pulumi("destroy", "--yes", "--skip-preview", "--stack", stack, extra=extra)
@@ -100,18 +112,28 @@ def _remove(stack: str) -> int:
     return code
 
 
+def _is_shared(stack: str) -> bool:
+    """Whether the lab is on a cluster of others, which then can be reached. See `existing`."""
+    if "existing" not in (life.kind_of(stack), current(stack)["cluster"]):
+        return False
+    from operations import existing  # it loads the Kubernetes client, which takes a while
+
+    return existing.require_reachable(stack)
+
+
 def _can_be_unwound(stack: str) -> bool:
     """Whether the objects on the cluster can be removed one by one, as a real driver would have it.
 
-    Where something of a host node or its cluster has ended both are removed as a whole: all that
-    the driver could undo lies in folders, mounts and control groups of the node.
+    Where something of a real node or its cluster has ended both are removed as a whole: all that
+    the driver could undo lies in folders, mounts and control groups of the node, and in the GPUs'
+    compute mode.
     """
-    from operations import host_node  # what speaks to the kernel takes a fifth of a second to load
+    from operations import clusters  # what speaks to the kernel takes a fifth of a second to load
 
-    if not host_node.is_ours(stack) or host_node.whole(stack):
+    if clusters.whole(stack):
         return True
     sys.stderr.write(
-        f"the host node of {stack} is not whole; it is removed with all that is on it\n"
+        f"the nodes of {stack} are not all running; they are removed with all that is on them\n"
     )
     _take_down(stack)
     forget_releases(stack)
@@ -119,10 +141,9 @@ def _can_be_unwound(stack: str) -> bool:
 
 
 def _take_down(stack: str) -> None:
-    from operations import host_node
+    from operations import clusters
 
-    host_node.remove(stack)
-    embedded.down(stack)
+    clusters.down(stack)
 
 
 def configure(stack: str, changes: str) -> None:

@@ -133,10 +133,13 @@ def _made(kind: str, name: str, inputs: Struct, anew: str) -> Struct:
 
 
 def printed(name: str, inputs: Mapping[str, Any], anew: str) -> dict[str, Any]:
-    """What the graph reads of what a program prints: a check that passed, or a cluster's facts."""
+    """What the graph reads of what a program prints: a check that passed, or the facts of a
+    cluster, of its nodes and their GPUs."""
     told = json.loads(inputs["stdin"])
     result = f"{name}{anew}"
     if "module" not in told:
-        return {"incarnation": result}
+        workers = [{"gpus": [result] * len(subset)} for subset in told.get("subsets") or [[0]]]
+        gpus = {"uuid": result, "uuids": [result], "gpus": [{"uuid": result}], "driverRoot": "/"}
+        return gpus | {"incarnation": result, "workers": workers, "facts": {}}
     finding = {"id": name, "status": "passed", "found": result}
     return {"module": told["module"], "status": "passed", "checks": [finding]}

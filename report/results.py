@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from checks.verdict import RESULTS
+from checks.verdict import RESULTS, write
 
 LONGEST = 2000
 MANY = 1000
@@ -50,6 +51,22 @@ def show(verification: dict[str, Any]) -> None:
                     f"{finding['remedy']}"
                 )
                 out.print(line, markup=False)
+
+
+def show_removal(stack: str, result: dict[str, Any]) -> None:
+    """One line where nothing is left, every statement where something is; kept beside the results
+    of the stack's updates."""
+    folder = RESULTS / stack
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "removal.json", result)
+    counts = Counter(finding["status"] for finding in result["checks"])
+    if result["status"] != "passed":
+        show({"0": result})
+    skipped = [f"{f['id']} ({f['found']})" for f in result["checks"] if f["status"] == "skipped"]
+    more = f"; skipped: {', '.join(skipped)}" if skipped else ""
+    what = "nothing of it is left" if result["status"] == "passed" else "something of it is left"
+    said = f"stack {stack}: removed, {what} ({counts['passed']} checks passed{more})"
+    console().print(said, markup=False)
 
 
 def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:

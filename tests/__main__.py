@@ -13,6 +13,7 @@ from rich.table import Table
 from toolchain import build, host
 from toolchain.errors import SetupError
 from toolchain.install import TOOLS
+from toolchain.kind_node import base, image
 from toolchain.tools import HOST_TOOLS
 
 PARTS = {
@@ -20,15 +21,21 @@ PARTS = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["mypy"],
     "unit": ["pytest", "-q", "tests/unit"],
-    "plan": ["pytest", "-q", "tests/plan"],
+    # The real kind reads what we write for it.
+    "kind tools": ["toolchain", "install", "--kind"],
+    "plan": ["pytest", "-q", "-n", "2", "-rs", "tests/plan"],
     # Two labs at a time: each waits a lot, and takes half a gigabyte.
     "embedded": ["pytest", "-q", "-n", "2", "--durations=5", "tests/embedded"],
+    "existing": ["pytest", "-q", "-n", "2", "--dist", "loadfile", "tests/existing"],
     "faults": ["pytest", "-q", "-n", "2", "--durations=5", "tests/faults"],
     "host tools": ["toolchain", "install", "--host-node"],
     # A machine has one host node.
     "node": ["pytest", "-q", "--durations=5", "tests/node"],
+    "kind image": ["toolchain", "kind-node-image"],
+    "kind": ["pytest", "-q", "--durations=5", "tests/kind"],
 }
 OF_A_HOST = ("host tools", "node")
+OF_KIND = ("kind image", "kind")
 
 
 def unable() -> str:
@@ -43,6 +50,27 @@ def unable() -> str:
     return ""
 
 
+def unable_to_run_kind() -> str:
+    """Why this machine cannot run kind without a registry, "" if it can."""
+    if sys.platform != "linux":
+        return "kind without a registry needs Linux"
+    if image.cached() is None:
+        try:
+            base.require()
+        except SetupError as error:
+            return str(error)
+    return ""
+
+
+def why_not(part: str) -> str:
+    """Why this machine cannot run a part, "" if it can."""
+    if part in OF_A_HOST:
+        return unable()
+    if part == "kind tools" and sys.platform != "linux":
+        return "set-up for kind needs Linux"
+    return unable_to_run_kind() if part in OF_KIND else ""
+
+
 def main() -> int:
     """Run all parts that this machine can, also after one failed; exit code 1 if any did."""
     table = Table(box=None, header_style="bold")
@@ -50,7 +78,7 @@ def main() -> int:
         table.add_column(column, justify="right" if column == "seconds" else "left")
     failed = False
     for part, command in PARTS.items():
-        if part in OF_A_HOST and (why := unable()):
+        if why := why_not(part):
             print(f"== {part}: skipped: {why}", flush=True)  # noqa: T201
             table.add_row(part, "skipped", "")
             continue

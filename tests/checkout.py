@@ -47,11 +47,15 @@ class Checkout:
         (folder / ".state").mkdir()
         return cls(folder)
 
+    def command(self, *arguments: str) -> list[str]:
+        """The command as it is run; a copy may run all of them somewhere else."""
+        return list(arguments)
+
     def run(self, *command: str, **environment: str) -> Done:
         started = time.monotonic()
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment() | environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.command(*command), cwd=self.folder, env=self.environment() | environment,
+            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             check=False, timeout=300,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, time.monotonic() - started)

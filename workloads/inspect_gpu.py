@@ -7,6 +7,8 @@ claim is not an error: it sees nothing, and says why CUDA cannot be loaded.
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -20,16 +22,20 @@ else:  # in a pod, where the files lie side by side
     import nvml
 
 DEVICES = Path("/dev")
+MOCK = re.compile(r"GPU_DEVICE_\d+")
+"""Environment variable by which the example driver's CDI specs name a device."""
 
 
 def inspected() -> dict[str, Any]:
     """gpus: CUDA's, each with its UUID and the number of its /dev/nvidiaN; libcuda: whether it
-    can be loaded; error: why the GPUs cannot be told."""
+    can be loaded; mocks: names of devices that Kubernetes' example driver gave; error: why the GPUs
+    cannot be told."""
     found: dict[str, Any] = {
         "program": "inspect_gpu",
         "began": time.time(),
         "device_files": sorted(path.name for path in DEVICES.glob("nvidia*")),
         "libcuda": False,
+        "mocks": sorted(value for name, value in os.environ.items() if MOCK.fullmatch(name)),
         "gpus": [],
     }
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import pulumi
@@ -14,7 +15,8 @@ class Cluster(Protocol):
     kubeconfig: its path relative to the project; incarnation: an id that changes when the
     cluster was made anew; life: one that changes when it had to be started again; facts: what
     the stack exports; disposable: the resource that takes all objects with it when it is
-    destroyed, None where they must be deleted one by one.
+    destroyed, None where they must be deleted one by one; namespace_labels: by which the lab's
+    namespaces are known as its own, where the cluster is shared.
     """
 
     kubeconfig: str
@@ -23,3 +25,4 @@ class Cluster(Protocol):
     life: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None
+    namespace_labels: Mapping[str, pulumi.Input[str]]

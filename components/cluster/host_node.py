@@ -7,11 +7,14 @@ stack is destroyed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 
+from checks.devices import GPU
 from components import program
+from components.check import Program
 from components.cluster import Cluster, host_places
 
 
@@ -36,24 +39,26 @@ class HostNode(pulumi.ComponentResource):
             ),
             delete=f"operations node remove --stack {stack}",
         )
-        self.facts: pulumi.Output[dict[str, Any]] = node.stdout.apply(json.loads)
+        facts: pulumi.Output[dict[str, Any]] = node.stdout.apply(json.loads)
         running = program.run(
             "node-running",
             "operations node revive",
-            pulumi.Output.all(
-                stack=stack, incarnation=self.facts["incarnation"], life=cluster.life
-            ),
+            pulumi.Output.all(stack=stack, incarnation=facts["incarnation"], life=cluster.life),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[node],
                 custom_timeouts=pulumi.CustomTimeouts(create="3m", update="3m"),
             ),
         )
-        self.names = [host_places.NODE]
-        self.subjects: list[pulumi.Output[str]] = [self.facts["incarnation"]]
+        self.names: pulumi.Input[list[str]] = [host_places.NODE]
+        self.devices: pulumi.Input[str] = GPU
+        self.checks: Sequence[Program] = ()
+        self.facts: pulumi.Input[dict[str, Any]] = facts
+        self.subjects: list[pulumi.Output[str]] = [facts["incarnation"]]
         self.made: list[pulumi.Resource] = [running]
-        uuids = self.facts.apply(lambda facts: [gpu["uuid"] for gpu in facts["gpus"]])
-        self.uuids: list[str] | pulumi.Output[list[str]] = uuids
+        uuids = facts.apply(lambda found: [gpu["uuid"] for gpu in found["gpus"]])
+        self.uuids: pulumi.Input[list[str]] = uuids
+        self.seen: pulumi.Input[list[str]] = uuids
         self.gpus_per_node: pulumi.Input[int] = uuids.apply(len)
-        self.driver_root: pulumi.Output[str] = self.facts["driverRoot"]
+        self.driver_root: pulumi.Input[str] | None = facts["driverRoot"]
         self.register_outputs({"facts": self.facts})

@@ -18,6 +18,8 @@ RUNTIME = Path("/run/dra-workshop")
 """Sockets, mounts and what containerd keeps of running containers."""
 KUBELET = Path("/var/lib/kubelet")
 CDI = Path("/run/cdi")
+CDI_FILES = "k8s.gpu.nvidia.com-*"
+"""The driver's own specs in there: one of its devices, and one for each claim."""
 BIN = STATE / "bin"
 """The node's programs run from copies in here, by which its processes are known."""
 OWNER = STATE / "owner.json"

@@ -1,6 +1,6 @@
-"""Which life an embedded cluster is in, told from its files and processes without asking its API.
+"""Which life a cluster is in, told from its files, processes or containers without asking its API.
 
-A cluster's processes can end behind Pulumi's back: a reboot, a kill. Its state would still say
+What a cluster runs in can end behind Pulumi's back: a reboot, a kill. Its state would still say
 that all is well. So the program looks when it starts, and a cluster that lost a process, or some
 of its files, gets a new life: an input that changes, whose update starts it again. So does one
 after an update that was killed, as nobody knows how far that came.
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from components.cluster import host_places
+from components.cluster import host_places, kind_places
 
 RUN = Path(".run")
 STAGES = Path("manifests/simulation")
@@ -27,6 +29,9 @@ REMOVING = "removing"
 one from then on, and never taken up again."""
 LIFE = "life"
 """File that holds the life in which the cluster was started last."""
+STARTED = "started.json"
+"""File that holds when each container was started; one that was started again by somebody else has
+lost its mounts in memory, CDI specs among them."""
 
 _new = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
@@ -35,14 +40,41 @@ def of(stack: str, run: Path = RUN) -> str:
     """The life that the cluster is in, a new one if it is not whole and running."""
     folder = run / stack
     try:
-        expected = json.loads((folder / FACTS).read_text())["processes"]
+        facts = json.loads((folder / FACTS).read_text())
         life = (folder / LIFE).read_text()
+        running = RUNNING[facts["kind"]](folder, facts)
     except (OSError, ValueError, KeyError, TypeError):
         return _new
     whole = (folder / KUBECONFIG).exists() and not is_being_removed(stack, run)
-    node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
-    running = len(processes(folder)) >= expected and node_runs
     return life if whole and running else _new
+
+
+def _processes_run(folder: Path, facts: dict[str, Any]) -> bool:
+    node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
+    return node_runs and len(processes(folder)) >= int(facts["processes"])
+
+
+def _containers_run(folder: Path, facts: dict[str, Any]) -> bool:
+    noted = json.loads((folder / STARTED).read_text())
+    return bool(noted == kind_places.started(facts["nodes"]))
+
+
+RUNNING: dict[str, Callable[[Path, dict[str, Any]], bool]] = {
+    "embedded": _processes_run,
+    "kind": _containers_run,
+    "existing": lambda _folder, _facts: True,  # others see to it
+}
+
+
+def kind_of(stack: str, run: Path = RUN) -> str:
+    """What kind of cluster the stack has now, "" if none is known.
+
+    Containers of a half-made one would be forgotten if a cluster of another kind took its place.
+    """
+    try:
+        return str(json.loads((run / stack / FACTS).read_text())["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "kind" if (run / stack / kind_places.CONFIG).exists() else ""
 
 
 def is_being_removed(stack: str, run: Path = RUN) -> bool:

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import pulumi
 
-from components.check import Check, CheckArgs
+from components.check import Check, CheckArgs, Program
+from components.cluster.provision import kubernetes_version
 from components.site import Chapter, Site
 
 
 def build(site: Site) -> list[Check]:
     settings = site.settings
-    ready = Check(
-        CheckArgs(
-            program="cluster",
-            module="1",
-            parameters={
-                "kubeconfig": site.cluster.kubeconfig,
-                "kubernetesVersion": settings.kubernetes_version,
-                "featureGates": list(settings.feature_gates),
-                "runtimeConfig": list(settings.runtime_config),
-                "nodes": site.nodes.names,
-                "simulated": site.simulated,
-            },
-            subjects=[site.cluster.incarnation, *site.nodes.subjects],
-            needs=site.needed_by("1"),
-            life=site.cluster.life,
-        ),
-        pulumi.ResourceOptions(parent=Chapter("1"), depends_on=site.nodes.made),
+    chapter = Chapter("1")
+    ready: Program = (
+        "cluster",
+        {
+            "kubeconfig": site.cluster.kubeconfig,
+            "kubernetesVersion": kubernetes_version(site),
+            "featureGates": list(settings.feature_gates),
+            "runtimeConfig": list(settings.runtime_config),
+            "nodes": site.nodes.names,
+            "simulated": site.simulated,
+        },
     )
-    return [ready]
+    return [
+        Check(
+            CheckArgs(
+                program=program,
+                module="1",
+                parameters=parameters,
+                subjects=[site.cluster.incarnation, *site.nodes.subjects],
+                needs=site.needed_by("1"),
+                life=site.cluster.life,
+            ),
+            pulumi.ResourceOptions(parent=chapter, depends_on=site.nodes.made),
+        )
+        for program, parameters in (ready, *site.nodes.checks)
+    ]

@@ -1,16 +1,15 @@
-"""Module 2: NVIDIA's driver is installed and every GPU is published."""
+"""Module 2: the DRA driver is installed and every GPU is published."""
 
 from __future__ import annotations
 
 import pulumi
 
-from components import gpu_node
 from components.check import Check, CheckArgs
 from components.site import Chapter, Site
 
 
 def build(site: Site) -> list[Check]:
-    settings = site.settings
+    settings, kind = site.settings, site.kind_of_driver
     published = Check(
         CheckArgs(
             program="driver",
@@ -18,14 +17,19 @@ def build(site: Site) -> list[Check]:
             parameters={
                 "kubeconfig": site.cluster.kubeconfig,
                 "namespace": site.driver.namespace,
-                "version": settings.driver_version,
+                "chart": kind.name,
+                "plugin": site.driver.plugin,
+                "driver": kind.domain,
+                "classes": site.driver.classes,
+                "version": site.driver.version,
                 "nodes": site.nodes.names,
                 "gpusPerNode": site.nodes.gpus_per_node,
-                "attributes": gpu_node.attribute_names(settings.driver_version),
-                "uuids": site.host.uuids if site.host else [],
-                "simulated": site.simulated,
+                "attributes": site.driver.attributes,
+                "uuids": site.nodes.seen,
+                "devices": site.devices,
                 "memoryLimit": site.memory_limit,
-            },
+            }
+            | ({"target": settings.target or ""} if site.nodes.gpus_per_node == 0 else {}),
             subjects=[site.cluster.incarnation, *site.driver.identity],
             needs=site.needed_by("2"),
             life=site.cluster.life,

@@ -71,7 +71,9 @@ class _Scene(Opening):
         """The claim of the manifests, or one like it under another name."""
         claim = copy.deepcopy(self.objects[f"ResourceClaim/{like or name}"])
         claim["metadata"]["name"] = name
-        named = naming(limited(claim, percentage, memory), self.site.target)
+        named = naming(
+            limited(claim, percentage, memory), self.site.target, self.site.kind_of_driver
+        )
         return manifests.create(named, f"module5-{name}-claim", self.inside)
 
     def percentage(self) -> Check:

@@ -63,7 +63,7 @@ def results(checkout: Checkout, stack: str = STACK) -> dict[str, str]:
 def running(checkout: Checkout, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """An operation that has been started, its output to be read line by line."""
     with subprocess.Popen(
-        [".venv/bin/python", "-m", "operations", *arguments],
+        checkout.command(".venv/bin/python", "-m", "operations", *arguments),
         cwd=checkout.folder, env=checkout.environment(), text=True, bufsize=1,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip

@@ -74,6 +74,21 @@ def test_without_a_change_every_committed_stack_stays_as_it_is(repository: Check
         assert stack["unchanged"] > 0
 
 
+@pytest.mark.parametrize("driver", ["nvidia", "example"])
+def test_stacks_of_containers_are_compared_as_well(repository: Checkout, driver: str) -> None:
+    configured = f"config:\n  dra-workshop:cluster: kind\n  dra-workshop:driver: {driver}"
+    repository.edit("Pulumi.module3.yaml", "config:", configured)
+    repository.commit("kind")
+    repository.edit("manifests/module3/00-namespace.yaml", "labels:", "labels:\n    team: red")
+    done = repository.preview_diff("--base", "HEAD", "--stack", "module3", "--json")
+    assert done.code == 0, done.text
+    (stack,) = json.loads(done.text)["stacks"].values()
+    assert stack["status"] == "changed", stack
+    changed = [entry["resource"] for entry in stack["entries"]]
+    assert "Namespace module3" in changed
+    assert not [each for each in changed if "luster" in each], changed
+
+
 def test_a_side_that_cannot_be_previewed_says_why_and_stops_no_other(repository: Checkout) -> None:
     repository.edit("Pulumi.module0.yaml", "config:", "config:\n  dra-workshop:nodes: none")
     repository.commit("broken")

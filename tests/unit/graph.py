@@ -17,6 +17,8 @@ from operations import stacks
 Inputs = dict[str, Any]
 GPU = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
 """The one of the machine that is a host node."""
+RENDER = "kubernetes:helm:template"
+"""The provider's function that renders a chart."""
 
 
 @dataclass
@@ -58,7 +60,18 @@ class _Mocks(mocks.Mocks):
             if args.name.startswith("check-mps"):
                 row = {"pod": args.name}
                 printed["benchmarks"] = {"pod-start": {"rows": [row]}, args.name: {"skipped": "?"}}
-            facts = {"incarnation": "i1", "gpus": [{"uuid": GPU}], "driverRoot": "root-of-driver"}
+            facts: Inputs = {
+                "incarnation": "i1",
+                "gpus": [{"uuid": GPU}],
+                "driverRoot": "root-of-driver",
+            }
+            facts |= {"lab": "of-this-lab", "looked_at": ["a-node"], "devices": "gpu"}
+            facts |= {
+                "driver": {"namespace": "their", "plugin": "their-plugin", "version": "0.5.0"}
+            }
+            facts |= {"uuid": GPU, "uuids": [GPU], "facts": {}}
+            subsets = json.loads(args.inputs.get("stdin") or "{}").get("subsets") or [[0]]
+            facts["workers"] = [{"gpus": [GPU] * len(subset)} for subset in subsets]
             state["stdout"] = json.dumps(printed | facts)
         if args.typ == "kubernetes:helm.sh/v3:Release":
             state["status"] = {"version": "0.5.0", "revision": 1}
@@ -66,8 +79,11 @@ class _Mocks(mocks.Mocks):
             state["metadata"] = state["metadata"] | {"uid": f"uid-{args.name}"}
         return args.name, state
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[Inputs, None]:
-        return {}, None
+    def call(self, args: mocks.MockCallArgs) -> tuple[Inputs, list[tuple[str, str]]]:
+        if args.token == RENDER:
+            of_chart = {"metadata": {"name": "gpu.nvidia.com"}, "kind": "DeviceClass"}
+            return {"result": [of_chart | {"apiVersion": "resource.k8s.io/v1"}]}, []
+        return {}, []
 
 
 class _Monitor(mocks.MockMonitor):

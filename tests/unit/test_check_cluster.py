@@ -214,3 +214,49 @@ def test_other_nodes_do_not_matter(kube: FakeKube) -> None:
 def test_nodes_that_cannot_be_listed_fail(kube: FakeKube) -> None:
     kube.refusals["list_node"] = BROKEN
     assert failed("nodes-ready") == BROKEN_TEXT
+
+
+# --- a cluster of others -------------------------------------------------------------------------
+
+SHARED = {"kubernetesVersion": ">=1.34.2", "featureGates": [], "runtimeConfig": []}
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ("v1.34.2", "passed"),
+        ("v1.37.0", "passed"),
+        ("v1.34.2-gke.1068000", "passed"),
+        ("v1.36.1-eks-0123abc", "passed"),
+        ("v1.35.0+k3s1", "passed"),
+        ("v1.34.1", "failed"),
+        ("v1.34.1-gke.5000000", "failed"),
+        ("v1.9.0", "failed"),
+        ("newest", "failed"),
+    ],
+)
+def test_any_version_that_is_new_enough_will_do(kube: FakeKube, version: str, status: str) -> None:
+    kube.version = version
+    assert findings(run(**SHARED))["api-version"]["status"] == status
+
+
+def test_gates_that_are_hidden_are_skipped_there_even_when_asked_for(kube: FakeKube) -> None:
+    kube.refusals["metrics"] = FORBIDDEN
+    for asked in ([], ["DRAAdminAccess=true"]):
+        found = findings(run(**SHARED | {"featureGates": asked}))["feature-gates-set"]
+        assert found["status"] == "skipped"
+        assert FORBIDDEN_TEXT in found["found"]
+
+
+def test_gates_that_are_visible_are_compared_there(kube: FakeKube) -> None:
+    found = findings(run(**SHARED | {"featureGates": ["DRAAdminAccess=false"]}))
+    assert found["feature-gates-set"]["status"] == "failed"
+
+
+def test_where_no_node_is_known_one_that_is_ready_will_do(kube: FakeKube) -> None:
+    kube.nodes = [node("a", "False"), node("b")]
+    found = findings(run(**SHARED | {"nodes": []}))["nodes-ready"]
+    assert (found["status"], found["found"]) == ("passed", "1 of 2 nodes ready")
+    kube.nodes.pop()
+    found = findings(run(**SHARED | {"nodes": []}))["nodes-ready"]
+    assert (found["status"], found["found"]) == ("failed", "none of 1 nodes is ready")

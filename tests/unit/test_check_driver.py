@@ -8,6 +8,7 @@ import pytest
 
 from checks import devices, driver
 from checks.result import NotSo
+from components.drivers import DRIVERS
 from components.gpu_node import attribute_names, gpu_uuid
 from tests.unit.fake_kube import (
     BROKEN,
@@ -34,6 +35,7 @@ from tests.unit.fake_kube import (
 )
 
 NODES = ["gpu-node-0", "gpu-node-1"]
+NVIDIA = DRIVERS["nvidia"]
 ATTRIBUTES = attribute_names(DRIVER_VERSION)
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
@@ -41,13 +43,18 @@ PARAMETERS = {
     "version": DRIVER_VERSION,
     "nodes": NODES,
     "gpusPerNode": 2,
+    "chart": NVIDIA.name,
+    "plugin": NVIDIA.plugin,
+    "driver": NVIDIA.domain,
+    "classes": list(NVIDIA.classes),
     "attributes": ATTRIBUTES,
     "uuids": [],
-    "simulated": True,
+    "devices": devices.SIMULATED,
 }
 GATE = {
     "kubeconfig": KUBECONFIG,
     "namespace": NAMESPACE,
+    "driver": NVIDIA.domain,
     "nodes": NODES,
     "gpusPerNode": 2,
     "seconds": 5.0,
@@ -55,7 +62,7 @@ GATE = {
 
 
 def plugin(ready: int, chart: str | None = f"dra-driver-nvidia-gpu-{DRIVER_VERSION}") -> Any:
-    return daemon_set(driver.PLUGIN, ready, {"helm.sh/chart": chart} if chart else None)
+    return daemon_set(NVIDIA.plugin, ready, {"helm.sh/chart": chart} if chart else None)
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
     return FakeKube(
         nodes=[node(name) for name in NODES],
         daemon_sets=[plugin(ready=2)],
-        device_classes=[device_class(name) for name in driver.CLASSES],
+        device_classes=[device_class(name) for name in NVIDIA.classes],
         slices=[gpu_slice(name, gpus=2) for name in NODES],
     ).stand_in(monkeypatch, driver)
 
@@ -95,12 +102,20 @@ def test_a_good_driver_passes_and_says_what_it_has(kube: FakeKube) -> None:
     }
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_chart_and_classes_are_never_simulated(kube: FakeKube, simulated: bool) -> None:
-    found = findings(run(simulated=simulated))
-    marked = [identity for identity, finding in found.items() if finding["simulated"]]
-    expected = ["plugin-ready", "devices-published", "device-attributes"]
-    assert marked == (expected if simulated else [])
+@pytest.mark.parametrize(
+    ("kind", "simulated"),
+    [
+        ("simulated", ["plugin-ready", "devices-published", "device-attributes"]),
+        ("mock", ["devices-published", "device-attributes"]),
+        ("gpu", []),
+    ],
+)
+def test_chart_and_classes_are_never_simulated(
+    kube: FakeKube, kind: str, simulated: list[str]
+) -> None:
+    """A driver of mocks is a real one, on real nodes."""
+    found = findings(run(devices=kind))
+    assert [identity for identity, finding in found.items() if finding["simulated"]] == simulated
 
 
 @pytest.mark.parametrize(

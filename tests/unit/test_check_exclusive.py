@@ -33,7 +33,13 @@ from tests.unit.stage import NODE, play
 UUID, OTHER_UUID = gpu_uuid(NODE, 0), gpu_uuid(NODE, 1)
 TAKEN = "0/1 nodes are available: 1 cannot allocate all claims. still not schedulable"
 NO_CPU = "0/1 nodes are available: 1 Insufficient cpu."
-PARAMETERS = {"kubeconfig": KUBECONFIG, "namespace": NAMESPACE, "uuid": UUID, "simulated": True}
+PARAMETERS = {
+    "kubeconfig": KUBECONFIG,
+    "namespace": NAMESPACE,
+    "driver": "gpu.nvidia.com",
+    "uuid": UUID,
+    "devices": "simulated",
+}
 STEPS = [
     "pod-1-running",
     "claim-1-allocated",
@@ -161,8 +167,40 @@ def test_on_a_simulated_node_nothing_is_claimed_about_the_inside_of_a_pod(scene:
     assert all(finding["simulated"] for finding in result["checks"])
 
 
+def mocks(scene: Scene, **told: list[str]) -> None:
+    names = {"pod-1": ["gpu-0"], "pod-2": ["gpu-0"], "unclaimed": []} | told
+    scene.logs = {name: sees(files=[], mocks=found) for name, found in names.items()}
+
+
+def test_with_mock_devices_the_pods_tell_what_their_cdi_specs_gave_them(scene: Scene) -> None:
+    mocks(scene)
+    result = run(devices="mock")
+    assert result["status"] == "passed"
+    told = findings(result)["device-through-cdi"]["found"]
+    assert told == "pod-1 and pod-2: gpu-0, a pod without a claim: none"
+    reasons = {statuses(result)[identity] for identity in INSIDE}
+    assert reasons == {"needs a GPU: this driver's devices are mocks"}
+    assert all(finding["simulated"] for finding in result["checks"])
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ({"pod-1": []}, "pod-1: no device"),
+        ({"pod-2": ["gpu-1"]}, "pod-2: gpu-1"),
+        ({"pod-2": ["gpu-0", "gpu-1"]}, "pod-2: gpu-0, gpu-1"),
+        ({"unclaimed": ["gpu-0"]}, "unclaimed: gpu-0"),
+    ],
+)
+def test_a_pod_that_got_another_mock_fails(
+    scene: Scene, told: dict[str, list[str]], found: str
+) -> None:
+    mocks(scene, **told)
+    assert findings(run(devices="mock"))["device-through-cdi"]["found"] == found
+
+
 def test_on_a_real_node_nothing_is_simulated_and_pods_tell_what_they_see(scene: Scene) -> None:
-    result = run(simulated=False)
+    result = run(devices="gpu")
     assert result["status"] == "passed"
     assert not any(finding["simulated"] for finding in result["checks"])
     found = [findings(result)[identity]["found"] for identity in INSIDE]
@@ -202,7 +240,7 @@ def test_a_pod_that_sees_too_much_or_too_little_fails(
     scene: Scene, name: str, log: str, identity: str, found: str
 ) -> None:
     scene.logs[name] = log
-    result = run(simulated=False)
+    result = run(devices="gpu")
     finding = findings(result)[identity]
     assert finding["status"] == "failed"
     assert finding["found"].endswith(found)

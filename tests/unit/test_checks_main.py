@@ -13,9 +13,17 @@ from typing import Any, NoReturn
 import pytest
 
 from checks import __main__ as program
-from checks import driver
+from checks import driver, workstation
+from components.gpu_node import gpu_uuid
 from components.runs import run_id
-from tests.unit.fake_kube import KUBECONFIG, UNREACHABLE, UNREACHABLE_TEXT, FakeKube
+from tests.unit.fake_kube import (
+    KUBECONFIG,
+    UNREACHABLE,
+    UNREACHABLE_TEXT,
+    FakeKube,
+    gpu_slice,
+    node,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 Invoke = Callable[..., int]
@@ -115,7 +123,10 @@ def test_every_check_with_pods_can_let_them_go() -> None:
     assert set(program.RELEASERS) == set(program.PROGRAMS) - {
         "prerequisites",
         "host",
+        "workstation",
+        "existing",
         "cluster",
+        "kind-nodes",
         "driver",
     }
 
@@ -185,12 +196,19 @@ def test_a_gate_that_stays_shut_ends_the_update_with_a_message(
     assert capsys.readouterr().err == f"{UNREACHABLE_TEXT}\n"
 
 
-def test_a_gate_that_opens_says_passed(
+def test_a_gate_that_opens_tells_the_first_gpu(
     invoke: Invoke, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    FakeKube().stand_in(monkeypatch, driver)
-    given = {"kubeconfig": KUBECONFIG, "nodes": [], "gpusPerNode": 1, "seconds": 5}
-    assert invoke("gate-devices", given=given) == 0
+    nodes = ["gpu-node-0", "gpu-node-1"]
+    published = [gpu_slice(name, gpus=2) for name in reversed(nodes)]
+    FakeKube(nodes=[node(name) for name in nodes], slices=published).stand_in(monkeypatch, driver)
+    given = {"kubeconfig": KUBECONFIG, "nodes": nodes, "gpusPerNode": 2, "seconds": 5}
+    assert invoke("gate-devices", given=given | {"driver": "gpu.nvidia.com"}) == 0
+    assert json.loads(capsys.readouterr().out) == {"uuid": gpu_uuid("gpu-node-0", 0)}
+
+
+def test_a_gate_that_opens_says_passed(invoke: Invoke, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke("require", given={"results": []}) == 0
     assert capsys.readouterr().out == "passed\n"
 
 
@@ -236,6 +254,72 @@ def test_prerequisites_alone_print_json_when_asked(
     assert invoke("prerequisites", "--json") == 0
     assert json.loads(capsys.readouterr().out) == result("passed")
     assert not Path(".results").exists(), "it belongs to no stack"
+
+
+def test_prerequisites_alone_for_a_workstation_take_what_is_asked(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def run(_: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        asked.append(parameters)
+        return result("failed")
+
+    monkeypatch.setattr("checks.workstation.run", run)
+    assert invoke("prerequisites", "--cluster", "kind") == 1
+    assert invoke("prerequisites", "--cluster", "kind", "--driver", "example", "--workers", "0",
+                  "--gpus", "0,GPU-1", "--strategy", "cdi", "--stack", "lab",
+                  "--node-image", "node:1") == 1  # fmt: skip
+    assert asked[0] == workstation.defaults()
+    assert asked[1] == workstation.defaults() | {
+        "driver": "example",
+        "driverChart": "",
+        "workers": 0,
+        "gpus": ["0", "GPU-1"],
+        "strategy": "cdi",
+        "stack": "lab",
+        "nodeImage": "node:1",
+    }
+
+
+def test_prerequisites_alone_for_a_host_node_are_both_lists(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checks.prerequisites.run", lambda *_: result("passed"))
+    monkeypatch.setattr("checks.host.run", lambda *_: result("failed"))
+    assert invoke("prerequisites", "--cluster", "host", "--json") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["status"], len(said["checks"])) == ("failed", 2)
+
+
+def test_prerequisites_alone_for_an_existing_cluster_make_nothing_here(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke("prerequisites", "--cluster", "existing", "--json") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [finding["id"] for finding in said["checks"]] == ["platform", "driver-chart", "disk"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--cluster", "minikube", "embedded"),
+        ("--driver", "amd", "nvidia"),
+        ("--strategy", "nvkind", "toolkit"),
+        ("--workers", "17", "from 0 to 16"),
+        ("--workers", "-1", ""),
+        ("--workers", "two", "from 0 to 16"),
+    ],
+)
+def test_options_that_cannot_be_used_say_what_is_allowed(
+    invoke: Invoke, capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        invoke("prerequisites", option, value)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert option in said
+    assert allowed in said
 
 
 def test_a_failed_requirement_shows_no_traceback_to_whoever_runs_it() -> None:

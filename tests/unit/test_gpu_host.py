@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operations import gpu_host
+from operations import cdi, gpu_host
 from operations.errors import OperationError
 
 H200 = Path("tests/data/cdi-h200.json")
@@ -83,6 +83,25 @@ def test_a_script_that_calls_nvidia_smi_is_passed_over(tmp_path: Path, place: st
     assert gpu_host.find(spec) == gpu_host.Driver(itself.parent, library.parent, "580.1")
 
 
+def test_every_program_of_the_driver_is_meant_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node, too, gets files of the driver and nothing else of the host."""
+    names = ("nvidia-smi", "nvidia-cuda-mps-control", "nvidia-debugdump")
+    scripts = [program(tmp_path / "local", "#!/bin/sh\n", name) for name in names]
+    for name in names[:2]:
+        program(tmp_path / "nvidia" / "bin", "\x7fELF", name)
+    library = tmp_path / "nvidia" / "lib64" / "libnvidia-ml.so.580.1"
+    spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "all"}]}
+    spec |= spec_of(*map(str, scripts), str(library))
+    monkeypatch.setattr(gpu_host, "cdi_spec", lambda: spec)
+    monkeypatch.setattr(cdi, "validate", lambda *_: None)
+    mounts = gpu_host.described()["containerEdits"]["mounts"]
+    assert [Path(mount["hostPath"]).relative_to(tmp_path).parts[0] for mount in mounts] == [
+        "nvidia", "nvidia", "local", "nvidia"
+    ]  # fmt: skip
+
+
 def test_gpus_as_nvidia_smi_tells(tmp_path: Path) -> None:
     program(tmp_path, f"#!/bin/sh\necho '{UUID}, NVIDIA H200, 143771, 9.0, Default, 580.159.04'\n")
     assert gpu_host.gpus(driver(tmp_path)) == [
@@ -107,6 +126,7 @@ def test_a_toolkit_that_is_missing_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(gpu_host, "CTK", tmp_path / "nvidia-ctk")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OperationError, match="run: make setup-host"):
         gpu_host.cdi_spec()
 
@@ -116,5 +136,10 @@ def test_a_machine_without_a_driver_gives_the_toolkits_reason(
 ) -> None:
     script = "#!/bin/sh\necho 'level=error msg=\"failed to locate libnvidia-ml\"' >&2\nexit 1\n"
     monkeypatch.setattr(gpu_host, "CTK", program(tmp_path, script, "nvidia-ctk"))
-    with pytest.raises(OperationError, match=r"no GPU driver: .*libnvidia-ml"):
+    monkeypatch.setattr(gpu_host, "KERNEL_DRIVER", (tmp_path / "version",))
+    with pytest.raises(gpu_host.NoDriver, match=r"no GPU driver: .*libnvidia-ml"):
         gpu_host.cdi_spec()
+    (tmp_path / "version").touch()
+    with pytest.raises(OperationError, match=r"kernel driver is loaded, but .*libnv") as caught:
+        gpu_host.cdi_spec()
+    assert not isinstance(caught.value, gpu_host.NoDriver)

@@ -61,4 +61,4 @@ def test_checks_expect_the_gpus_that_the_machine_has(graph: Graph) -> None:
     told = json.loads(graph.resources["Command/check-driver"].inputs["stdin"])["parameters"]
     assert told["uuids"] == [GPU]
     assert told["gpusPerNode"] == 1
-    assert told["simulated"] is False
+    assert told["devices"] == "gpu"

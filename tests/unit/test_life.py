@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.cluster import host_places, life
-from components.cluster.life import FACTS, KUBECONFIG, LIFE
+from components.cluster import host_places, kind_places, life
+from components.cluster.life import FACTS, KUBECONFIG, LIFE, STARTED
 
 PROCESSES = 5
 
@@ -20,7 +20,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "lab"
     folder.mkdir()
     (folder / KUBECONFIG).touch()
-    (folder / FACTS).write_text(json.dumps({"processes": PROCESSES}))
+    (folder / FACTS).write_text(json.dumps({"kind": "embedded", "processes": PROCESSES}))
     (folder / LIFE).write_text("old")
     let_run(PROCESSES, monkeypatch)
     return folder
@@ -95,3 +95,22 @@ def test_one_whose_removal_has_begun_is_not_taken_up_again(lab: Path) -> None:
 
 def test_two_questions_of_one_update_have_the_same_answer(tmp_path: Path) -> None:
     assert life.of("lab", tmp_path) == life.of("lab", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("started", "new"),
+    [
+        ({"a": "10:00", "b": "10:01"}, False),
+        ({"a": "10:00", "b": "11:30"}, True),
+        ({"a": "10:00"}, True),
+        ({}, True),
+    ],
+)
+def test_a_node_that_ended_or_was_started_again_makes_a_new_life(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, started: dict[str, str], new: bool
+) -> None:
+    """A container that was started again has lost the CDI specs that its pods need."""
+    (lab / FACTS).write_text(json.dumps({"kind": "kind", "nodes": ["a", "b"]}))
+    (lab / STARTED).write_text(json.dumps({"a": "10:00", "b": "10:01"}))
+    monkeypatch.setattr(kind_places, "started", lambda _: started)
+    assert is_new(lab) is new

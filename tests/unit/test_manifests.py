@@ -13,6 +13,7 @@ import pulumi
 import pytest
 
 from components import manifests
+from components.drivers import DRIVERS
 from components.gpu_node import gpu_uuid
 from components.modules.module5 import allocating, asking, over, under
 from components.workload import BENCHMARK, INSPECT, in_run, limited, naming, pod_of, unawaited
@@ -53,6 +54,9 @@ def test_a_folder_without_manifests_is_an_error(tmp_path: Path) -> None:
         manifests.load("nothing", tmp_path)
 
 
+NVIDIA = DRIVERS["nvidia"]
+
+
 def module3() -> dict[str, Any]:
     return manifests.load("module3")
 
@@ -61,15 +65,23 @@ def test_module3_names_the_first_simulated_gpu_as_the_stack_does_by_default() ->
     uuid = gpu_uuid("gpu-node-0", 0)
     for name in ("claim-1", "claim-2"):
         claim = module3()[f"ResourceClaim/{name}"]
-        assert naming(claim, uuid) == claim
+        assert naming(claim, uuid, NVIDIA) == claim
 
 
 def test_another_gpu_is_named_without_touching_the_manifest() -> None:
     claim = module3()["ResourceClaim/claim-1"]
-    named = naming(claim, "GPU-other")
+    named = naming(claim, "GPU-other", NVIDIA)
     (request,) = named["spec"]["devices"]["requests"]
     assert "GPU-other" in request["exactly"]["selectors"][0]["cel"]["expression"]
     assert "GPU-other" not in str(claim)
+
+
+def test_another_driver_has_another_class_and_names_its_devices_by_its_own_domain() -> None:
+    named = naming(module3()["ResourceClaim/claim-1"], "gpu-1", DRIVERS["example"])
+    (request,) = named["spec"]["devices"]["requests"]
+    assert request["exactly"]["deviceClassName"] == "gpu.example.com"
+    expression = request["exactly"]["selectors"][0]["cel"]["expression"]
+    assert expression == 'device.attributes["gpu.example.com"].uuid == "gpu-1"'
 
 
 def test_pods_of_a_run_differ_only_in_its_id_and_waiting_ones_are_not_awaited() -> None:
@@ -84,7 +96,7 @@ def test_pods_of_a_run_differ_only_in_its_id_and_waiting_ones_are_not_awaited() 
 def test_a_gpu_that_is_known_later_is_named_when_it_is_known() -> None:
     async def named() -> Any:
         uuid = pulumi.Output.from_input("GPU-real")
-        claim = naming(module3()["ResourceClaim/claim-1"], uuid)
+        claim = naming(module3()["ResourceClaim/claim-1"], uuid, NVIDIA)
         (request,) = claim["spec"]["devices"]["requests"]
         return await request["exactly"]["selectors"][0]["cel"]["expression"].future()
 

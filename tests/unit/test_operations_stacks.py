@@ -271,7 +271,7 @@ def test_a_host_node_that_is_not_whole_is_removed_with_all_that_is_on_it(
     assert stacks._can_be_unwound("module3") is whole
 
     assert done == ([] if whole else ["node", "cluster", "releases"])
-    assert ("is not whole" in capsys.readouterr().err) is not whole
+    assert ("are not all running" in capsys.readouterr().err) is not whole
 
 
 def test_a_stack_without_a_host_node_is_unwound_by_pulumi(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,4 +250,8 @@ def test_a_check_is_assumed_to_pass_and_a_cluster_to_be_one() -> None:
     assert (result["module"], result["status"]) == ("3", "passed")
     assert result["checks"][0]["found"] == "check-x"
     cluster = stand_in.printed("cluster", {"stdin": "{}"}, preview_diff.ANEW)
-    assert cluster == {"incarnation": "cluster, anew"}
+    assert cluster["incarnation"] == "cluster, anew"
+    assert cluster["gpus"] == [{"uuid": "cluster, anew"}]
+    subsets = {"stdin": json.dumps({"subsets": [[0, 2], [1, 3]]})}
+    workers = stand_in.printed("gpu-host", subsets, "")["workers"]
+    assert [len(worker["gpus"]) for worker in workers] == [2, 2]

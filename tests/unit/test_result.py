@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from checks.result import Checklist, NotSo, skipped, verdict
+from checks.result import Checklist, NotKnown, NotSo, skipped, verdict
 from tests.unit.fake_kube import findings, statuses
 
 
@@ -156,3 +156,21 @@ def test_a_check_that_was_not_run_says_why() -> None:
         "reason": "needs module 2",
         "checks": [],
     }
+
+
+def test_what_was_found_may_know_its_own_remedy_and_be_good_enough(checklist: Checklist) -> None:
+    def probe() -> NoReturn:
+        raise NotSo("pink", remedy="wash it", warning=True)
+
+    assert not checklist.verify("colour", "it is so", probe, expected="blue", remedy="paint it")
+    found = findings(checklist.to_json())["colour"]
+    assert (found["status"], found["found"], found["remedy"]) == ("warning", "pink", "wash it")
+
+
+def test_what_cannot_be_told_is_skipped_with_the_reason(checklist: Checklist) -> None:
+    def probe() -> NoReturn:
+        raise NotKnown("it is dark")
+
+    assert not checklist.verify("colour", "it is so", probe, expected="blue", remedy="paint it")
+    assert not holds(checklist, "shade", "colour")
+    assert statuses(checklist.to_json()) == {"colour": "it is dark", "shade": "needs colour"}

@@ -139,3 +139,44 @@ def test_the_card_of_the_profile_decides_what_fits() -> None:
 def test_a_target_among_the_simulated_gpus_is_taken() -> None:
     uuid = gpu_uuid("gpu-node-1", 0)
     assert parse(DEFAULTS | {"nodes": "2", "target": uuid}, "dev").target == uuid
+
+
+UUID = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
+EXISTING = {"cluster": "existing", "context": "prod", "target": UUID}
+
+
+def test_of_a_cluster_of_others_the_driver_is_not_installed_unless_that_is_asked_for() -> None:
+    settings = parse(DEFAULTS | EXISTING, "module3")
+    assert (settings.cluster, settings.context, settings.target) == ("existing", "prod", UUID)
+    assert not settings.install_driver
+    assert parse(DEFAULTS | EXISTING | {"installDriver": "true"}, "module3").install_driver
+    assert parse(DEFAULTS, "module3").install_driver
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "allowed"),
+    [
+        ({"context": ""}, "context", "name the one to use"),
+        ({"target": ""}, "target", "name the one GPU that the lab may use, by its UUID"),
+        ({"target": "gpu-0"}, "target", "the UUID of a GPU"),
+        ({"node": "host"}, "node", "a host node belongs to cluster=embedded"),
+        ({"installDriver": "maybe"}, "installDriver", "allowed: true, false"),
+        ({"cluster": "embedded", "target": ""}, "context", "only with cluster=existing"),
+        (
+            {"cluster": "embedded", "context": "", "target": "", "installDriver": "false"},
+            "installDriver",
+            "false is for cluster=existing",
+        ),
+    ],
+)
+def test_what_a_cluster_of_others_cannot_be(
+    changes: dict[str, str], key: str, allowed: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse(DEFAULTS | EXISTING | changes, "module3")
+    assert f"configuration key '{key}'" in str(raised.value)
+    assert allowed in str(raised.value)
+
+
+def test_without_a_module_that_uses_a_gpu_no_target_is_needed() -> None:
+    parse(DEFAULTS | EXISTING | {"target": "", "modules": '["2"]'}, "module2")

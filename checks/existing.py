@@ -1,0 +1,481 @@
+"""Module 0 on a cluster that is there: whether the lab may use it, before anything is made on it.
+
+Reads only. Parameters: stack, kubeconfig and context (as configured), driver (name by which its
+devices are known), chart (its name), driverChart (its reference), plugin (its DaemonSet), install
+(whether the lab brings the driver), usesDriver (whether it needs one), driverNamespace (where it
+would bring it), namespaces (which the lab will make), outside (what the driver's chart makes beside
+them: "apiVersion Kind name"), target (UUID, "" where no module needs a GPU), featureGates
+("Name=true" strings).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any
+
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import HTTPError, MaxRetryError
+
+from checks import cluster, devices, kubeconfig, prerequisites, survey
+from checks.kube import Kube
+from checks.result import Checklist, NotKnown, NotSo
+
+ANSWER_SECONDS = 10
+UNAUTHORIZED = 401
+IMAGE = "localhost/dra-workshop/workload:1"
+ARCHIVE = ".tools/images/workload.tar"
+MOST = 300
+LISTED = (
+    ("", "nodes"),
+    ("resource.k8s.io", "resourceslices"),
+    ("resource.k8s.io", "deviceclasses"),
+)
+INSIDE = (
+    ("create", "", "pods"),
+    ("patch", "", "pods"),
+    ("get", "", "pods/log"),
+    ("create", "", "configmaps"),
+    ("create", "resource.k8s.io", "resourceclaims"),
+)
+"""What the lab does in each of its namespaces: verb, group, resource."""
+CHART = (
+    ("create", "rbac.authorization.k8s.io", "clusterroles"),
+    ("create", "rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("create", "resource.k8s.io", "deviceclasses"),
+    ("create", "admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("create", "admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+)
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    checklist = Checklist(module)
+    with ExitStack() as held:
+        look = Look(parameters, held)
+        access(checklist, look)
+        capability(checklist, look)
+        owners(checklist, look)
+        if parameters["target"]:
+            target(checklist, look)
+        room(checklist, look)
+    return checklist.to_json()
+
+
+class Look:
+    """What the statements look at, each asked for once."""
+
+    def __init__(self, parameters: dict[str, Any], held: ExitStack) -> None:
+        self.given, self.held = parameters, held
+
+    @cached_property
+    def entries(self) -> kubeconfig.Entries:
+        return kubeconfig.read(self.given["kubeconfig"])
+
+    @cached_property
+    def config(self) -> kubeconfig.Config:
+        return kubeconfig.only(self.entries, self.given["context"])
+
+    @cached_property
+    def kube(self) -> Kube:
+        return self.held.enter_context(kubeconfig.opened(self.config))
+
+    @cached_property
+    def version(self) -> str | ApiException:
+        """What the API server calls itself, or how it refuses to tell.
+
+        NotSo if nothing answers, or the credentials are made by a plugin that fails.
+        """
+        try:
+            version = client.VersionApi(self.kube.api)
+            return str(version.get_code(_request_timeout=ANSWER_SECONDS).git_version)
+        except ApiException as error:
+            return error
+        except (HTTPError, OSError, ConfigException) as error:
+            reason = error.reason if isinstance(error, MaxRetryError) else error
+            said = " ".join(str(reason).split())[:MOST]
+            raise NotSo(f"{kubeconfig.server(self.config)}: {said}") from error
+
+    @cached_property
+    def nodes(self) -> dict[str, Any]:
+        listed = self.kube.get(self.kube.core.list_node).items
+        return {node.metadata.name: node for node in listed}
+
+    @cached_property
+    def published(self) -> list[devices.Device]:
+        slices = self.kube.get(self.kube.resource.list_resource_slice).items
+        return devices.published(slices, self.given["driver"])
+
+    @cached_property
+    def gpu_nodes(self) -> list[survey.GpuNode]:
+        return survey.gpu_nodes(self.nodes.values(), self.published)
+
+    @cached_property
+    def namespaces(self) -> dict[str, Any]:
+        listed = self.kube.get(self.kube.core.list_namespace).items
+        return {namespace.metadata.name: namespace for namespace in listed}
+
+    def is_ours(self, namespace: str) -> bool:
+        found = self.namespaces.get(namespace)
+        return found is not None and survey.is_ours(found.metadata, self.given["stack"])
+
+    @cached_property
+    def drivers(self) -> list[Any]:
+        """DaemonSets of the driver that are not this lab's."""
+        listed = self.kube.get(self.kube.apps.list_daemon_set_for_all_namespaces).items
+        found = survey.drivers(listed, self.given["chart"], self.given["plugin"])
+        return [item for item in found if not self.is_ours(item.metadata.namespace)]
+
+    @cached_property
+    def target(self) -> devices.Device | None:
+        return survey.the_one(self.published, self.given["target"])
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the target's node is, as far as it is published."""
+        where = next((d.node for d in self.published if d.uuid == self.given["target"]), "")
+        return where in self.nodes and survey.is_simulated(self.nodes[where])
+
+
+# --- kubeconfig, credentials, API server -------------------------------------------------------
+
+
+def access(checklist: Checklist, look: Look) -> None:
+    context = look.given["context"]
+    checklist.verify(
+        "kubeconfig-readable",
+        "the kubeconfig can be read",
+        lambda: look.entries.source,
+        expected="a kubeconfig",
+        remedy="set kubeconfig to a file that exists, or KUBECONFIG in the environment",
+    )
+    checklist.verify(
+        "context-known",
+        "the context is in it, with its cluster and user",
+        lambda: kubeconfig.server(look.config),
+        needs=["kubeconfig-readable"],
+        expected=context,
+        remedy="set context to one of them; `kubectl config get-contexts` lists them",
+    )
+    checklist.verify(
+        "api-reachable",
+        "the API server answers",
+        lambda: _reachable(look),
+        needs=["context-known"],
+        expected="an answer",
+        remedy=f"try: kubectl --context {context} get --raw /version",
+    )
+    checklist.verify(
+        "credentials-accepted",
+        "the API server accepts the credentials",
+        lambda: _accepted(look),
+        needs=["api-reachable"],
+        expected="credentials that are valid",
+        remedy="log in again as you do for this cluster, so that this works: "
+        f"kubectl --context {context} auth whoami",
+    )
+
+
+def _reachable(look: Look) -> str:
+    _ = look.version
+    return kubeconfig.server(look.config)
+
+
+def _accepted(look: Look) -> str:
+    """The version may be told to anyone, so something is asked that is for known users only."""
+    error = look.version if isinstance(look.version, ApiException) else None
+    try:
+        review = client.AuthenticationV1Api(look.kube.api)
+        whoami = review.create_self_subject_review({}, _request_timeout=ANSWER_SECONDS)
+        return str(whoami.status.user_info.username)
+    except ApiException as refused:
+        error = refused
+    if error.status == UNAUTHORIZED:
+        why = kubeconfig.expired(look.config)
+        raise NotSo(why or "the API server answers 401 Unauthorized") from error
+    return f"not told who this is ({error.status} {error.reason})"
+
+
+# --- what the cluster can ------------------------------------------------------------------------
+
+
+def capability(checklist: Checklist, look: Look) -> None:
+    known = "credentials-accepted"
+    checklist.verify(
+        "kubernetes-version",
+        "Kubernetes is new enough",
+        lambda: _version(look),
+        needs=[known],
+        expected=f"{survey.OLDEST} or later",
+        remedy=f"upgrade the cluster to {survey.OLDEST} or later, or use cluster=embedded",
+    )
+    checklist.verify(
+        "dra-served",
+        "resource.k8s.io/v1 is served",
+        lambda: cluster.served(look.kube),
+        needs=["kubernetes-version"],
+        expected=", ".join(sorted(cluster.KINDS)),
+        remedy="switch it on: --runtime-config=resource.k8s.io/v1=true of the API server, and "
+        "--feature-gates=DynamicResourceAllocation=true of it, the scheduler, the controller "
+        "manager and every kubelet",
+    )
+    asked = look.given["featureGates"]
+    checklist.verify(
+        "feature-gates",
+        "the feature gates are as asked for, as far as the API server tells",
+        lambda: cluster.visible_gates(look.kube, asked),
+        needs=["kubernetes-version"],
+        expected=", ".join(asked) or "any",
+        remedy="switch the gates on the cluster, or take them out of featureGates",
+    )
+
+
+def _version(look: Look) -> str:
+    if isinstance(look.version, ApiException):
+        raise NotSo(f"the API server answers {look.version.status} {look.version.reason}")
+    return cluster.at_least(look.version.removeprefix("v"), survey.OLDEST)
+
+
+# --- who owns which GPU --------------------------------------------------------------------------
+
+
+def owners(checklist: Checklist, look: Look) -> None:
+    given = look.given
+    checklist.verify(
+        "gpu-nodes",
+        "which nodes have GPUs, and who gives them out",
+        lambda: ", ".join(map(str, look.gpu_nodes)) or "none that can be told",
+        needs=["dra-served"],
+        expected="",
+        remedy="let this user list nodes and ResourceSlices",
+    )
+    checklist.verify(
+        "one-owner",
+        "no node's GPUs are given out by a device plugin and by the DRA driver",
+        lambda: _one_owner(look),
+        needs=["gpu-nodes"],
+        expected="one owner a node",
+        failure="warning",
+        remedy="neither knows what the other gives away; switch the device plugin off on these "
+        "nodes: kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
+    )
+    if given["install"]:
+        prerequisites.add_chart(checklist, given["driverChart"])
+        checklist.verify(
+            "driver-not-there",
+            "no driver is there that the lab's would get in the way of",
+            lambda: _no_driver(look),
+            needs=["gpu-nodes"],
+            expected=f"no {given['chart']} but this lab's",
+            remedy="use the one that is there: set installDriver to false",
+        )
+    elif given["usesDriver"]:
+        checklist.verify(
+            "driver-there",
+            "the DRA driver is there",
+            lambda: _driver(look),
+            needs=["gpu-nodes"],
+            expected=f"devices of {given['driver']}",
+            remedy="install it as your cluster does, or have the lab bring it: set installDriver "
+            "to true",
+        )
+
+
+def _one_owner(look: Look) -> str:
+    both = survey.of_both(look.gpu_nodes)
+    if look.given["install"]:  # the driver will run on every node with GPUs
+        both = [str(node) for node in look.gpu_nodes if node.plugin]
+    if both:
+        raise NotSo(", ".join(both))
+    return "no device plugin beside the driver"
+
+
+def _driver(look: Look) -> str:
+    if not look.published:
+        raise NotSo("no ResourceSlice of it")
+    found = [survey.described(item, look.given["chart"]) for item in look.drivers]
+    where = ", ".join(f"{each['namespace']}/{each['plugin']} {each['version']}" for each in found)
+    return f"{len(look.published)} devices; {where.strip() or 'its DaemonSet is not known'}"
+
+
+def _no_driver(look: Look) -> str:
+    found = [survey.described(item, look.given["chart"]) for item in look.drivers]
+    if found:
+        raise NotSo(", ".join(f"{each['namespace']}/{each['plugin']}" for each in found))
+    ours = look.is_ours(look.given["driverNamespace"])
+    real = [node.name for node in look.gpu_nodes if node.published and not node.simulated]
+    if real and not ours:
+        raise NotSo(f"devices of {look.given['driver']} on {', '.join(real)}")
+    taken = [each for each in look.given["outside"] if _of_another(look, each)]
+    if taken:
+        raise NotSo(f"there already: {', '.join(taken)}")
+    return "only this lab's" if ours else "none"
+
+
+def _of_another(look: Look, thing: str) -> bool:
+    """Whether that object is there and was not made by this lab's release."""
+    found = survey.there(look.kube, thing)
+    if found is None:
+        return False
+    annotations = found["metadata"].get("annotations", {})
+    namespace = look.given["driverNamespace"]
+    ours = annotations.get(survey.RELEASED_IN) == namespace and look.is_ours(namespace)
+    return not ours
+
+
+# --- the one GPU ---------------------------------------------------------------------------------
+
+
+def target(checklist: Checklist, look: Look) -> None:
+    simulated = checklist.holds("gpu-nodes") and look.simulated
+    checklist.verify(
+        "target-published",
+        "the GPU that is named is published, by one driver on one node",
+        lambda: _target(look),
+        needs=["gpu-nodes"],
+        expected=look.given["target"],
+        simulated=simulated,
+        remedy="set target to the UUID of one of them",
+    )
+    checklist.verify(
+        "target-free",
+        "no other claim has it",
+        lambda: _free(look),
+        needs=["target-published"],
+        expected="no claim but this lab's",
+        simulated=simulated,
+        remedy="wait until that claim is released, or set target to another GPU",
+    )
+    checklist.verify(
+        "target-node-usable",
+        "its node runs the lab's pods",
+        lambda: _usable(look),
+        needs=["target-published"],
+        expected="ready, neither cordoned nor tainted",
+        simulated=simulated,
+        remedy="set target to a GPU of another node, or mend it (kubectl uncordon, kubectl taint)",
+    )
+    if not simulated:
+        checklist.verify(
+            "workload-image",
+            "its node has the image of the lab's pods",
+            lambda: _image(look),
+            needs=["target-published"],
+            expected=IMAGE,
+            failure="warning",
+            remedy=f"copy {ARCHIVE} (make setup-host) there, and run: "
+            "ctr -n k8s.io images import workload.tar",
+        )
+
+
+def _device(look: Look) -> devices.Device:
+    found = look.target
+    if found is None and look.given["install"]:
+        raise NotKnown("known when the driver is installed")
+    if found is None:
+        there = [f"{device.uuid} on {device.node}" for device in look.published if device.uuid]
+        more = f" and {len(there) - 8} more" if len(there) > 8 else ""
+        raise NotSo(f"not published; there are {', '.join(there[:8]) or 'none'}{more}")
+    return found
+
+
+def _target(look: Look) -> str:
+    device = _device(look)
+    return f"{device.driver} {device.name} on {device.node} ({device.product})"
+
+
+def _free(look: Look) -> str:
+    claims = look.kube.get(look.kube.resource.list_resource_claim_for_all_namespaces).items
+    found = survey.holders(claims, _device(look))
+    others = [claim for claim in found if not look.is_ours(claim.partition("/")[0])]
+    if others:
+        raise NotSo(f"allocated to {', '.join(others)}")
+    return "free"
+
+
+def _usable(look: Look) -> str:
+    name = _device(look).node
+    if name not in look.nodes:
+        raise NotSo(f"there is no node {name}")
+    if why := survey.unusable(look.nodes[name]):
+        raise NotSo(f"{name}: {why}")
+    return name
+
+
+def _image(look: Look) -> str:
+    """A node lists its largest images only, so this one may be there all the same."""
+    node = look.nodes[_device(look).node]
+    names = [name for image in node.status.images or [] for name in image.names or []]
+    if not any(name.endswith(IMAGE.partition("/")[2]) for name in names):
+        raise NotSo(f"{node.metadata.name} does not list it")
+    return IMAGE
+
+
+# --- room for the lab ----------------------------------------------------------------------------
+
+
+def room(checklist: Checklist, look: Look) -> None:
+    names = look.given["namespaces"]
+    if names:
+        checklist.verify(
+            "namespaces-free",
+            "the namespaces that the lab makes are not there yet, or are its own",
+            lambda: _namespaces(look),
+            needs=["credentials-accepted"],
+            expected=", ".join(names),
+            remedy="if they are of a lab of yours, run make destroy there, else: kubectl "
+            f"--context {look.given['context']} delete namespace NAME",
+        )
+    checklist.verify(
+        "permissions",
+        "this user may do what the lab does",
+        lambda: _permissions(look),
+        needs=["credentials-accepted"],
+        expected="allowed",
+        remedy="have them granted, or use a context with more rights",
+    )
+
+
+def _namespaces(look: Look) -> str:
+    there = [name for name in look.given["namespaces"] if name in look.namespaces]
+    going = [name for name in there if look.namespaces[name].metadata.deletion_timestamp]
+    if going:
+        raise NotSo(f"still being removed: {', '.join(going)}; try again in a moment")
+    if others := [name for name in there if not look.is_ours(name)]:
+        raise NotSo(f"there, and not of this lab: {', '.join(others)}")
+    return "its own" if there else "none is there"
+
+
+def _permissions(look: Look) -> str:
+    wanted = [("list", group, resource, "") for group, resource in LISTED]
+    if names := look.given["namespaces"]:
+        wanted += [("create", "", "namespaces", ""), ("delete", "", "namespaces", "")]
+        wanted += [(*each, names[0]) for each in INSIDE]
+    if look.given["install"]:
+        wanted += [(*each, "") for each in CHART]
+    refused = [each for each in wanted if not _may(look.kube, *each)]
+    if refused:
+        texts = [f"{verb} {resource}" + (f" in {where}" if where else "")
+                 for verb, _, resource, where in refused]  # fmt: skip
+        raise NotSo(f"may not {', '.join(texts)}")
+    return f"{len(wanted)} of {len(wanted)} allowed"
+
+
+def _may(kube: Kube, verb: str, group: str, resource: str, namespace: str) -> bool:
+    """What the API server says; where it does not say, the update will."""
+    name, _, subresource = resource.partition("/")
+    attributes = {
+        "verb": verb,
+        "group": group,
+        "resource": name,
+        "subresource": subresource,
+        "namespace": namespace,
+    }
+    review = {"spec": {"resourceAttributes": attributes}}
+    try:
+        api = client.AuthorizationV1Api(kube.api)
+        answer = api.create_self_subject_access_review(review, _request_timeout=ANSWER_SECONDS)
+    except ApiException:
+        return True
+    return bool(answer.status.allowed)

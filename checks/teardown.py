@@ -1,0 +1,120 @@
+"""After a removal: nothing of the lab is left on this machine, and its GPUs are everybody's again.
+
+Parameters: stack, containers (whether its cluster was in containers of Docker), gpus (whether the
+lab had some of this machine's). What is not this stack's is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from checks import gpus
+from checks.result import Checklist, NotKnown, NotSo
+from components.cluster import host_places, kind_places, life
+from operations import docker, gpu_host, host_node, kind
+
+AGAIN = "run: make destroy STACK={}"
+NO_GPU = "the lab used no GPU of this machine"
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    stack = parameters["stack"]
+    again = AGAIN.format(stack)
+    checklist = Checklist(module)
+
+    def verify(identity: str, title: str, probe: Callable[[], str], remedy: str) -> None:
+        checklist.verify(identity, title, gpus.said(probe), expected="nothing", remedy=remedy)
+
+    verify("no-files", "the cluster's files are gone", lambda: _files(stack), again)
+    verify("no-processes", "its processes have ended", lambda: _processes(stack), again)
+    name = kind_places.cluster(stack)
+    verify(
+        "no-containers",
+        "no container of it is left in Docker",
+        lambda: _containers(name, parameters["containers"]),
+        f"run: .tools/bin/kind delete cluster --name {name}",
+    )
+    verify("no-node", "this machine is no node any more", lambda: _node(stack), again)
+    _add_gpus(checklist, parameters["gpus"])
+    return checklist.to_json()
+
+
+def _files(stack: str) -> str:
+    folder = life.RUN / stack
+    if folder.exists():
+        raise NotSo(str(folder))
+    return "nothing"
+
+
+def _processes(stack: str) -> str:
+    if left := life.processes(life.RUN / stack):
+        raise NotSo(", ".join(f"{process.name()} ({process.pid})" for process in left))
+    return "nothing"
+
+
+def _containers(name: str, ours: bool) -> str:
+    try:
+        left = kind.containers(name)
+    except (docker.NoProgram, docker.NoDaemon, docker.NoPermission) as error:
+        raise NotKnown(error.found) from error
+    if left and not ours:
+        raise NotKnown(f"{', '.join(left)}: a cluster {name} that is not known here")
+    if left:
+        raise NotSo(", ".join(left))
+    return "nothing"
+
+
+def _node(stack: str) -> str:
+    owner = host_node.owner()
+    if owner and not host_node.is_ours(stack):
+        raise NotKnown(f"it is the node of stack {owner['stack']} of {owner['project']}")
+    if left := host_node.leftovers():
+        raise NotSo(", ".join(left))
+    return "nothing"
+
+
+def _add_gpus(checklist: Checklist, used: bool) -> None:
+    host = gpus.Host()
+
+    def modes() -> str:
+        try:
+            host.driver = gpu_host.find(gpu_host.described())
+        except (gpu_host.NoDriver, gpu_host.NoToolkit) as error:
+            raise NotKnown(error.found) from error
+        host.gpus = gpu_host.gpus(host.driver)
+        return host.compute_modes()
+
+    for identity, title, probe, expected, remedy in (
+        (
+            "compute-mode",
+            "no GPU is reserved for one process",
+            modes,
+            gpu_host.DEFAULT_MODE,
+            "run: sudo nvidia-smi -c DEFAULT",
+        ),
+        (
+            "no-mps",
+            "no MPS daemon and no folder of one is left",
+            host.mps_daemon,
+            "none",
+            f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {gpus.MPS_FOLDER}",
+        ),
+        (
+            "no-cdi-files",
+            "no CDI file of the driver is left",
+            _cdi_files,
+            "nothing",
+            f"run: sudo rm {host_places.CDI}/{host_places.CDI_FILES}",
+        ),
+    ):
+        if used:
+            checklist.verify(identity, title, gpus.said(probe), expected=expected, remedy=remedy)
+        else:
+            checklist.skip(identity, title, NO_GPU)
+
+
+def _cdi_files() -> str:
+    if left := sorted(host_places.CDI.glob(host_places.CDI_FILES)):
+        raise NotSo(", ".join(map(str, left)))
+    return "nothing"

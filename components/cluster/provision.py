@@ -1,0 +1,237 @@
+"""Which cluster and nodes a stack gets, and what this machine has to have for them.
+
+The only place, beside the clusters themselves, that knows what kinds of clusters there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pulumi
+
+from checks.survey import OLDEST
+from components.check import Program
+from components.cluster import life
+from components.cluster.embedded import EmbeddedCluster, EmbeddedClusterArgs
+from components.cluster.existing import (
+    ExistingCluster,
+    ExistingClusterArgs,
+    ExistingNodes,
+    cluster_scoped,
+)
+from components.cluster.host_node import HostNode
+from components.cluster.kind import KindCluster, KindClusterArgs, KindNodes
+from components.drivers import values
+from components.existing_driver import ExistingDriver, ExistingDriverArgs
+from components.gpu_host import GpuHost, GpuHostArgs
+from components.gpu_node import SimulatedNodes, SimulatedNodesArgs
+from components.modules.registry import MODULES
+from components.published import GateArgs
+from components.settings import Settings
+from components.site import Site
+from toolchain.images import KIND_IMAGES
+
+IMAGES = Path(".tools/images")
+"""Relative, as all that Commands are told: a checkout that is moved keeps its cluster."""
+
+# --- prerequisites -----------------------------------------------------------------------------
+
+
+def prerequisites(site: Site) -> list[Program]:
+    """What module 0 verifies."""
+    return PREREQUISITES[site.settings.cluster](site)
+
+
+def _of_embedded(site: Site) -> list[Program]:
+    settings = site.settings
+    tools = (
+        "prerequisites",
+        {
+            "kubernetesVersion": settings.kubernetes_version,
+            "driverChart": settings.driver_chart,
+            "featureGates": list(settings.feature_gates),
+            "runtimeConfig": list(settings.runtime_config),
+        },
+    )
+    if settings.node == "simulated":
+        return [tools]
+    return [tools, ("host", {"stack": settings.stack, "gpu": needs_gpu(site)})]
+
+
+def _of_kind(site: Site) -> list[Program]:
+    settings = site.settings
+    return [
+        (
+            "workstation",
+            {
+                "stack": settings.stack,
+                "kubernetesVersion": settings.kubernetes_version,
+                "driver": settings.driver,
+                "gpu": needs_gpu(site),
+                "driverChart": settings.driver_chart if needs_gpu(site) else "",
+                "nodeImage": settings.node_image,
+                "strategy": settings.gpu_mounts,
+                "gpus": [str(index) for subset in settings.gpu_subsets for index in subset],
+                "workers": settings.nodes,
+                "ports": [],
+                "strict": settings.strict,
+            },
+        )
+    ]
+
+
+def _of_existing(site: Site) -> list[Program]:
+    settings, kind = site.settings, site.kind_of_driver
+    installs = settings.install_driver and needs_gpu(site)
+    if installs:
+        chart_values = values(settings.driver, settings.driver_version, 0)
+        site.outside = cluster_scoped(
+            kind, settings.driver_chart, chart_values, settings.kubernetes_version
+        )
+    modules = [f"dra-{MODULES[module].stack}" for module in site.modules if uses_gpu(module)]
+    return [
+        (
+            "existing",
+            {
+                "stack": settings.stack,
+                "kubeconfig": settings.kubeconfig,
+                "context": settings.context,
+                "driver": kind.domain,
+                "chart": kind.name,
+                "driverChart": settings.driver_chart,
+                "plugin": kind.plugin,
+                "install": installs,
+                "usesDriver": needs_gpu(site),
+                "driverNamespace": kind.name,
+                "namespaces": [*([kind.name] if installs else []), *modules],
+                "outside": site.outside if site.outside is not None else [],
+                "target": settings.target or "",
+                "featureGates": list(settings.feature_gates),
+            },
+        )
+    ]
+
+
+def uses_gpu(module: str) -> bool:
+    """Whether the module makes a namespace with pods that claim the GPU."""
+    return any(need in ("2", "4") for need in MODULES[module].needs)
+
+
+def kubernetes_version(site: Site) -> str:
+    """What module 1 expects; of a cluster of others the oldest that will do."""
+    shared = site.settings.cluster == "existing"
+    return f">={OLDEST}" if shared else site.settings.kubernetes_version
+
+
+def needs_gpu(site: Site) -> bool:
+    """A bare cluster needs no driver."""
+    return "2" in site.modules
+
+
+PREREQUISITES: dict[str, Callable[[Site], list[Program]]] = {
+    "embedded": _of_embedded,
+    "kind": _of_kind,
+    "existing": _of_existing,
+}
+
+
+# --- clusters ----------------------------------------------------------------------------------
+
+
+def provide(site: Site, *after: pulumi.Resource) -> None:
+    """Give the site its cluster and nodes."""
+    settings = site.settings
+    has = life.kind_of(settings.stack)
+    if has not in ("", settings.cluster):
+        raise pulumi.RunError(
+            f"configuration key 'cluster': '{settings.cluster}' is not allowed; stack "
+            f"{settings.stack} has a cluster of kind {has}; first: make destroy "
+            f"STACK={settings.stack}"
+        )
+    CLUSTERS[site.settings.cluster](site, pulumi.ResourceOptions(depends_on=list(after)))
+
+
+def _embedded(site: Site, opts: pulumi.ResourceOptions) -> None:
+    settings = site.settings
+    site.made_cluster = EmbeddedCluster(
+        EmbeddedClusterArgs(
+            settings.kubernetes_version,
+            settings.feature_gates,
+            settings.runtime_config,
+            # A real driver has something to undo for each claim.
+            disposable=settings.node == "simulated",
+        ),
+        opts,
+    )
+    if settings.node == "simulated":
+        simulated = SimulatedNodesArgs(settings.nodes, settings.gpus_per_node)
+        site.made_nodes = SimulatedNodes(simulated, site.objects(None))
+    else:
+        ready = pulumi.ResourceOptions(depends_on=[site.cluster.provider])
+        site.made_nodes = HostNode(site.cluster, ready)
+
+
+def _kind(site: Site, opts: pulumi.ResourceOptions) -> None:
+    settings = site.settings
+    host = _gpu_host(settings, opts) if settings.driver == "nvidia" and needs_gpu(site) else None
+    cluster = KindCluster(
+        KindClusterArgs(
+            settings.kubernetes_version,
+            settings.feature_gates,
+            settings.runtime_config,
+            settings.node_image,
+            settings.nodes,
+            tuple(str(IMAGES / image.file) for image in KIND_IMAGES),
+            host,
+        ),
+        opts,
+    )
+    site.made_cluster = cluster
+    devices = site.kind_of_driver.devices
+    site.made_nodes = KindNodes(cluster, settings.nodes, settings.gpus_per_node, devices, host)
+
+
+def _gpu_host(settings: Settings, opts: pulumi.ResourceOptions) -> GpuHost:
+    return GpuHost(GpuHostArgs(settings.gpu_mounts, settings.gpu_subsets), opts)
+
+
+def _existing(site: Site, opts: pulumi.ResourceOptions) -> None:
+    settings, kind = site.settings, site.kind_of_driver
+    cluster = ExistingCluster(
+        ExistingClusterArgs(
+            settings.kubeconfig,
+            settings.context,
+            kind.domain,
+            kind.name,
+            kind.plugin,
+            settings.install_driver,
+            settings.target or "",
+            site.outside if site.outside is not None else [],
+        ),
+        opts,
+    )
+    site.made_cluster = cluster
+    site.made_nodes = ExistingNodes(cluster)
+
+
+def driver_there(site: Site) -> ExistingDriver:
+    """The driver that the cluster has already."""
+    gate = GateArgs(
+        site.cluster.kubeconfig,
+        site.kind_of_driver.domain,
+        site.nodes.names,
+        site.nodes.gpus_per_node,
+        site.settings.target,
+        site.memory_limit,
+    )
+    found = site.cluster.facts["driver"]
+    args = ExistingDriverArgs(site.kind_of_driver, found, site.cluster.incarnation, gate)
+    return ExistingDriver(args, pulumi.ResourceOptions(depends_on=site.nodes.made))
+
+
+CLUSTERS: dict[str, Callable[[Site, pulumi.ResourceOptions], None]] = {
+    "embedded": _embedded,
+    "kind": _kind,
+    "existing": _existing,
+}

@@ -1,0 +1,86 @@
+"""The DRA drivers that a lab can have: what their charts install, and what they publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import semver
+
+from checks.devices import GPU, MOCK
+from components import gpu_node
+from toolchain.images import EXAMPLE_DRIVER_IMAGE
+
+
+@dataclass(frozen=True)
+class Driver:
+    """name: of chart, release and namespace; plugin: of the DaemonSet on the nodes; domain: by
+    which its devices are known; classes: DeviceClasses of the chart, the first for whole devices;
+    devices: what they are."""
+
+    name: str
+    plugin: str
+    domain: str
+    classes: tuple[str, ...]
+    devices: str
+
+
+DRIVERS: Mapping[str, Driver] = {
+    "nvidia": Driver(
+        "dra-driver-nvidia-gpu",
+        "dra-driver-nvidia-gpu-kubelet-plugin",
+        "gpu.nvidia.com",
+        ("gpu.nvidia.com", "mig.nvidia.com", "vfio.gpu.nvidia.com"),
+        GPU,
+    ),
+    "example": Driver(
+        "dra-example-driver",
+        "dra-example-driver-kubeletplugin",
+        "gpu.example.com",
+        ("gpu.example.com",),
+        MOCK,
+    ),
+}
+
+
+def attributes(driver: str, version: str) -> list[str]:
+    """What each device is described by, sorted."""
+    if driver == "example":
+        return ["driverVersion", "index", "model", "uuid"]
+    return gpu_node.attribute_names(version)
+
+
+def values(
+    driver: str,
+    version: str,
+    devices: pulumi.Input[int],
+    driver_root: pulumi.Input[str] | None = None,
+) -> dict[str, Any]:
+    """The values of the driver's chart. devices: on each node, which only mocks have to be told, 0
+    for as many as the chart says; driver_root: folder of the node under which the GPU driver lies
+    as distributions have it, None for the chart's own, "/"."""
+    if driver == "example":
+        repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
+        image = {"image": {"repository": repository, "tag": tag}}
+        return image | ({"kubeletPlugin": {"numDevices": devices}} if devices != 0 else {})
+    return _of_nvidia(version, driver_root)
+
+
+def _of_nvidia(version: str, driver_root: pulumi.Input[str] | None) -> dict[str, Any]:
+    """For a lab with GPUs and without ComputeDomains.
+
+    computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
+    RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
+    mode unless TimeSlicingSettings is on too (NVIDIA's driver, pull request 1270).
+    """
+    gates = {"MPSSupport": True}
+    if semver.Version.parse(version) < semver.Version(0, 5, 0):
+        gates["TimeSlicingSettings"] = True
+    root = {} if driver_root is None else {"nvidiaDriverRoot": driver_root}
+    return root | {
+        "gpuResourcesEnabledOverride": True,
+        "resources": {"computeDomains": {"enabled": False}},
+        "featureGates": gates,
+    }

@@ -1,0 +1,61 @@
+"""What nodes in containers need of this machine's GPU driver, told by its CDI spec."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components import program
+
+KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def kernel_driver() -> str:
+    """The first line of what the loaded driver says of itself, "" where none is loaded: another
+    driver has other libraries, so the host is asked again."""
+    try:
+        return KERNEL_DRIVER.read_text().partition("\n")[0]
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class GpuHostArgs:
+    """mounts: auto, toolkit or cdi; subsets: for each worker the indices of its GPUs, () for one
+    worker with all."""
+
+    mounts: str
+    subsets: tuple[tuple[int, ...], ...]
+
+
+class GpuHost(pulumi.ComponentResource):
+    """Asked once, before the cluster is made, and again when the driver is another.
+
+    facts: driver, GPUs and strategy, which the stack exports; workers: for each what its node
+    needs; uuids: of the GPUs that are given to them; gpus_per_worker: how many each has.
+    """
+
+    def __init__(self, args: GpuHostArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("dra-workshop:node:GpuHost", "gpu-host", None, opts)
+        command = program.run(
+            "gpu-host",
+            "operations gpu-host",
+            {
+                "mounts": args.mounts,
+                "subsets": [list(subset) for subset in args.subsets],
+                "driver": kernel_driver(),
+            },
+            pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
+        )
+        found: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
+        self.workers: pulumi.Output[list[dict[str, Any]]] = found["workers"]
+        self.facts: pulumi.Output[dict[str, Any]] = found["facts"]
+        self.uuids: pulumi.Output[list[str]] = found["uuids"]
+        self.gpus_per_worker: pulumi.Output[int] = self.workers.apply(
+            lambda workers: len(workers[0]["gpus"])
+        )
+        self.register_outputs({"facts": self.facts})

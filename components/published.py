@@ -1,0 +1,54 @@
+"""The gate on what a DRA driver publishes: what needs its devices waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+
+from components import program
+
+PUBLISH_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class GateArgs:
+    """kubeconfig: path; driver: name by which its devices are known; nodes and gpus_per_node: what
+    must be published before the gate opens, 0 where only the driver knows; target: UUID that must
+    be among it, None for any; memory_limit: what the GPUs must have memory for ({mib, clients}),
+    where module 5 is wanted."""
+
+    kubeconfig: str
+    driver: str
+    nodes: pulumi.Input[list[str]]
+    gpus_per_node: pulumi.Input[int]
+    target: str | None = None
+    memory_limit: dict[str, int] | None = None
+
+
+def devices_published(
+    args: GateArgs,
+    namespace: pulumi.Input[str],
+    subjects: Sequence[pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+) -> local.Command:
+    """The gate, which prints {"uuid"} of the first device. namespace: of the driver's pods;
+    subjects: change when the driver was installed anew."""
+    given: dict[str, pulumi.Input[Any]] = {
+        "kubeconfig": args.kubeconfig,
+        "namespace": namespace,
+        "driver": args.driver,
+        "nodes": args.nodes,
+        "gpusPerNode": args.gpus_per_node,
+        "seconds": PUBLISH_SECONDS,
+        "subjects": list(subjects),
+        "memoryLimit": args.memory_limit,
+        "digest": program.digest(Path("checks")),
+    }
+    if args.gpus_per_node == 0:
+        given["target"] = args.target or ""
+    return program.run("devices-published", "checks gate-devices", pulumi.Output.all(**given), opts)

@@ -1,0 +1,411 @@
+"""Makes and removes a Kind cluster: Kubernetes in containers of Docker, by the kind program.
+
+The cluster's files are in `.run/<stack>/`: kubeconfig, kind.yaml (what kind was told, and the sign
+that the cluster of that name is this stack's), cluster.json (the facts that the stack exports).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from checks.kube import Kube
+from checks.result import NotSo
+from components.cluster import kind_images, kind_places
+from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, STARTED, is_being_removed
+from operations import docker, embedded, gpu_host, kind_config, kind_node
+from operations.docker import DockerError
+from operations.errors import OperationError
+from operations.processes import stop
+from operations.waiting import until
+
+BIN = Path(".tools/bin")
+OFFLINE = Path(".tools/kind/kind-node.json")
+"""What `make kind-node-image` built."""
+CONFIG = kind_places.CONFIG
+NETWORK = "kind"
+"""Docker's network of all Kind clusters of a machine; kind makes it and leaves it behind."""
+OWN_NETWORK = "network"
+"""File that says that there was no such network before."""
+LABEL = "io.x-k8s.kind.cluster"
+CREATE_SECONDS = 540
+LOAD_SECONDS = 300
+WAIT_SECONDS = 180
+"""How long kind waits for the control plane; a worker takes its time after that."""
+USABLE_SECONDS = 60
+REASONS = 6
+"""Lines of what kind said that are told when it fails."""
+PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
+"""In the environment, has kind talk to something else than Docker."""
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What to make; whatever is in it forces a new cluster when it changes.
+
+    gates and runtime_config are "Name=true" strings. image: of the nodes, "" for set-up's own or
+    kind's; images: archives that every node gets; workers: for each what its node needs of the GPU
+    driver (kind_gpus.told), {} without GPUs.
+    """
+
+    stack: str
+    kubernetes_version: str
+    feature_gates: list[str]
+    runtime_config: list[str]
+    image: str
+    images: list[str]
+    workers: list[dict[str, Any]] = field(default_factory=list)
+
+
+def create(wanted: Specification) -> dict[str, Any]:
+    """Make the cluster, in the place of whatever the stack has under its name; returns its facts.
+
+    A half-made cluster is never kept, even if its nodes are ready: what kind does last may not have
+    been done. Raises OperationError, having removed what it made, with kind's own reason; before
+    anything is changed if another's cluster has the name.
+    """
+    started = time.monotonic()
+    name = kind_places.cluster(wanted.stack)
+    require_free(wanted.stack)
+    down(wanted.stack)
+    folder = RUN / wanted.stack
+    if folder.exists():  # a half-made cluster of another kind
+        embedded.down(wanted.stack)
+    folder.mkdir(parents=True)
+    (folder / CONFIG).touch()
+    try:
+        image = _have_image(wanted.image, wanted.kubernetes_version)
+        _write_config(wanted, name, image, folder)
+        _create(name, folder)
+        nodes = containers(name)
+        for archive in wanted.images:
+            _say(f"loading {Path(archive).name} into {len(nodes)} nodes")
+            _kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
+        _set_up(wanted)
+        _wait_until_usable(folder)
+        facts = {
+            "kind": "kind",
+            "name": name,
+            "kubeconfig": str(folder / KUBECONFIG),
+            "server": _server(folder / KUBECONFIG),
+            "specification": asdict(wanted),
+            "image": image,
+            "nodes": nodes,
+            "incarnation": secrets.token_hex(4),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        _note_start(folder, nodes)
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    except OperationError as error:
+        _take_back(wanted.stack, error)
+        raise
+    except BaseException:
+        down(wanted.stack)
+        raise
+    return facts
+
+
+def _take_back(stack: str, reason: OperationError) -> None:
+    """Remove what was made. Raises OperationError with both reasons where that fails too."""
+    try:
+        down(stack)
+    except OperationError as left:
+        raise OperationError(f"{reason}\nand what was made is not all removed: {left}") from reason
+
+
+def revive(stack: str, incarnation: str, life: str) -> None:
+    """Start the nodes that ended, set them up again, and note the life that the cluster is in.
+
+    Raises OperationError with the way out if that incarnation or its containers are gone, or if it
+    does not start.
+    """
+    if is_being_removed(stack):
+        raise OperationError(
+            f"the removal of stack {stack} was begun and not finished",
+            f"finish it with: make destroy STACK={stack}",
+        )
+    folder = RUN / stack
+    facts = embedded.facts_of(folder)
+    name = kind_places.cluster(stack)
+    again = f"run: make destroy STACK={stack}, then: make up STACK={stack}"
+    if facts.get("incarnation") != incarnation:
+        raise OperationError(f"cluster {name}, as the stack knows it, is gone", again)
+    if lost := sorted(set(facts["nodes"]) - set(containers(name))):
+        raise OperationError(f"of cluster {name} these nodes are gone: {', '.join(lost)}", again)
+    if not (folder / KUBECONFIG).exists():
+        _kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
+    if kind_places.started(facts["nodes"]) != started_as_noted(stack):
+        first = kind_places.control_plane(stack)
+        for node in [first, *(node for node in facts["nodes"] if node != first)]:
+            docker.run("start", node)
+        _set_up(Specification(**facts["specification"]))
+        _wait_until_usable(folder)
+        _note_start(folder, facts["nodes"])
+    new = folder / f".{LIFE}.new"
+    new.write_text(life)
+    new.replace(folder / LIFE)
+
+
+def down(stack: str) -> None:
+    """Remove the stack's cluster with its files; nothing there, or a cluster that is not of this
+    kind, is no error. Raises OperationError that names what is left."""
+    folder = RUN / stack
+    if not (folder / CONFIG).exists():
+        return
+    name = kind_places.cluster(stack)
+    stop(_makers(name))
+    if containers(name):
+        _kind(["delete", "cluster", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
+    if left := containers(name):
+        raise OperationError(
+            f"containers of cluster {name} are left: {', '.join(left)}",
+            f"run: docker rm --force --volumes {' '.join(left)}",
+        )
+    _remove_network(folder)
+    # Its files go last: until then a second attempt finds what is left to do.
+    if has_gpus(stack):
+        gpu_host.reset_compute_mode()
+    shutil.rmtree(folder)
+
+
+def whole(stack: str) -> bool:
+    """Whether all nodes of the stack's cluster run."""
+    facts = embedded.facts_of(RUN / stack)
+    nodes = facts.get("nodes", [])
+    return bool(nodes) and set(kind_places.started(nodes)) == set(nodes)
+
+
+def has_gpus(stack: str) -> bool:
+    """Whether nodes of the stack's cluster have GPUs."""
+    specification = embedded.facts_of(RUN / stack).get("specification", {})
+    return any(specification.get("workers", [])) and is_ours(stack)
+
+
+def is_ours(stack: str) -> bool:
+    """Whether the stack has a Kind cluster, whole or half-made."""
+    return (RUN / stack / CONFIG).exists()
+
+
+def require_free(stack: str) -> str:
+    """Raises OperationError if a cluster that is not the stack's has its name."""
+    name = kind_places.cluster(stack)
+    nodes = containers(name)
+    if nodes and not is_ours(stack):
+        raise OperationError(
+            f"there is a kind cluster {name} that is not known here: {', '.join(nodes)}",
+            f"if nobody needs it: {BIN / 'kind'} delete cluster --name {name}; or give the stack "
+            "another name",
+        )
+    return f"of this stack: {', '.join(nodes)}" if nodes else "free"
+
+
+def containers(name: str) -> list[str]:
+    """The containers of a kind cluster, running or not, sorted. Raises DockerError."""
+    label = f"label={LABEL}={name}"
+    return sorted(docker.run("ps", "--all", "--filter", label, "--format", "{{.Names}}").split())
+
+
+def started_as_noted(stack: str) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads((RUN / stack / STARTED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+# --- the image ---------------------------------------------------------------------------------
+
+
+def offline() -> Mapping[str, Any]:
+    """What `make kind-node-image` built (reference, kubernetes, archive), {} if it has not."""
+    try:
+        found: dict[str, Any] = json.loads(OFFLINE.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def image_of(given: str, version: str) -> str:
+    """The reference of the image that nodes of that version are made of."""
+    if given:
+        return given
+    own = offline()
+    return (
+        str(own["reference"])
+        if own.get("kubernetes") == version
+        else (kind_images.reference(version))
+    )
+
+
+def _have_image(given: str, version: str) -> str:
+    """The image's reference; set-up's own is given to Docker if it has not got it. Any other is
+    fetched by kind."""
+    image = image_of(given, version)
+    own = offline()
+    if own.get("reference") == image and not docker.run("images", "--quiet", image).strip():
+        archive = OFFLINE.parent / own["archive"]
+        _say(f"loading {archive.name} into Docker")
+        docker.run("load", "--input", str(archive), seconds=LOAD_SECONDS)
+    return image
+
+
+# --- making ------------------------------------------------------------------------------------
+
+
+def _write_config(wanted: Specification, name: str, image: str, folder: Path) -> None:
+    workers = [
+        [
+            kind_config.Mount(mount["host"], mount["container"], mount["read_only"])
+            for mount in worker.get("mounts", [])
+        ]
+        for worker in wanted.workers
+    ]
+    config = kind_config.Wanted(
+        name,
+        wanted.kubernetes_version,
+        image,
+        workers,
+        wanted.feature_gates,
+        wanted.runtime_config,
+        int(docker.info().get("CgroupVersion") or "1"),
+    )
+    if not docker.run("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$").strip():
+        (folder / OWN_NETWORK).touch()
+    (folder / CONFIG).write_text(kind_config.text(config))
+
+
+def _create(name: str, folder: Path) -> None:
+    """kind keeps the nodes where it fails: what they say is asked for before they go."""
+    arguments = [
+        *("create", "cluster", "--name", name, "--config", str(folder / CONFIG)),
+        *("--kubeconfig", str(folder / KUBECONFIG), "--wait", f"{WAIT_SECONDS}s", "--retain"),
+    ]
+    try:
+        _kind(arguments, CREATE_SECONDS)
+    except OperationError as error:
+        raise OperationError(f"{error}{_said_by(name)}") from error
+
+
+def _said_by(name: str) -> str:
+    """The last errors of the kubelets, for a person."""
+    told = ""
+    with suppress(DockerError):
+        for node in containers(name):
+            log = docker.run("exec", node, "journalctl", "--unit=kubelet", "--output=cat", "-n40")
+            errors = [line for line in log.splitlines() if re.match(r"[EF]\d{4}|.*err=", line)]
+            told += "".join(f"\n  {node}, kubelet: {line[:300]}" for line in errors[-2:])
+    return told
+
+
+def _kind(arguments: Sequence[str], seconds: float = LOAD_SECONDS) -> None:
+    """Run kind, whose progress goes to stderr line by line."""
+    said: list[str] = []
+    try:
+        with subprocess.Popen(
+            [str(BIN / "kind"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={key: value for key, value in os.environ.items() if key != PROVIDER},
+        ) as running:
+            late = _follow(running, seconds, said)
+    except FileNotFoundError as error:
+        raise OperationError(f"{BIN / 'kind'} is missing", "run: make setup-kind") from error
+    if running.returncode:
+        reason = "".join(f"\n  {line}" for line in said[-REASONS:] if line)
+        how = f"was ended after {seconds:g} s" if late else "failed"
+        raise OperationError(f"kind {' '.join(arguments[:2])} {how}:{reason}")
+
+
+def _follow(running: subprocess.Popen[str], seconds: float, said: list[str]) -> bool:
+    """Tell and note its lines until it ends; returns whether it had to be ended for its time.
+
+    One that hangs is silent, so a clock of its own watches it.
+    """
+    clock = threading.Timer(seconds, running.kill)
+    clock.start()
+    assert running.stdout is not None  # noqa: S101
+    try:
+        for line in running.stdout:
+            said.append(COLOURS.sub("", line).rstrip())
+            _say(said[-1])
+        return not clock.is_alive()
+    finally:
+        clock.cancel()
+
+
+def _say(line: str) -> None:
+    if line.strip():
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def _set_up(wanted: Specification) -> None:
+    names = kind_places.workers(wanted.stack, len(wanted.workers))
+    for node, needs in zip(names, wanted.workers, strict=True):
+        kind_node.set_up(node, needs)
+
+
+def _wait_until_usable(folder: Path) -> None:
+    """Wait for what kind does not: the account that pods run under, and API descriptions."""
+    kube = Kube(str(folder / KUBECONFIG))
+
+    def ask() -> None:
+        kube.text("/api/v1/namespaces/default/serviceaccounts/default")
+        kube.text("/openapi/v3")
+
+    try:
+        until(USABLE_SECONDS, NotSo)(ask)
+    except NotSo as error:
+        raise OperationError(f"the control plane does not become usable: {error}") from error
+
+
+def _note_start(folder: Path, nodes: list[str]) -> None:
+    (folder / STARTED).write_text(json.dumps(kind_places.started(nodes)) + "\n")
+
+
+def _server(kubeconfig: Path) -> str:
+    config = yaml.safe_load(kubeconfig.read_text())
+    return str(config["clusters"][0]["cluster"]["server"])
+
+
+# --- removing ----------------------------------------------------------------------------------
+
+
+def _makers(name: str) -> list[psutil.Process]:
+    """What is still making the cluster: kind goes on when the program over it is killed."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "kind" and name in (process.info["cmdline"] or [])
+    ]
+
+
+def _remove_network(folder: Path) -> None:
+    """Unless it was there before. Where another cluster uses it, that one's removal is to do it."""
+    if not (folder / OWN_NETWORK).exists():
+        return
+    try:
+        docker.run("network", "rm", NETWORK)
+    except DockerError:
+        others = [config.parent for config in RUN.glob(f"*/{CONFIG}") if config.parent != folder]
+        for other in others[:1]:
+            (other / OWN_NETWORK).touch()

@@ -1,0 +1,73 @@
+"""What the workers of a Kind cluster need of this machine's GPUs, for the graph."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from operations import docker, gpu_host, node_needs
+from operations.errors import OperationError
+
+RUNTIME = "nvidia"
+RUNTIME_CONFIG = Path("/etc/nvidia-container-runtime/config.toml")
+VOLUME_MOUNTS = "accept-nvidia-visible-devices-as-volume-mounts"
+
+
+def strategy(mounts: str) -> str:
+    """How nodes get the driver; auto is what Docker is set up for. Raises DockerError."""
+    if mounts != "auto":
+        return mounts
+    injects = docker.info().get("DefaultRuntime") == RUNTIME and takes_volume_mounts()
+    return "toolkit" if injects else "cdi"
+
+
+def takes_volume_mounts(config: Path = RUNTIME_CONFIG) -> bool:
+    """Whether a mount tells NVIDIA's runtime which GPUs to inject."""
+    try:
+        return bool(tomllib.loads(config.read_text()).get(VOLUME_MOUNTS))
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
+
+
+def told(mounts: str, subsets: Sequence[Sequence[int]], driver: str) -> dict[str, Any]:  # noqa: ARG001
+    """workers: for each its GPUs (UUIDs) and what `node_needs.NodeNeeds` says; uuids: of all that
+    are given to them; facts: for the stack's output.
+
+    subsets: indices of GPUs for each worker, [] for one worker with all. driver: what the kernel
+    says of its driver; another one, another answer. Raises OperationError as gpu_host.described
+    does, and for an index that is not there.
+    """
+    spec = gpu_host.described()
+    found = gpu_host.find(spec)
+    gpus = gpu_host.gpus(found)
+    chosen = strategy(mounts)
+    workers = [_worker(spec, gpus, subset, chosen) for subset in subsets or [range(len(gpus))]]
+    return {
+        "workers": workers,
+        "uuids": [uuid for worker in workers for uuid in worker["gpus"]],
+        "facts": {
+            "kind": "container",
+            "gpus": [gpu.facts() for gpu in gpus],
+            "driverVersion": found.version,
+            "mounts": chosen,
+            "notes": sorted({note for worker in workers for note in worker["notes"]}),
+        },
+    }
+
+
+def _worker(
+    spec: dict[str, Any], gpus: Sequence[gpu_host.Gpu], subset: Sequence[int], chosen: str
+) -> dict[str, Any]:
+    for index in subset:
+        if index >= len(gpus):
+            raise OperationError(
+                f"configuration key 'gpuSubsets': this machine has no GPU {index}",
+                f"it has {len(gpus)}, from 0 on",
+            )
+    some = len(subset) < len(gpus)
+    names = tuple(str(index) for index in subset) if some else ()
+    needs = node_needs.settled(node_needs.for_node(spec, names, chosen))
+    return {"gpus": [gpus[index].uuid for index in subset]} | asdict(needs)
