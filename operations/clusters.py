@@ -42,11 +42,12 @@ def whole(stack: str) -> bool:
     return not host_node.is_ours(stack) or host_node.whole(stack)
 
 
-def in_containers(stack: str) -> bool:
-    """Whether the stack has a cluster in containers of Docker, whole or half-made."""
-    return kind.is_ours(stack)
-
-
-def has_gpus(stack: str) -> bool:
-    """Whether nodes of the stack have GPUs of this machine."""
-    return host_node.is_ours(stack) or kind.has_gpus(stack)
+def had(stack: str) -> dict[str, bool]:
+    """What the stack has of this machine, and has to give back: containers, whole or half-made; the
+    machine itself as a node; GPUs."""
+    node = host_node.is_ours(stack)
+    return {
+        "containers": kind.is_ours(stack),
+        "node": node,
+        "gpus": node or kind.has_gpus(stack),
+    }

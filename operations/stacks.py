@@ -80,7 +80,7 @@ def destroy(stack: str) -> int:
 
     require(stack)
     prepare(stack)
-    had = {"containers": clusters.in_containers(stack), "gpus": clusters.has_gpus(stack)}
+    had = clusters.had(stack)
     return _remove(stack) or _prove(stack, had)
 
 

@@ -262,6 +262,5 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_changed(workstation:
     assert workstation.left()["containers"] == ["somebodys"]
     gone = lab.destroy(workstation, TAKEN)
     assert gone.code == 0, gone.text
-    assert f"somebodys: a cluster {name} that is not known here" in gone.text
     assert workstation.left()["containers"] == ["somebodys"]
     workstation.docker("rm", "--volumes", "somebodys")
