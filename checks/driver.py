@@ -5,7 +5,7 @@ its devices are known), classes, version, nodes (names), gpusPerNode, attributes
 device of this driver version must have), uuids (of the GPUs that NVML sees on a real node), devices
 (GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
 
-Where gpusPerNode is 0 only the driver knows how many there are: the cluster is shared, and one GPU
+With a parameter target the cluster is shared, only the driver knows how many there are, and one GPU
 is looked at (checks/one_gpu.py).
 """
 
@@ -30,7 +30,7 @@ AGAIN = "run the update again; make kubectl ARGS='get pods -A' shows what hangs"
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     kube = Kube(parameters["kubeconfig"])
-    if not parameters["gpusPerNode"]:
+    if "target" in parameters:
         return one_gpu.run(kube, module, parameters)
     namespace, nodes = parameters["namespace"], parameters["nodes"]
     per_node, driver = parameters["gpusPerNode"], parameters["driver"]
@@ -175,13 +175,14 @@ def gate(parameters: dict[str, Any]) -> str:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
     parameters: kubeconfig, namespace and driver (see above), nodes, gpusPerNode, seconds,
-    memoryLimit. Returns {"uuid": of the first GPU by the names of its node and itself} as JSON.
+    memoryLimit. Returns {"uuid": of the first GPU by the names of its node and itself} as JSON, ""
+    where none is expected.
 
     Raises NotSo that says what is missing, or that module 5's memory limit does not fit a GPU.
     """
     kube = Kube(parameters["kubeconfig"])
     nodes, seconds = parameters["nodes"], parameters["seconds"]
-    if not parameters["gpusPerNode"]:
+    if "target" in parameters:
         return one_gpu.gate(kube, parameters)
     cluster.wait_for_nodes(kube, nodes, seconds)
     try:
@@ -196,5 +197,5 @@ def gate(parameters: dict[str, Any]) -> str:
             fits(found, limit)
         except NotSo as error:
             raise NotSo(f"configuration key 'mpsMemoryLimit': {error}") from error
-    first = min((d for d in found if d.node in nodes), key=lambda d: (d.node, d.name))
-    return json.dumps({"uuid": first.uuid})
+    on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in nodes)
+    return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})

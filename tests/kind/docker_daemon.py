@@ -228,8 +228,10 @@ def _take_iptables(folder: Path) -> None:
     """iptables with the libraries and the loader that it comes with: this machine's may differ."""
     root = folder / "xtables"
     with tarfile.open(base.tar()) as packages:
+        # Python before 3.11.4 has no filters.
+        packages.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
         wanted = [member for member in packages if re.fullmatch(OF_IPTABLES, member.name)]
-        packages.extractall(root, wanted, filter="data")
+        packages.extractall(root, wanted)  # noqa: S202 (our own, of Debian packages)
     (loader,) = [path for path in root.glob(f"usr/lib/*/{LOADER}") if path.is_file()]
     for name in IPTABLES:
         script = folder / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -167,6 +168,13 @@ def test_a_plugin_that_waits_for_a_driver_says_so_in_its_own_words(kube: FakeKub
     with pytest.raises(NotSo) as raised:
         driver.gate(GATE)
     assert str(raised.value).endswith(f"2 of 2 on gpu-node-1; {told}")
+
+
+def test_a_machine_without_gpus_has_none_to_wait_for(kube: FakeKube) -> None:
+    """Not a shared cluster, of which only the driver knows: there a target is told of."""
+    kube.slices = []
+    assert json.loads(driver.gate(GATE | {"gpusPerNode": 0})) == {"uuid": ""}
+    assert statuses(run(gpusPerNode=0))["plugin-ready"] == "passed"
 
 
 def test_an_image_that_cannot_be_had_is_named(kube: FakeKube) -> None:
