@@ -138,9 +138,9 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
 
 
 def how_much_is_simulated(site: Site) -> pulumi.Input[str]:
-    """none, partly (mock devices on real nodes) or all; without a cluster nothing is."""
+    """none, partly (mock devices on real nodes) or all; without a cluster, what it would be."""
     if site.made_nodes is None:
-        return "none"
+        return "all" if site.settings.node == "simulated" else "none"
     words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
     return pulumi.Output.all(site.devices).apply(lambda kinds: words[kinds[0]])
 

@@ -207,3 +207,8 @@ def test_tables_are_exported_by_module_and_verification_is_free_of_them(limits: 
 
 def test_a_module_without_tables_exports_none(graph: Graph) -> None:
     assert graph.outputs["benchmarks"] == {}
+
+
+@pytest.mark.parametrize(("node", "simulated"), [("simulated", "all"), ("host", "none")])
+def test_without_a_cluster_it_is_told_what_would_be_simulated(node: str, simulated: str) -> None:
+    assert build("module0", node=node).outputs["simulated"] == simulated
