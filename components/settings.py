@@ -35,9 +35,9 @@ MOST_NODES = 16
 MOST_GPUS = 16
 NEWEST_DRIVER = "0.5.0"
 HOST_DRIVER = "0.4.1"
+"""The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
 EXAMPLE_DRIVER = "0.4.0"
 """The version of dra-example-driver of which set-up has chart and image."""
-"""The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
 MOST_CLIENTS = 48
 """Clients that one MPS server takes (NVIDIA's MPS documentation, from Volta on)."""
 OLDEST_DRIVER = semver.Version(0, 4, 1)
