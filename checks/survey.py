@@ -6,18 +6,16 @@ exports (operations/existing.py).
 
 from __future__ import annotations
 
-import hashlib
 import json
-import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from checks.devices import DRIVER as NVIDIA
 from checks.devices import GPU, MOCK, SIMULATED, Device
 from checks.kube import Kube, condition
 from checks.result import NotSo
+from components.cluster import identity
 
 OLDEST = "1.34.2"
 """DRA is stable since 1.34, but kubelets of 1.34.0 and 1.34.1 hang after half an hour without a
@@ -37,17 +35,11 @@ CHART = "helm.sh/chart"
 OLD_CHARTS = {"dra-driver-nvidia-gpu": ("nvidia-dra-driver-gpu",)}
 """Earlier names of a chart, which brings the same driver."""
 LAB = "dra-workshop/lab"
-"""Label of the lab's namespaces on a cluster that it shares; its value is `lab()`."""
+"""Label of the lab's namespaces on a cluster that it shares; its value is its id."""
 RELEASED_IN = "meta.helm.sh/release-namespace"
 """Annotation by which Helm says whose an object is."""
 NOT_FOUND = 404
 FORBIDS = ("NoSchedule", "NoExecute")
-
-
-def lab(stack: str) -> str:
-    """Tells this lab from others of the same name, made elsewhere."""
-    whose = f"{socket.gethostname()}:{Path.cwd()}:{stack}"
-    return hashlib.sha256(whose.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -174,7 +166,7 @@ def kind_of_devices(nodes: Sequence[GpuNode], where: str, driver: str) -> str:
 
 
 def is_ours(metadata: Any, stack: str) -> bool:
-    return (metadata.labels or {}).get(LAB) == lab(stack)
+    return (metadata.labels or {}).get(LAB, "") == identity.known(stack) != ""
 
 
 def plural(kind: str) -> str:
@@ -199,11 +191,16 @@ def there(kube: Kube, thing: str) -> dict[str, Any] | None:
         raise
 
 
-def left(kube: Kube, namespaces: Iterable[str], outside: Iterable[str], stack: str) -> list[str]:
-    """What of this lab is on the cluster: namespaces with its label, and of what the driver's chart
-    makes beside its own what a release in one of `namespaces` made."""
-    listed = kube.get(kube.core.list_namespace, label_selector=f"{LAB}={lab(stack)}").items
-    found = [f"Namespace {namespace.metadata.name}" for namespace in listed]
+def namespaces_of(kube: Kube, lab: str) -> list[str]:
+    """The namespaces with the label of the lab of that id."""
+    listed = kube.get(kube.core.list_namespace, label_selector=f"{LAB}={lab}").items
+    return [namespace.metadata.name for namespace in listed]
+
+
+def left(kube: Kube, lab: str, namespaces: Iterable[str], outside: Iterable[str]) -> list[str]:
+    """What of the lab of that id is on the cluster: namespaces with its label, and of what the
+    driver's chart makes beside its own what a release in one of `namespaces` made."""
+    found = [f"Namespace {name}" for name in namespaces_of(kube, lab)]
     for thing in outside:
         annotations = ((there(kube, thing) or {}).get("metadata") or {}).get("annotations") or {}
         if annotations.get(RELEASED_IN) in set(namespaces):

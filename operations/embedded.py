@@ -24,7 +24,7 @@ import filelock
 import psutil
 import yaml
 
-from components.cluster import host_places
+from components.cluster import host_places, identity
 from components.cluster.life import (
     FACTS,
     KUBECONFIG,
@@ -32,7 +32,9 @@ from components.cluster.life import (
     RUN,
     STAGES,
     is_being_removed,
+    makers,
     processes,
+    was_moved,
 )
 from operations.errors import OperationError
 from operations.processes import stop
@@ -96,6 +98,7 @@ def create(wanted: Specification) -> dict[str, Any]:
             "kubeconfig": str(folder / KUBECONFIG),
             "server": _server(folder / KUBECONFIG),
             "specification": asdict(wanted),
+            "folder": str(folder.resolve()),
             "ports": ports,
             "processes": PROCESSES,
             # Distinguishes this cluster from earlier and later ones of the same name.
@@ -125,6 +128,12 @@ def revive(stack: str, incarnation: str, life: str) -> None:
         )
     folder = RUN / stack
     facts = facts_of(folder)
+    if was_moved(folder, facts):
+        raise OperationError(
+            f"the checkout was moved: cluster {stack} was made in {facts['folder']}, and its "
+            f"certificates are looked for there; run: make destroy STACK={stack}, then: make up "
+            f"STACK={stack}"
+        )
     kept = folder / "kwok" / "clusters" / stack
     whole = all((kept / part).exists() for part in ("kwok.yaml", "pki", "etcd"))
     if not whole or facts.get("incarnation") != incarnation:
@@ -218,7 +227,7 @@ def down(stack: str) -> None:
     Raises OperationError that names a process or file that is left.
     """
     folder = RUN / stack
-    stop(_makers(folder))
+    stop(makers(folder))
     if folder.exists():
         _kwokctl(["delete", "cluster", "--name", stack], folder)
     left = stop(processes(folder))
@@ -228,17 +237,6 @@ def down(stack: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise OperationError(f"{folder} cannot be removed; remove it by hand and try again")
-
-
-def _makers(folder: Path) -> list[psutil.Process]:
-    """What is still making the cluster: a kwokctl goes on when the program over it is killed."""
-    found = []
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "kwokctl":
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if process.environ().get(WORKDIR) == str((folder / "kwok").absolute()):
-                    found.append(process)
-    return found
 
 
 def _start(wanted: Specification, folder: Path) -> dict[str, int]:
@@ -377,12 +375,12 @@ def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
 def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
     # The control plane speaks to itself and to nodes of this machine: never through a proxy.
     direct = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-    environment = direct | {WORKDIR: str((folder / "kwok").absolute())}
+    own = {WORKDIR: str((folder / "kwok").absolute()), identity.MARK: identity.of(folder.name)}
     # A file, not a pipe: the daemons inherit it, and a pipe would keep the Command waiting.
     with (folder / "log").open("ab") as log:
         return subprocess.run(
             [str(BIN / "kwokctl"), *arguments],
-            env=environment,
+            env=direct | own,
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=log,

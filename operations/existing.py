@@ -19,15 +19,13 @@ from kubernetes import client
 from checks import devices, kubeconfig, survey
 from checks.kube import Kube
 from checks.result import NotSo
+from components.cluster import identity
 from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, is_being_removed
 from operations.errors import OperationError
-from operations.recover import state_of
 
 KIND = "existing"
 FOREVER = "kube-system"
 """The namespace that is made with a cluster and goes with it; its uid tells clusters apart."""
-CLUSTER = "command:local:Command::cluster"
-"""How the URN ends of the Command that attached."""
 BEFORE = "PULUMI_COMMAND_STDOUT"
 """Environment variable in which the command plugin hands on what was printed the last time."""
 
@@ -115,7 +113,7 @@ def require_reachable(stack: str) -> bool:
     Raises OperationError if that does not answer or is another one now: by name alone the engine
     would remove what is not the lab's.
     """
-    facts = _told(RUN / stack) or _in_state(stack)
+    facts = _told(RUN / stack) or identity.in_state(stack)
     if facts.get("kind") != KIND:
         return False
     try:
@@ -139,10 +137,7 @@ def _require_unused(stack: str, facts: dict[str, Any]) -> None:
     if not facts["release"]:
         return
     kube = Kube(str(RUN / stack / KUBECONFIG))
-    ours = kube.get(
-        kube.core.list_namespace, label_selector=f"{survey.LAB}={survey.lab(stack)}"
-    ).items
-    names = {namespace.metadata.name for namespace in ours}
+    names = survey.namespaces_of(kube, facts["lab"])
     claims = kube.get(kube.resource.list_resource_claim_for_all_namespaces).items
     others = [
         claim
@@ -156,29 +151,17 @@ def _require_unused(stack: str, facts: dict[str, Any]) -> None:
         )
 
 
-def _in_state(stack: str) -> dict[str, Any]:
-    """The same as Pulumi's state knows them."""
-    try:
-        checkpoint = json.loads(state_of(stack).read_text())["checkpoint"]
-        for resource in (checkpoint.get("latest") or {}).get("resources") or []:
-            if resource["urn"].endswith(CLUSTER):
-                found: dict[str, Any] = json.loads(resource["outputs"]["stdout"])
-                return found if found.get("kind") == KIND else {}
-    except (OSError, ValueError, KeyError):
-        pass
-    return {}
-
-
 def detach(stack: str) -> None:
     """See that nothing of the lab is on the cluster any more, and remove the files of ours.
 
     Nothing there is no error. Raises OperationError that names what is left on the cluster.
     """
-    facts = _told(RUN / stack)
-    if facts and (RUN / stack / KUBECONFIG).exists():
+    if facts := _told(RUN / stack):
+        if not (RUN / stack / KUBECONFIG).exists():
+            restore(stack, facts["incarnation"], facts["source"], facts["name"])
         kube = Kube(str(RUN / stack / KUBECONFIG))
         try:
-            left = survey.left(kube, [facts["release"]], facts["outside"], stack)
+            left = survey.left(kube, facts["lab"], [facts["release"]], facts["outside"])
         except NotSo as error:
             raise OperationError(f"whether anything of the lab is left: {error}") from error
         if left:
@@ -245,7 +228,7 @@ def _facts(wanted: Specification, config: kubeconfig.Config, kube: Kube) -> dict
         "outside": wanted.outside,
         "release": wanted.chart if wanted.install else "",
         "domain": wanted.driver,
-        "lab": survey.lab(wanted.stack),
+        "lab": identity.of(wanted.stack),
         "nodes": [
             {
                 "name": node.name,

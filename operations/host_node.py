@@ -25,7 +25,8 @@ import filelock
 import psutil
 
 from components.cluster import host_places as places
-from components.cluster.life import RUN, processes
+from components.cluster import identity
+from components.cluster.life import RUN, processes, was_moved
 from operations import embedded, gpu_host, node_files, node_machine, node_network
 from operations.errors import OperationError
 from operations.processes import stop
@@ -133,7 +134,8 @@ def whole(stack: str) -> bool:
     """Whether every process of the stack's node, and of the cluster that it is in, runs."""
     cluster = embedded.facts_of(RUN / stack)
     running = len(processes(RUN / stack)) >= cluster.get("processes", 0)
-    return bool(cluster) and running and places.daemons_run()
+    moved = was_moved(RUN / stack, cluster)
+    return bool(cluster) and running and places.daemons_run() and not moved
 
 
 def facts_of(stack: str) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _alone() -> Iterator[None]:
 
 
 def owner() -> dict[str, Any]:
-    """Stack and checkout that have the node of this machine, {} where there is none."""
+    """Stack, checkout and lab that have the node of this machine, {} where there is none."""
     try:
         found: dict[str, Any] = json.loads(places.OWNER.read_text())
     except (OSError, ValueError):
@@ -168,7 +170,15 @@ def owner() -> dict[str, Any]:
 
 
 def is_ours(stack: str) -> bool:
-    return (owner().get("stack"), owner().get("project")) == (stack, str(ROOT))
+    """Whether the node is that of the stack's lab, which may have been moved since."""
+    known = owner()
+    if known.get("stack") != stack:
+        return False
+    if "lab" in known:
+        return bool(known["lab"] == identity.known(stack))
+    # Made before labs had ids.
+    moved = not Path(known["project"]).exists() and bool(facts_of(stack))
+    return moved or known["project"] == str(ROOT)
 
 
 def require_usable(stack: str) -> str:
@@ -200,7 +210,12 @@ def _take(stack: str) -> None:
     """Note whose the node is, and what it will change, before anything is changed."""
     places.STATE.mkdir(parents=True, exist_ok=True)
     new = places.OWNER.with_suffix(".new")
-    known = {"stack": stack, "project": str(ROOT), "before": node_machine.noted()}
+    known = {
+        "stack": stack,
+        "project": str(ROOT),
+        "lab": identity.of(stack),
+        "before": node_machine.noted(),
+    }
     new.write_text(json.dumps(known, indent=2) + "\n")
     new.replace(places.OWNER)
 

@@ -21,7 +21,7 @@ from typing import Any
 import filelock
 import psutil
 
-from components.cluster import life
+from components.cluster import identity, life
 from components.program import MARK, PYTHON
 from operations.engine import STATE, pulumi
 from operations.errors import OperationError
@@ -118,16 +118,16 @@ def _lock(text: str) -> Lock:
 
 
 def _require_ended(stack: str, lock: Lock) -> None:
-    if lock.host != socket.gethostname():
-        raise OperationError(
-            f"stack {stack} is locked by process {lock.pid} of {lock.user} on {lock.host} since "
-            f"{lock.since}; if it has ended there, run: source .tools/env && "
-            f"pulumi cancel --stack {stack}"
-        )
-    if lock.held:
+    if lock.held:  # also where the machine got another name meanwhile
         raise OperationError(
             f"stack {stack} is in use by process {lock.pid} of {lock.user} since {lock.since}; "
             "wait for it, or end it with ctrl-c in its terminal"
+        )
+    if lock.host != (here := socket.gethostname()):
+        raise OperationError(
+            f"stack {stack} is locked by process {lock.pid} of {lock.user} on {lock.host} since "
+            f"{lock.since}; if it has ended there, or {here} is a new name of that machine, run: "
+            f"source .tools/env && pulumi cancel --yes --stack {stack}"
         )
 
 
@@ -172,17 +172,13 @@ def end(left: list[psutil.Process]) -> list[str]:
 # --- the state -------------------------------------------------------------------------------
 
 
-def state_of(stack: str) -> Path:
-    return STATE / ".pulumi" / "stacks" / "dra-workshop" / f"{stack}.json"
-
-
 def drop_half_written(stack: str) -> None:
     """Remove what the engine has written beside the state and the locks and cannot read.
 
     Beside each of its files is one with its checksum. A kill leaves empty ones, on which the
     engine fails ("EOF"); where there is none it goes on.
     """
-    for folder in (state_of(stack).parent, _locks_of(stack)):
+    for folder in (identity.state_of(stack).parent, _locks_of(stack)):
         for path in folder.glob("*.attrs"):
             if not _is_json(path):
                 path.unlink()
@@ -194,7 +190,7 @@ def repair(stack: str) -> list[str]:
     The engine keeps the state of before its last operation. Where that is damaged as well the
     stack begins anew, and the cluster with it.
     """
-    path = state_of(stack)
+    path = identity.state_of(stack)
     older = path.with_name(f"{path.name}.bak")
     if not path.exists() or _is_json(path):
         return []
@@ -223,7 +219,7 @@ def forget_releases(stack: str) -> None:
     What depends on it is on that cluster too, or only looked at it.
     """
     try:
-        checkpoint = json.loads(state_of(stack).read_text())["checkpoint"]
+        checkpoint = json.loads(identity.state_of(stack).read_text())["checkpoint"]
     except FileNotFoundError:
         return
     for resource in (checkpoint.get("latest") or {}).get("resources") or []:
@@ -240,7 +236,7 @@ def forget_releases(stack: str) -> None:
 def pending_operations(stack: str) -> list[dict[str, Any]]:
     """What the engine was doing when it was killed: {"type", "resource": {"type", "inputs"}}."""
     try:
-        checkpoint = json.loads(state_of(stack).read_text())
+        checkpoint = json.loads(identity.state_of(stack).read_text())
     except FileNotFoundError:
         return []
     return (checkpoint["checkpoint"].get("latest") or {}).get("pending_operations") or []

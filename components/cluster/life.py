@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from components.cluster import host_places, kind_places
+from components.cluster import host_places, identity, kind_places
 
 RUN = Path(".run")
 STAGES = Path("manifests/simulation")
 """How kwok runs simulated nodes and their pods; it is told when the cluster is made."""
+MAKER = "kwokctl"
 FACTS = "cluster.json"
 KUBECONFIG = "kubeconfig"
 REMOVING = "removing"
@@ -50,6 +51,8 @@ def of(stack: str, run: Path = RUN) -> str:
 
 
 def _processes_run(folder: Path, facts: dict[str, Any]) -> bool:
+    if was_moved(folder, facts):
+        return False
     node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
     return node_runs and len(processes(folder)) >= int(facts["processes"])
 
@@ -92,12 +95,29 @@ def end(stack: str, run: Path = RUN) -> None:
     (run / stack / LIFE).unlink(missing_ok=True)
 
 
+def was_moved(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether the folder of an embedded cluster lay elsewhere when the cluster was made: its
+    processes and its kubeconfig name certificates by absolute paths."""
+    here = str(folder.resolve())
+    return bool(facts.get("folder", here) != here)
+
+
 def processes(folder: Path) -> list[psutil.Process]:
-    """The processes whose program lies in the cluster's folder."""
-    mark = f"{folder.resolve()}{os.sep}"
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"]
-        if command and command[0].startswith(mark):
-            found.append(process)
-    return found
+    """The processes of the cluster in that folder, which may have been moved since."""
+    return [process for process in _of_lab(folder) if process.info["name"] != MAKER]
+
+
+def makers(folder: Path) -> list[psutil.Process]:
+    """What is still making the cluster: it goes on when the program over it is killed."""
+    return [process for process in _of_lab(folder) if process.info["name"] == MAKER]
+
+
+def _of_lab(folder: Path) -> Iterator[psutil.Process]:
+    """Those with the lab's id in their environment. Those of a lab that was made before there were
+    ids are known by their program, which lies in the folder."""
+    lab, place = identity.known(folder.name), f"{folder.resolve()}{os.sep}"
+    for process in psutil.process_iter(["name", "cmdline", "environ"]):
+        command, environment = process.info["cmdline"], process.info["environ"] or {}
+        is_marked = lab != "" and environment.get(identity.MARK) == lab
+        if is_marked or (command and command[0].startswith(place)):
+            yield process

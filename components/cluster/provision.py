@@ -33,7 +33,7 @@ from components.site import Site
 from toolchain.images import KIND_IMAGES
 
 IMAGES = Path(".tools/images")
-"""Relative, as all that Commands are told: a checkout that is moved keeps its cluster."""
+"""Relative, as all that Commands are told: a checkout that was moved can still remove its lab."""
 
 # --- prerequisites -----------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ import pytest
 from cryptography import x509
 
 from components.cluster import host_places as places
+from components.cluster import identity
+from components.cluster.life import RUN
 from operations import embedded, host_node, node_files, node_machine, node_network
 from operations.errors import OperationError
 from toolchain.install import ROOT
@@ -57,6 +59,33 @@ def test_the_same_stack_of_this_checkout_may_have_its_node_again(machine: Path) 
     owned_by("module3", ROOT)
     assert host_node.require_usable("module3") == "free"
     assert host_node.is_ours("module3")
+
+
+@pytest.mark.parametrize("noted", ["its id", "its folder only"])
+def test_a_lab_whose_checkout_was_moved_keeps_its_node(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, noted: str
+) -> None:
+    """The node of a lab that was made before there were ids is known by the facts of it."""
+    monkeypatch.chdir(machine)
+    owned_by("module3", machine / "before-the-move")
+    facts = RUN / "module3" / places.FACTS
+    facts.parent.mkdir(parents=True)
+    facts.write_text(json.dumps({"name": places.NODE}))
+    if noted == "its id":
+        lab = {"lab": identity.of("module3")}
+        places.OWNER.write_text(json.dumps(json.loads(places.OWNER.read_text()) | lab))
+        facts.unlink()
+    assert host_node.is_ours("module3")
+    assert not host_node.is_ours("module4")
+
+
+def test_a_lab_in_the_folder_where_another_one_was_does_not_own_that_ones_node(
+    machine: Path,
+) -> None:
+    owned_by("module3", ROOT)
+    known = json.loads(places.OWNER.read_text()) | {"lab": "0123456789ab"}
+    places.OWNER.write_text(json.dumps(known))
+    assert not host_node.is_ours("module3")
 
 
 def test_the_same_name_in_another_checkout_is_another_stack(machine: Path) -> None:

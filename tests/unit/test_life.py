@@ -72,6 +72,15 @@ def test_broken_facts_make_a_new_life(lab: Path, content: str) -> None:
     assert is_new(lab)
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_one_whose_checkout_was_moved_is_in_a_new_life(lab: Path, moved: bool) -> None:
+    """Its kubeconfig names certificates by absolute paths."""
+    folder = lab.with_name("elsewhere") if moved else lab
+    facts = {"kind": "embedded", "processes": PROCESSES, "folder": str(folder.resolve())}
+    (lab / FACTS).write_text(json.dumps(facts))
+    assert is_new(lab) is moved
+
+
 def test_where_there_is_no_cluster_no_removal_is_noted(tmp_path: Path) -> None:
     life.begin_removal("lab", tmp_path)
     assert list(tmp_path.iterdir()) == []

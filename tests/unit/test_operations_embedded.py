@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import filelock
 import psutil
 import pytest
 
-from components.cluster import life
+from components.cluster import identity, life
 from operations import embedded, processes
 from operations.embedded import COMPONENTS, Specification
 from operations.errors import OperationError
@@ -115,7 +116,7 @@ def start(folder: Path) -> Iterator[Start]:
     """Start a program that lies, by its name, in a folder; it ends with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(script: str = "", where: Path = folder) -> psutil.Process:
+    def start(script: str = "", where: Path = folder, lab: str = "") -> psutil.Process:
         where.mkdir(parents=True, exist_ok=True)
         # It reads for as long as its input is open, so nothing outlives the tests.
         program = subprocess.Popen(
@@ -124,6 +125,7 @@ def start(folder: Path) -> Iterator[Start]:
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=os.environ | {identity.MARK: lab},
         )
         started.append(program)
         assert program.stdout is not None
@@ -152,6 +154,30 @@ def test_the_processes_of_a_cluster_are_those_whose_program_lies_in_its_folder(
     start(where=folder.with_name("dev2"))
     assert life.processes(folder) == [own]
     assert life.processes(Path(".run/dev")) == [own], "also by a relative path"
+
+
+def test_those_of_a_checkout_that_was_moved_are_found_and_those_of_another_lab_are_not(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    own = start(where=Path.cwd() / ".run/dev/bin", lab=identity.of("dev"))
+    monkeypatch.chdir((tmp_path / "here").rename(tmp_path / "there"))
+    start(where=tmp_path / "here/.run/dev/bin", lab="0123456789ab")
+    start(where=tmp_path / "here/.run/dev/bin")
+    assert life.processes(Path(".run/dev")) == [own]
+
+
+@pytest.mark.usefixtures("running")
+def test_a_cluster_of_a_moved_checkout_says_what_to_run(
+    made: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its certificates are named by absolute paths."""
+    there = folder.parent.parent.rename(folder.parent.parent.with_name("there"))
+    monkeypatch.chdir(there)
+    facts = embedded.facts_of(life.RUN / "dev")
+    with pytest.raises(OperationError, match=r"was moved.*make destroy STACK=dev, then: make up"):
+        embedded.revive("dev", str(facts["incarnation"]), "new")
 
 
 def test_processes_are_stopped(start: Start) -> None:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from checks.result import NotSo
-from components.cluster import life
-from operations import clusters, existing, recover
+from components.cluster import identity, life
+from operations import clusters, existing
 from operations.errors import OperationError
 from operations.existing import Specification
 
@@ -28,6 +28,7 @@ FACTS = {
     "release": "",
     "outside": [],
     "domain": "gpu.nvidia.com",
+    "lab": "0123456789ab",
 }
 Patch = pytest.MonkeyPatch
 
@@ -148,7 +149,7 @@ def test_nor_when_its_files_are_lost_and_only_pulumi_knows(
 
 
 def test_a_removal_finds_the_cluster_by_what_pulumis_state_knows(theirs: TheirCluster) -> None:
-    state = recover.state_of(STACK)
+    state = identity.state_of(STACK)
     state.parent.mkdir(parents=True)
     urn = "urn:pulumi:module3::dra-workshop::command:local:Command::cluster"
     resource = {"urn": urn, "outputs": {"stdout": json.dumps(FACTS)}}
@@ -209,6 +210,16 @@ def test_what_is_left_on_the_cluster_is_named_and_the_files_kept(theirs: TheirCl
     with pytest.raises(OperationError, match="context 'prod': Namespace dra-module3"):
         existing.detach(STACK)
     assert (folder() / life.KUBECONFIG).exists()
+
+
+def test_it_is_looked_for_on_the_cluster_although_the_kubeconfig_was_lost(
+    theirs: TheirCluster,
+) -> None:
+    existing.attach(wanted())
+    (folder() / life.KUBECONFIG).unlink()
+    theirs.left = ("Namespace dra-module3",)
+    with pytest.raises(OperationError, match="context 'prod': Namespace dra-module3"):
+        existing.detach(STACK)
 
 
 def test_while_it_is_being_removed_it_is_not_taken_up_again(theirs: TheirCluster) -> None:

@@ -178,7 +178,20 @@ def test_an_engine_that_ended_and_was_not_asked_how_counts_as_ended(
 
 def test_a_lock_of_another_machine_is_left_to_the_person(state: Path, pulumi: Calls) -> None:
     lock(state, 1, host="elsewhere")
-    with pytest.raises(OperationError, match=r"process 1 of me on elsewhere .*pulumi cancel --st"):
+    with pytest.raises(OperationError, match=r"process 1 of me on elsewhere .*pulumi cancel --y"):
+        program.recover("dev")
+    assert pulumi == []
+
+
+def test_after_a_rename_of_the_machine_a_running_update_is_still_seen(
+    held: psutil.Process, pulumi: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    with pytest.raises(OperationError, match=f"is in use by process {held.pid} of me"):
+        program.recover("dev")
+    held.kill()
+    held.wait()
+    with pytest.raises(OperationError, match="or renamed is a new name of that machine, run: "):
         program.recover("dev")
     assert pulumi == []
 

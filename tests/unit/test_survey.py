@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from kubernetes import client
 from checks import survey
 from checks.devices import GPU, MOCK, SIMULATED, published
 from checks.result import NotSo
+from components.cluster import identity
 from tests.unit.fake_kube import claim, daemon_set, gpu_slice, node, refusal
 
 CHART = "dra-driver-nvidia-gpu"
@@ -147,16 +149,23 @@ def test_why_pods_would_not_run_on_a_node(
     assert bool(survey.unusable(found)) == bool(why)
 
 
-def test_labs_of_one_name_are_told_apart_by_where_they_were_made(
+def test_a_lab_stays_the_owner_of_its_namespaces_after_a_move_and_on_a_renamed_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = survey.lab("module3")
-    labelled = SimpleNamespace(labels={survey.LAB: mine})
-    assert survey.is_ours(labelled, "module3")
-    assert not survey.is_ours(labelled, "module4")
-    assert not survey.is_ours(SimpleNamespace(labels=None), "module3")
+    """Nor does another lab of the same name become their owner."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    mine = SimpleNamespace(labels={survey.LAB: identity.of("module3")})
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    monkeypatch.chdir((tmp_path / "here").rename(tmp_path / "there"))
+    assert survey.is_ours(mine, "module3")
+    assert not survey.is_ours(mine, "module4")
+    for stranger in (None, {}, {survey.LAB: ""}):
+        assert not survey.is_ours(SimpleNamespace(labels=stranger), "module3")
+        assert not survey.is_ours(SimpleNamespace(labels=stranger), "module5")
     monkeypatch.chdir(tmp_path)
-    assert not survey.is_ours(labelled, "module3")
+    identity.of("module3")
+    assert not survey.is_ours(mine, "module3")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +181,9 @@ def test_kinds_are_asked_for_as_kubernetes_names_them(kind: str, resource: str) 
     assert survey.plural(kind) == resource
 
 
+ID = "0123456789ab"
+
+
 class Objects:
     """Namespaces, and objects by path, or the status with which each is refused."""
 
@@ -180,7 +192,7 @@ class Objects:
         self.core = SimpleNamespace(list_namespace=None)
 
     def get(self, _read: Any, label_selector: str) -> Any:
-        assert label_selector == f"{survey.LAB}={survey.lab('module3')}"
+        assert label_selector == f"{survey.LAB}={ID}"
         named = [SimpleNamespace(metadata=SimpleNamespace(name=name)) for name in self.namespaces]
         return SimpleNamespace(items=named)
 
@@ -200,12 +212,12 @@ def test_what_is_left_of_a_lab_is_told_and_nothing_of_others() -> None:
         return {"annotations": {survey.RELEASED_IN: namespace}}
 
     kube: Any = Objects(["dra-module3"], {f"{ROLES}/mine": of("driver"), f"{ROLES}/his": of("x")})
-    found = survey.left(kube, ["driver"], OUTSIDE, "module3")
+    found = survey.left(kube, ID, ["driver"], OUTSIDE)
     assert found == ["Namespace dra-module3", OUTSIDE[0]]
-    assert survey.left(kube, [""], [], "module3") == ["Namespace dra-module3"]
+    assert survey.left(kube, ID, [""], []) == ["Namespace dra-module3"]
 
 
 def test_what_may_not_be_read_is_not_taken_for_gone() -> None:
     kube: Any = Objects([], {f"{ROLES}/mine": 403})
     with pytest.raises(NotSo, match="answers 403"):
-        survey.left(kube, ["driver"], OUTSIDE, "module3")
+        survey.left(kube, ID, ["driver"], OUTSIDE)
