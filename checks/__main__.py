@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from checks import verdict
+from checks import output, verdict
 from checks.result import NotSo, skipped
 from checks.result import verdict as overall
 from toolchain.errors import in_words
@@ -77,6 +77,7 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
         RELEASERS[name](given["parameters"])
         return skipped(given["module"], f"needs module {unmet[0]}")
     result = PROGRAMS[name](given["module"], given["parameters"])
+    result = output.shortened(given["stack"], name, result)
     verdict.write(folder / f"{name}.json", record | {"result": result})
     return result
 
@@ -173,10 +174,10 @@ def main() -> int:
         parser.error(f"the input is no JSON: {error}")
     try:
         if options.name in PROGRAMS:
-            sys.stdout.write(json.dumps(check(options.name, given)) + "\n")
+            output.write(check(options.name, given))
         else:
-            sys.stdout.write(f"{STOPPERS[options.name](given) or 'passed'}\n")
-    except NotSo as error:
+            output.write(STOPPERS[options.name](given) or "passed")
+    except (NotSo, output.OutputTooLong) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:

@@ -15,11 +15,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 from checks import cluster, devices, one_gpu, trouble
 from checks.kube import Kube
 from checks.memory import too_much
+from checks.quantity import mebibytes
 from checks.result import Checklist, NotSo
 
 SECONDS = 30.0
@@ -103,7 +102,7 @@ def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
     for device in found:
         if device.attributes.get("type") != "gpu":
             continue  # a part of one
-        size = int(parse_quantity(device.capacity["memory"])) // 2**20
+        size = mebibytes(device.capacity["memory"])
         if problem := too_much(limit["mib"], limit["clients"], size):
             raise NotSo(f"{device.node}/{device.name}: {problem}")
         sizes.append(size)

@@ -245,7 +245,7 @@ def owners(checklist: Checklist, look: Look) -> None:
     checklist.verify(
         "gpu-nodes",
         "which nodes have GPUs, and who gives them out",
-        lambda: ", ".join(map(str, look.gpu_nodes)) or "none that can be told",
+        lambda: survey.in_words(look.gpu_nodes),
         needs=["dra-served"],
         expected="",
         remedy="let this user list nodes and ResourceSlices",

@@ -128,10 +128,15 @@ class Checklist:
 
 
 def joined(earlier: dict[str, Any] | None, table: dict[str, Any]) -> dict[str, Any]:
-    """A benchmark's table from two programs of a module: the rows of both."""
+    """A benchmark's table from two programs of a module: the rows of both, and where all are."""
     if earlier is None or "rows" not in earlier:
         return table
-    return earlier | {"rows": [*earlier["rows"], *table.get("rows", [])]}
+    both = (earlier, table)
+    found = earlier | {"rows": [row for each in both for row in each.get("rows", [])]}
+    if raw := [place for each in both for place in each.get("raw", [])]:
+        counts = (each.get("row_count", len(each.get("rows", []))) for each in both)
+        found |= {"raw": raw, "row_count": sum(counts)}
+    return found
 
 
 def skipped(module: str, reason: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ exports (operations/existing.py).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from checks.devices import DRIVER as NVIDIA
 from checks.devices import GPU, MOCK, SIMULATED, Device
 from checks.kube import Kube, condition
+from checks.quantity import parse
 from checks.result import NotSo
 from components.cluster import identity
 
@@ -66,24 +68,48 @@ def is_simulated(node: Any) -> bool:
 def offered(node: Any) -> dict[str, int]:
     """What a device plugin offers on the node."""
     capacity = (node.status.capacity if node.status else None) or {}
-    return {
-        name: int(count)
-        for name, count in sorted(capacity.items())
-        if name.startswith(PLUGIN_RESOURCES) and int(count)
+    counts = {
+        name: int(parse(quantity))
+        for name, quantity in sorted(capacity.items())
+        if name.startswith(PLUGIN_RESOURCES)
     }
+    return {name: count for name, count in counts.items() if count}
 
 
 def gpu_nodes(nodes: Iterable[Any], published: Sequence[Device]) -> list[GpuNode]:
     """The nodes of which a driver, a device plugin or a label says that they have GPUs."""
-    found = []
+    found, devices = [], Counter(device.node for device in published)
     for node in nodes:
         name, labels = node.metadata.name, node.metadata.labels or {}
-        own = sum(device.node == name for device in published)
+        own = devices[name]
         plugin = offered(node)
         labelled = any(labels.get(key) == value for key, value in GPU_LABELS.items())
         if own or plugin or labelled:
             found.append(GpuNode(name, is_simulated(node), own, plugin))
     return found
+
+
+def summary(nodes: Sequence[GpuNode]) -> dict[str, Any]:
+    """How many there are, and what all of them have together. It does not grow with them."""
+    plugin: Counter[str] = Counter()
+    for node in nodes:
+        plugin.update(node.plugin)
+    return {
+        "count": len(nodes),
+        "simulated": sum(node.simulated for node in nodes),
+        "published": sum(node.published for node in nodes),
+        "devicePlugin": dict(sorted(plugin.items())),
+    }
+
+
+def in_words(nodes: Sequence[GpuNode]) -> str:
+    """The summary, then every node."""
+    if not nodes:
+        return "none that can be told"
+    all_ = summary(nodes)
+    text = f"{all_['count']} with {all_['published']} devices of the driver"
+    text += "".join(f", {count} {name}" for name, count in all_["devicePlugin"].items())
+    return f"{text}: {', '.join(map(str, nodes))}"
 
 
 def of_both(nodes: Iterable[GpuNode]) -> list[str]:
@@ -166,7 +192,8 @@ def kind_of_devices(nodes: Sequence[GpuNode], where: str, driver: str) -> str:
 
 
 def is_ours(metadata: Any, stack: str) -> bool:
-    return (metadata.labels or {}).get(LAB, "") == identity.known(stack) != ""
+    label = (metadata.labels or {}).get(LAB)
+    return bool(label and label == identity.known(stack))
 
 
 def plural(kind: str) -> str:

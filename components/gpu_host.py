@@ -35,24 +35,27 @@ class GpuHostArgs:
 class GpuHost(pulumi.ComponentResource):
     """Asked once, before the cluster is made, and again when the driver is another.
 
-    facts: driver, GPUs and strategy, which the stack exports; workers: for each what its node
-    needs; uuids: of the GPUs that are given to them; gpus_per_worker: how many each has.
+    facts: driver, GPUs and strategy, which the stack exports; workers: for each its GPUs; uuids: of
+    the GPUs that are given to them; gpus_per_worker: how many each has; asked: by which the machine
+    is asked again what the nodes need of it, with a digest of that.
     """
 
     def __init__(self, args: GpuHostArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:node:GpuHost", "gpu-host", None, opts)
+        asked = {
+            "mounts": args.mounts,
+            "subsets": [list(subset) for subset in args.subsets],
+            "driver": kernel_driver(),
+        }
         command = program.run(
             "gpu-host",
             "operations gpu-host",
-            {
-                "mounts": args.mounts,
-                "subsets": [list(subset) for subset in args.subsets],
-                "driver": kernel_driver(),
-            },
+            asked,
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
         )
         found: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
         self.workers: pulumi.Output[list[dict[str, Any]]] = found["workers"]
+        self.asked: pulumi.Output[dict[str, Any]] = pulumi.Output.all(needs=found["needs"], **asked)
         self.facts: pulumi.Output[dict[str, Any]] = found["facts"]
         self.uuids: pulumi.Output[list[str]] = found["uuids"]
         self.gpus_per_worker: pulumi.Output[int] = self.workers.apply(

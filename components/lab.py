@@ -110,11 +110,16 @@ def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:
         if len(results) == 1:
             return first
         reasons = [result["reason"] for result in results if "reason" in result]
-        return {
-            "module": first["module"],
-            "status": verdict(result["status"] for result in results),
-            "checks": [finding for result in results for finding in result["checks"]],
-        } | ({"reason": reasons[0]} if reasons else {})
+        raw = [place for result in results for place in result.get("raw", [])]
+        return (
+            {
+                "module": first["module"],
+                "status": verdict(result["status"] for result in results),
+                "checks": [finding for result in results for finding in result["checks"]],
+            }
+            | ({"reason": reasons[0]} if reasons else {})
+            | ({"raw": raw} if raw else {})
+        )
 
     return pulumi.Output.all(*(check.result for check in checks)).apply(merge)
 

@@ -14,7 +14,8 @@ from typing import Any
 import pulumi
 import semver
 
-from checks.memory import UNITS, mebibytes, too_much
+from checks.memory import too_much
+from checks.quantity import mebibytes
 from components.cluster import kind_images
 from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
@@ -46,6 +47,8 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 GPU_UUID = re.compile(r"(GPU|gpu)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """dra-example-driver writes its own with small letters."""
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]*(@sha256:[0-9a-f]{64})?")
+MEMORY_UNITS = ("Ki", "Mi", "Gi", "Ti")
+MEMORY = re.compile(r"[0-9]{1,12}(" + "|".join(MEMORY_UNITS) + ")")
 SUBSET = re.compile(r"[0-9]+(\+[0-9]+)*")
 GATE = re.compile(r"[A-Z][A-Za-z0-9]*=(true|false)")
 API = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+){1,2}=(true|false)")
@@ -98,7 +101,7 @@ class Settings:
     @property
     def mps_memory_mib(self) -> int:
         """The limit as NVIDIA's driver hands it to MPS: whole MiB, rounded down."""
-        return mebibytes(self.mps_memory_limit) or 0
+        return mebibytes(self.mps_memory_limit)
 
     @property
     def expected_devices(self) -> int:
@@ -424,12 +427,10 @@ def _percentages(value: str) -> tuple[int, ...]:
 
 
 def _memory_limit(value: str) -> str:
-    mib = mebibytes(value)
-    if mib is None:
-        raise SettingsError(
-            "mpsMemoryLimit", value, f"a whole number with {', '.join(UNITS)}, such as 1Gi"
-        )
-    if mib < 1:
+    if not MEMORY.fullmatch(value):
+        units = ", ".join(MEMORY_UNITS)
+        raise SettingsError("mpsMemoryLimit", value, f"a whole number with {units}, such as 1Gi")
+    if mebibytes(value) < 1:
         raise SettingsError("mpsMemoryLimit", value, "at least 1Mi: MPS counts whole MiB")
     return value
 

@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import sys
+from typing import Any
 
+from checks import output
 from operations.errors import OperationError
 from toolchain import proxies
 from toolchain.errors import in_words
@@ -97,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
 
         given = json.load(sys.stdin)
         told = kind_gpus.told(given["mounts"], given["subsets"], given["driver"])
-        sys.stdout.write(json.dumps(told) + "\n")
+        output.write(kind_gpus.summary(told))
         return 0
     if options.group == "preview-diff":
         return run_preview_diff(options)
@@ -138,7 +140,7 @@ def run_cluster(options: argparse.Namespace) -> int:
 
     if options.action == "create":
         wanted = embedded.Specification(**json.load(sys.stdin))
-        sys.stdout.write(json.dumps(embedded.create(wanted)) + "\n")
+        output.write(embedded.create(wanted))
     elif options.action == "revive":
         embedded.revive(**json.load(sys.stdin))
     else:
@@ -150,13 +152,26 @@ def run_kind(options: argparse.Namespace) -> int:
     from operations import kind
 
     if options.action == "create":
-        wanted = kind.Specification(**json.load(sys.stdin))
-        sys.stdout.write(json.dumps(kind.create(wanted)) + "\n")
+        output.write(_create_kind(json.load(sys.stdin)))
     elif options.action == "revive":
         kind.revive(**json.load(sys.stdin))
     else:
         kind.down(options.stack)
     return 0
+
+
+def _create_kind(given: dict[str, Any]) -> dict[str, Any]:
+    """The facts of the cluster. host: how to ask this machine what the workers need of it."""
+    from operations import kind, kind_gpus
+
+    if host := given.pop("host", None):
+        told = kind_gpus.told(host["mounts"], host["subsets"], host["driver"])
+        given["workers"] = told["workers"]
+    facts = kind.create(kind.Specification(**given))
+    specification = facts["specification"]
+    return facts | {
+        "specification": specification | {"workers": kind_gpus.brief(specification["workers"])}
+    }
 
 
 def run_existing(options: argparse.Namespace) -> int:
@@ -167,7 +182,7 @@ def run_existing(options: argparse.Namespace) -> int:
         return 0
     given = json.load(sys.stdin)
     if options.action == "attach":
-        sys.stdout.write(json.dumps(existing.attach(existing.Specification(**given))) + "\n")
+        output.write(existing.attach(existing.Specification(**given)))
     else:
         incarnation, life = given.pop("incarnation"), given.pop("life")
         existing.renew(existing.Specification(**given), incarnation, life)
@@ -179,7 +194,7 @@ def run_node(options: argparse.Namespace) -> int:
 
     if options.action == "make":
         wanted = host_node.Specification(**json.load(sys.stdin))
-        sys.stdout.write(json.dumps(host_node.make(wanted)) + "\n")
+        output.write(host_node.make(wanted))
     elif options.action == "revive":
         host_node.revive(**json.load(sys.stdin))
     else:
@@ -204,7 +219,7 @@ def main() -> int:
     os.environ.update(proxies.past())
     try:
         return run(parser().parse_args())
-    except OperationError as error:
+    except (OperationError, output.OutputTooLong) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except OSError as error:

@@ -10,13 +10,13 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client
 
-from checks import devices, kubeconfig, survey
+from checks import devices, kubeconfig, output, survey
 from checks.kube import Kube
 from checks.result import NotSo
 from components.cluster import identity
@@ -229,15 +229,8 @@ def _facts(wanted: Specification, config: kubeconfig.Config, kube: Kube) -> dict
         "release": wanted.chart if wanted.install else "",
         "domain": wanted.driver,
         "lab": identity.of(wanted.stack),
-        "nodes": [
-            {
-                "name": node.name,
-                "simulated": node.simulated,
-                "published": node.published,
-                "devicePlugin": node.plugin,
-            }
-            for node in nodes
-        ],
+        "nodes": survey.summary(nodes)
+        | {"raw": output.keep(wanted.stack, "gpu-nodes", list(map(asdict, nodes)))},
         # Of what the lab looks at: the target's node, or none where that is not known yet.
         "looked_at": [where] if where else [],
         "devices": survey.kind_of_devices(nodes, where, wanted.driver),

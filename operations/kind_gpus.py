@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,20 @@ def told(mounts: str, subsets: Sequence[Sequence[int]], driver: str) -> dict[str
             "notes": sorted({note for worker in workers for note in worker["notes"]}),
         },
     }
+
+
+def summary(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be printed of it: `needs` stands for what the workers need, which is asked for again
+    where they are made."""
+    needs = json.dumps(told["workers"], sort_keys=True).encode()
+    return {**told, "workers": brief(told["workers"])} | {
+        "needs": hashlib.sha256(needs).hexdigest()
+    }
+
+
+def brief(workers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each worker its GPUs only, {} for one without."""
+    return [{"gpus": worker["gpus"]} if worker else {} for worker in workers]
 
 
 def _worker(

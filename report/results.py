@@ -80,6 +80,12 @@ def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
                 continue
             out.print(f"\n{heading}, {table['unit']}", markup=False)
             out.print(_rows(table["rows"]))
+            if "raw" in table:
+                files = ", ".join(place["path"] for place in table["raw"])
+                out.print(
+                    f"{len(table['rows'])} of {table['row_count']} rows; whole in {files}",
+                    markup=False,
+                )
             if facts := _facts(table):
                 out.print(facts, markup=False)
 
@@ -113,7 +119,7 @@ def _facts(table: dict[str, Any]) -> str:
     facts = {
         key: value
         for key, value in table.items()
-        if key not in ("module", "name", "unit") and not isinstance(value, list | dict)
+        if key not in ("module", "name", "unit", "row_count") and not isinstance(value, list | dict)
     }
     parts = [f"{key} {_cell(value)}" for key, value in facts.items()]
     measured = table.get("environment", {})

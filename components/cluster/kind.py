@@ -34,6 +34,7 @@ class KindCluster(OwnCluster):
     outlive the cluster; so its objects are removed one by one."""
 
     def __init__(self, args: KindClusterArgs, opts: pulumi.ResourceOptions) -> None:
+        of_host = {"host": args.host.asked} if args.host else {}
         specification = pulumi.Output.all(
             stack=pulumi.get_stack(),
             kubernetes_version=args.kubernetes_version,
@@ -42,6 +43,7 @@ class KindCluster(OwnCluster):
             image=args.image,
             images=list(args.images),
             workers=args.host.workers if args.host else [{}] * args.workers,
+            **of_host,
         )
         own = OwnClusterArgs("kind", specification, disposable=False, create="10m")
         super().__init__("KindCluster", own, opts)

@@ -120,3 +120,14 @@ def test_a_new_cluster_keeps_clear_of_ports_that_are_taken(lab: Checkout) -> Non
         require_passed(lab)
         assert not lab.outputs(STACK)["cluster"]["server"].endswith(f":{wanted}")
         require_clean_destroy(lab)
+
+
+def test_a_lab_whose_checkout_was_moved_says_what_to_run_and_can_be_removed(lab: Checkout) -> None:
+    left = lab.folder
+    moved = Checkout(left.rename(left.with_name("moved")))
+    refused = up(moved)
+    assert refused.code != 0
+    assert "the checkout was moved" in refused.text
+    assert f"make destroy STACK={STACK}" in refused.text
+    require_clean_destroy(moved)
+    assert lab.processes() == [], "those that were started where it was"

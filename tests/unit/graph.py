@@ -69,7 +69,7 @@ class _Mocks(mocks.Mocks):
             facts |= {
                 "driver": {"namespace": "their", "plugin": "their-plugin", "version": "0.5.0"}
             }
-            facts |= {"uuid": GPU, "uuids": [GPU], "facts": {}}
+            facts |= {"uuid": GPU, "uuids": [GPU], "facts": {}, "needs": "digest"}
             subsets = json.loads(args.inputs.get("stdin") or "{}").get("subsets") or [[0]]
             facts["workers"] = [{"gpus": [GPU] * len(subset)} for subset in subsets]
             state["stdout"] = json.dumps(printed | facts)

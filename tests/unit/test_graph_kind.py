@@ -170,7 +170,10 @@ def test_gpus_are_claimed_by_the_uuid_that_this_machine_tells(nvidia: Graph) -> 
 
 
 def test_workers_get_what_this_machine_says_that_they_need(nvidia: Graph) -> None:
-    assert stdin(nvidia, "cluster")["workers"] == [{"gpus": [GPU]}]
+    """Asked where they are made: all of it would be too much for the output of a Command."""
+    given = stdin(nvidia, "cluster")
+    assert given["workers"] == [{"gpus": [GPU]}]
+    assert given["host"] == stdin(nvidia, "gpu-host") | {"needs": "digest"}
     values = nvidia.resources["Release/driver"].inputs["values"]
     assert "nvidiaDriverRoot" not in values, "it lies in the usual places of a node"
 

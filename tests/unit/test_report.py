@@ -146,6 +146,14 @@ def test_a_table_of_figures_shows_single_values_and_where_they_are_from(capsys: 
     assert facts == "jain 1, gpu NVIDIA [H200], driver 580.159.04"
 
 
+def test_a_shortened_table_says_where_the_whole_is(capsys: Captured) -> None:
+    raw = [{"path": ".results/lab/raw/one.json", "sha256": "abc"}]
+    show_benchmarks({"5": {"rates": TABLE | {"raw": raw, "row_count": 148}}})
+    *_, where, facts = capsys.readouterr().out.splitlines()
+    assert where == "2 of 148 rows; whole in .results/lab/raw/one.json"
+    assert facts.startswith("jain 1, gpu")
+
+
 def test_a_table_without_figures_says_why(capsys: Captured) -> None:
     show_benchmarks({"5": {"rates": {"skipped": "needs a GPU: [none]"}}})
     assert capsys.readouterr().out == "module 5, rates: no figures: needs a GPU: [none]\n"

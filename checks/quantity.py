@@ -1,0 +1,34 @@
+"""Quantities as Kubernetes writes them: 1k devices, 80Gi of memory.
+
+The official client has a parser, but to import it takes the client with it, about 0.3 s of every
+preview.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+BINARY = {f"{letter}i": Decimal(2) ** (10 * power) for power, letter in enumerate("KMGTPE", 1)}
+DECIMAL = {
+    **{letter: Decimal(10) ** (3 * power) for power, letter in enumerate("kMGTPE", 1)},
+    **{letter: Decimal(10) ** (-3 * power) for power, letter in enumerate("mun", 1)},
+}
+UNITS = {"": Decimal(1)} | BINARY | DECIMAL
+FORM = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]+)|(" + "|".join(UNITS) + "))"
+)
+
+
+def parse(text: str) -> Decimal:
+    """The number that it stands for. Raises ValueError for what is no quantity."""
+    found = FORM.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no quantity")
+    number, exponent, unit = found.groups()
+    return Decimal(number + (exponent or "")) * UNITS[unit or ""]
+
+
+def mebibytes(text: str) -> int:
+    """Whole MiB, rounded down as NVIDIA's driver rounds. Raises ValueError for no quantity."""
+    return int(parse(text) // BINARY["Mi"])
