@@ -1,7 +1,8 @@
 """After a removal: nothing of the lab is left on this machine, and its GPUs are everybody's again.
 
-Parameters: stack, and what the lab had of this machine: containers (of Docker), node (the machine
-itself as one), gpus. Only that is looked at: a driver of somebody else has files of the same names.
+Parameters: stack, and what the lab had of this machine: containers (of Docker; recorded: the state
+knew of them), node (the machine itself as one), gpus. Only that is looked at: a driver of somebody
+else has files of the same names.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 from checks import gpus
 from checks.result import Checklist, NotKnown, NotSo
-from components.cluster import host_places, kind_places, life
-from operations import gpu_host, host_node, kind
+from components.cluster import host_places, life
+from operations import gpu_host, host_node, kind_docker
 
 AGAIN = "run: make destroy STACK={}"
 
@@ -28,12 +29,11 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify("no-files", "the cluster's files are gone", lambda: _files(stack), again)
     verify("no-processes", "its processes have ended", lambda: _processes(stack), again)
     if parameters["containers"]:
-        name = kind_places.cluster(stack)
         verify(
             "no-containers",
             "no container of it is left in Docker",
-            lambda: _containers(name),
-            f"run: .tools/bin/kind delete cluster --name {name}",
+            lambda: _containers(stack, parameters["recorded"]),
+            again,
         )
     if parameters["node"]:
         verify("no-node", "this machine is no node any more", _node, again)
@@ -55,9 +55,16 @@ def _processes(stack: str) -> str:
     return "nothing"
 
 
-def _containers(name: str) -> str:
-    if left := kind.containers(name):
+def _containers(stack: str, recorded: bool) -> str:
+    """Containers without a mark may be of a cluster that an earlier version made, if there was one
+    by the state; or somebody else's."""
+    if left := kind_docker.ours(stack):
         raise NotSo(", ".join(left))
+    if recorded and (left := kind_docker.ours(stack, unmarked=True)):
+        raise NotSo(
+            f"{', '.join(left)}, of which Docker does not tell whose they are",
+            remedy=f"if they are of this stack, run: docker rm --force --volumes {' '.join(left)}",
+        )
     return "nothing"
 
 

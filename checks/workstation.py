@@ -70,7 +70,6 @@ NODE_DISK, IMAGE_DISK = 1.0, 3.0
 NODE_MEMORY, CLUSTER_MEMORY = 0.7, 2.0
 """GB, estimated: half a GB a node was seen without a workload."""
 KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
-KIND_LABEL = "io.x-k8s.kind.cluster"
 RUN = Path(".run")
 START_DOCKER = "run: sudo systemctl start docker"
 LOCAL_IMAGE = re.compile(r"(localhost|local|127\.0\.0\.1)[:/]")

@@ -1,11 +1,13 @@
-"""The clusters of stacks, of whatever kind: told apart by what lies in `.run/<stack>/`."""
+"""The clusters of stacks, of whatever kind: told apart by what lies in `.run/<stack>/`, and a Kind
+cluster whose files are lost by the state and the stack's configuration."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 from components.cluster import life
-from operations import embedded, existing, host_node, kind
+from operations import docker, embedded, existing, host_node, kind, stacks
 
 REVIVE: dict[str, Callable[[str, str, str], None]] = {
     "embedded": embedded.revive,
@@ -28,7 +30,8 @@ def down(stack: str) -> None:
         existing.detach(stack)
         return
     host_node.remove(stack)
-    kind.down(stack)
+    if may_have_containers(stack):
+        kind.down(stack)
     embedded.down(stack)
 
 
@@ -37,17 +40,28 @@ def whole(stack: str) -> bool:
 
     True where no such driver is, and so nothing to undo.
     """
-    if kind.is_ours(stack):
+    if kind.is_ours(stack) or kind.is_recorded(stack):
         return kind.whole(stack)
     return not host_node.is_ours(stack) or host_node.whole(stack)
 
 
+def may_have_containers(stack: str) -> bool:
+    """Whether Docker is to be asked for containers of the stack.
+
+    That a Kind cluster is only configured says nothing where there is no docker program: module 0
+    refuses to make one there.
+    """
+    configured = stacks.current(stack)["cluster"] == kind.KIND and shutil.which(docker.PROGRAM)
+    return kind.is_ours(stack) or kind.is_recorded(stack) or bool(configured)
+
+
 def had(stack: str) -> dict[str, bool]:
     """What the stack has of this machine, and has to give back: containers, whole or half-made; the
-    machine itself as a node; GPUs."""
+    machine itself as a node; GPUs. recorded: whether containers are known beside Docker."""
     node = host_node.is_ours(stack)
     return {
-        "containers": kind.is_ours(stack),
+        "containers": may_have_containers(stack),
+        "recorded": kind.is_recorded(stack),
         "node": node,
         "gpus": node or kind.has_gpus(stack),
     }

@@ -1,7 +1,7 @@
 """Makes and removes a Kind cluster: Kubernetes in containers of Docker, by the kind program.
 
-The cluster's files are in `.run/<stack>/`: kubeconfig, kind.yaml (what kind was told, and the sign
-that the cluster of that name is this stack's), cluster.json (the facts that the stack exports).
+The cluster's files are in `.run/<stack>/`: kubeconfig, kind.yaml (what kind was told), cluster.json
+(the facts that the stack exports). Whose its containers are, Docker tells: kind_docker.py.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import yaml
 
 from checks.kube import Kube
 from checks.result import NotSo
-from components.cluster import kind_images, kind_places
+from components.cluster import identity, kind_images, kind_places
 from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, STARTED, is_being_removed
-from operations import docker, embedded, gpu_host, kind_config, kind_node
+from operations import docker, embedded, gpu_host, kind_config, kind_docker, kind_node
 from operations.docker import DockerError
 from operations.errors import OperationError
 from operations.processes import stop
@@ -38,11 +38,10 @@ BIN = Path(".tools/bin")
 OFFLINE = Path(".tools/kind/kind-node.json")
 """What `make kind-node-image` built."""
 CONFIG = kind_places.CONFIG
-NETWORK = "kind"
-"""Docker's network of all Kind clusters of a machine; kind makes it and leaves it behind."""
+KIND = "kind"
+"""What the facts of such a cluster say of its kind."""
 OWN_NETWORK = "network"
-"""File that says that there was no such network before."""
-LABEL = "io.x-k8s.kind.cluster"
+"""File of clusters of earlier versions: they were the reason for kind's network."""
 CREATE_SECONDS = 540
 LOAD_SECONDS = 300
 WAIT_SECONDS = 180
@@ -93,14 +92,14 @@ def create(wanted: Specification) -> dict[str, Any]:
         image = _have_image(wanted.image, wanted.kubernetes_version)
         _write_config(wanted, name, image, folder)
         _create(name, folder)
-        nodes = containers(name)
+        nodes = kind_docker.ours(wanted.stack)
         for archive in wanted.images:
             _say(f"loading {Path(archive).name} into {len(nodes)} nodes")
             _kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
         _set_up(wanted)
         _wait_until_usable(folder)
         facts = {
-            "kind": "kind",
+            "kind": KIND,
             "name": name,
             "kubeconfig": str(folder / KUBECONFIG),
             "server": _server(folder / KUBECONFIG),
@@ -146,7 +145,7 @@ def revive(stack: str, incarnation: str, life: str) -> None:
     again = f"run: make destroy STACK={stack}, then: make up STACK={stack}"
     if facts.get("incarnation") != incarnation:
         raise OperationError(f"cluster {name}, as the stack knows it, is gone", again)
-    if lost := sorted(set(facts["nodes"]) - set(containers(name))):
+    if lost := sorted(set(facts["nodes"]) - set(kind_docker.ours(stack))):
         raise OperationError(f"of cluster {name} these nodes are gone: {', '.join(lost)}", again)
     if not (folder / KUBECONFIG).exists():
         _kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
@@ -163,25 +162,24 @@ def revive(stack: str, incarnation: str, life: str) -> None:
 
 
 def down(stack: str) -> None:
-    """Remove the stack's cluster with its files; nothing there, or a cluster that is not of this
-    kind, is no error. Raises OperationError that names what is left."""
+    """Remove the stack's cluster with its files. Nothing there is no error, nor is a cluster of its
+    name that is not of this lab, which stays. Raises OperationError that names what is left."""
     folder = RUN / stack
-    if not (folder / CONFIG).exists():
-        return
-    name = kind_places.cluster(stack)
-    stop(_makers(name))
-    if containers(name):
-        _kind(["delete", "cluster", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
-    if left := containers(name):
+    stop(_makers(kind_places.cluster(stack)))
+    has_network = (folder / OWN_NETWORK).exists()
+    if found := kind_docker.ours(stack):
+        docker.run("rm", "--force", "--volumes", *found, seconds=LOAD_SECONDS)
+    if left := kind_docker.ours(stack):
         raise OperationError(
-            f"containers of cluster {name} are left: {', '.join(left)}",
+            f"containers of cluster {kind_places.cluster(stack)} are left: {', '.join(left)}",
             f"run: docker rm --force --volumes {' '.join(left)}",
         )
-    _remove_network(folder)
+    kind_docker.remove_network(noted=has_network)
     # Its files go last: until then a second attempt finds what is left to do.
     if has_gpus(stack):
         gpu_host.reset_compute_mode()
-    shutil.rmtree(folder)
+    if is_ours(stack):
+        shutil.rmtree(folder)
 
 
 def whole(stack: str) -> bool:
@@ -192,33 +190,32 @@ def whole(stack: str) -> bool:
 
 
 def has_gpus(stack: str) -> bool:
-    """Whether nodes of the stack's cluster have GPUs."""
-    specification = embedded.facts_of(RUN / stack).get("specification", {})
-    return any(specification.get("workers", [])) and is_ours(stack)
+    """Whether nodes of the stack's cluster have GPUs, by its files or, without them, the state."""
+    facts = identity.facts(stack) or identity.in_state(stack)
+    return facts.get("kind") == KIND and any(facts["specification"]["workers"])
 
 
 def is_ours(stack: str) -> bool:
-    """Whether the stack has a Kind cluster, whole or half-made."""
+    """Whether there are files of a Kind cluster of the stack, whole or half-made."""
     return (RUN / stack / CONFIG).exists()
 
 
+def is_recorded(stack: str) -> bool:
+    """Whether the stack had a Kind cluster by its state when that was written last."""
+    return identity.in_state(stack).get("kind") == KIND
+
+
 def require_free(stack: str) -> str:
-    """Raises OperationError if a cluster that is not the stack's has its name."""
+    """Raises OperationError if a cluster that is not this lab's has its name."""
     name = kind_places.cluster(stack)
-    nodes = containers(name)
-    if nodes and not is_ours(stack):
+    if others := kind_docker.others(stack):
         raise OperationError(
-            f"there is a kind cluster {name} that is not known here: {', '.join(nodes)}",
+            f"there is a kind cluster {name} that is not known here: {', '.join(others)}",
             f"if nobody needs it: {BIN / 'kind'} delete cluster --name {name}; or give the stack "
             "another name",
         )
+    nodes = kind_docker.ours(stack)
     return f"of this stack: {', '.join(nodes)}" if nodes else "free"
-
-
-def containers(name: str) -> list[str]:
-    """The containers of a kind cluster, running or not, sorted. Raises DockerError."""
-    label = f"label={LABEL}={name}"
-    return sorted(docker.run("ps", "--all", "--filter", label, "--format", "{{.Names}}").split())
 
 
 def started_as_noted(stack: str) -> dict[str, str]:
@@ -284,9 +281,9 @@ def _write_config(wanted: Specification, name: str, image: str, folder: Path) ->
         wanted.feature_gates,
         wanted.runtime_config,
         int(docker.info().get("CgroupVersion") or "1"),
+        kind_docker.mark(wanted.stack),
     )
-    if not docker.run("network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$").strip():
-        (folder / OWN_NETWORK).touch()
+    kind_docker.note_network()
     (folder / CONFIG).write_text(kind_config.text(config))
 
 
@@ -299,14 +296,14 @@ def _create(name: str, folder: Path) -> None:
     try:
         _kind(arguments, CREATE_SECONDS)
     except OperationError as error:
-        raise OperationError(f"{error}{_said_by(name)}") from error
+        raise OperationError(f"{error}{_said_by(folder.name)}") from error
 
 
-def _said_by(name: str) -> str:
+def _said_by(stack: str) -> str:
     """The last errors of the kubelets, for a person."""
     told = ""
     with suppress(DockerError):
-        for node in containers(name):
+        for node in kind_docker.ours(stack):
             log = docker.run("exec", node, "journalctl", "--unit=kubelet", "--output=cat", "-n40")
             errors = [line for line in log.splitlines() if re.match(r"[EF]\d{4}|.*err=", line)]
             told += "".join(f"\n  {node}, kubelet: {line[:300]}" for line in errors[-2:])
@@ -391,21 +388,11 @@ def _server(kubeconfig: Path) -> str:
 
 
 def _makers(name: str) -> list[psutil.Process]:
-    """What is still making the cluster: kind goes on when the program over it is killed."""
-    return [
-        process
-        for process in psutil.process_iter(["name", "cmdline"])
-        if process.info["name"] == "kind" and name in (process.info["cmdline"] or [])
-    ]
-
-
-def _remove_network(folder: Path) -> None:
-    """Unless it was there before. Where another cluster uses it, that one's removal is to do it."""
-    if not (folder / OWN_NETWORK).exists():
-        return
-    try:
-        docker.run("network", "rm", NETWORK)
-    except DockerError:
-        others = [config.parent for config in RUN.glob(f"*/{CONFIG}") if config.parent != folder]
-        for other in others[:1]:
-            (other / OWN_NETWORK).touch()
+    """What of this checkout is still making the cluster: kind goes on when the program over it is
+    killed."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline", "cwd"]):
+        of = process.info
+        if of["name"] == "kind" and name in (of["cmdline"] or []) and of["cwd"] == str(Path.cwd()):
+            found.append(process)
+    return found

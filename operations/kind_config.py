@@ -35,7 +35,8 @@ class Mount:
 @dataclass(frozen=True)
 class Wanted:
     """version: of Kubernetes; workers: for each its mounts; gates and runtime_config: "Name=true"
-    strings; cgroups: version of this machine's control groups, 1 or 2."""
+    strings; cgroups: version of this machine's control groups, 1 or 2; mark: path in every node at
+    which /dev/null is mounted, so that Docker tells whose it is."""
 
     name: str
     version: str
@@ -44,6 +45,7 @@ class Wanted:
     gates: Sequence[str] = ()
     runtime_config: Sequence[str] = ()
     cgroups: int = 2
+    mark: str = ""
 
 
 def text(wanted: Wanted) -> str:
@@ -52,14 +54,15 @@ def text(wanted: Wanted) -> str:
 
 def config(wanted: Wanted) -> dict[str, Any]:
     """One control plane, and one worker for each entry of `workers`."""
+    marks = [Mount("/dev/null", wanted.mark)] if wanted.mark else []
     made: dict[str, Any] = {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "name": wanted.name,
         "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in _patches(wanted)],
         "nodes": [
-            {"role": "control-plane", "image": wanted.image},
-            *(_worker(wanted.image, mounts) for mounts in wanted.workers),
+            {"role": "control-plane", "image": wanted.image} | _mounted(marks),
+            *(_worker(wanted.image, [*marks, *mounts]) for mounts in wanted.workers),
         ],
     }
     if gates := dict(gate.split("=") for gate in wanted.gates):
@@ -70,14 +73,19 @@ def config(wanted: Wanted) -> dict[str, Any]:
 
 
 def _worker(image: str, mounts: Sequence[Mount]) -> dict[str, Any]:
-    worker: dict[str, Any] = {"role": "worker", "image": image, "labels": dict(GPU_LABEL)}
-    if mounts:
-        worker["extraMounts"] = [
+    return {"role": "worker", "image": image, "labels": dict(GPU_LABEL)} | _mounted(mounts)
+
+
+def _mounted(mounts: Sequence[Mount]) -> dict[str, Any]:
+    if not mounts:
+        return {}
+    return {
+        "extraMounts": [
             {"hostPath": mount.host, "containerPath": mount.container}
             | ({"readOnly": True} if mount.read_only else {})
             for mount in mounts
         ]
-    return worker
+    }
 
 
 def _patches(wanted: Wanted) -> list[dict[str, Any]]:

@@ -188,6 +188,33 @@ def test_a_creation_that_was_killed_is_begun_anew(workstation: Inside) -> None:
     assert workstation.left() == NOTHING
 
 
+def test_a_cluster_whose_files_are_lost_is_found_in_docker(workstation: Inside) -> None:
+    """And only that: a container that somebody gave the cluster's name stays."""
+    workstation.stack(OTHER)
+    workstation.configure(OTHER, "cluster", "kind")
+    workstation.configure(OTHER, "driver", "example")
+    lab.require_passed(workstation, OTHER)
+    put_somebodys(workstation, OTHER)
+    lab.remove(workstation.folder / ".run")
+
+    lost = lab.up(workstation, OTHER)
+    assert lost.code != 0
+    assert "that is not known here: somebodys" in lost.text
+    nowhere = workstation.operate("destroy", "--stack", OTHER, DOCKER_HOST="unix:///nowhere")
+    assert nowhere.code != 0
+    assert "the Docker daemon does not run or cannot be reached" in nowhere.text
+    assert "nothing of it is left" not in nowhere.text
+    assert len(workstation.left()["containers"]) == 3
+
+    gone = lab.destroy(workstation, OTHER)
+    assert gone.code == 0, gone.text
+    assert "nothing of it is left" in gone.text
+    lab.require_nothing_left(workstation, OTHER)
+    assert workstation.left()["containers"] == ["somebodys"]
+    workstation.docker("rm", "--volumes", "somebodys")
+    assert workstation.left() == NOTHING
+
+
 def until_there(workstation: Inside, container: str) -> None:
     deadline = time.monotonic() + 90
     while container not in workstation.left()["containers"]:
@@ -244,14 +271,7 @@ def test_a_node_has_the_gpu_driver_where_nvidias_plugin_looks(workstation: Insid
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_changed(workstation: Inside) -> None:
-    name = kind_places.cluster(TAKEN)
-    label = f"io.x-k8s.kind.cluster={name}"
-    (image,) = {
-        line
-        for line in workstation.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-        if "kind-node" in line
-    }
-    workstation.docker("create", "--name", "somebodys", "--label", label, image)
+    name = put_somebodys(workstation, TAKEN)
     workstation.stack(TAKEN)
     workstation.configure(TAKEN, "cluster", "kind")
     workstation.configure(TAKEN, "driver", "example")
@@ -264,3 +284,17 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_changed(workstation:
     assert gone.code == 0, gone.text
     assert workstation.left()["containers"] == ["somebodys"]
     workstation.docker("rm", "--volumes", "somebodys")
+
+
+def put_somebodys(workstation: Inside, stack: str) -> str:
+    """Have a container "somebodys" that says it is of a cluster with the name of the stack's, which
+    is returned."""
+    name = kind_places.cluster(stack)
+    (image,) = {
+        line
+        for line in workstation.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        if "kind-node" in line
+    }
+    label = f"io.x-k8s.kind.cluster={name}"
+    workstation.docker("create", "--name", "somebodys", "--label", label, image)
+    return name

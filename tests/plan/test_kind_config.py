@@ -20,6 +20,7 @@ from tests.plan.played_docker import ENDS_AT, KIND, PlayedDocker
 
 SPEC = json.loads(Path("tests/data/cdi-h200.json").read_text())
 IMAGE = "localhost/node:1"
+MARK = Mount("/dev/null", "/etc/dra-workshop/lab/0123456789ab")
 GATES = ("DRAConsumableCapacity=true", "DRAAdminAccess=false")
 APIS = ("resource.k8s.io/v1beta1=true",)
 STRATEGIES = ("none", *node_needs.STRATEGIES)
@@ -37,7 +38,7 @@ def mounts(strategy: str) -> list[Mount]:
 
 def wanted(version: str = "1.36.4", workers: int = 1, strategy: str = "none") -> Wanted:
     name = kind_places.cluster("lab")
-    return Wanted(name, version, IMAGE, [mounts(strategy)] * workers)
+    return Wanted(name, version, IMAGE, [mounts(strategy)] * workers, mark=MARK.container)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def require_container(arguments: list[str], mounted: Sequence[Mount]) -> None:
     volumes = {each for each in arguments if each.startswith("--volume=")}
     assert volumes == {
         f"--volume={mount.host}:{mount.container}{':ro' if mount.read_only else ''}"
-        for mount in mounted
+        for mount in [MARK, *mounted]
     }
     assert arguments[-1] == IMAGE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-from components.cluster import kind_images, life
+from components.cluster import identity, kind_images, life
 from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, STARTED
-from operations import clusters, docker, embedded, gpu_host, host_node, kind, kind_node
+from operations import (
+    clusters,
+    docker,
+    embedded,
+    gpu_host,
+    host_node,
+    kind,
+    kind_docker,
+    kind_node,
+    stacks,
+)
 from operations.errors import OperationError
 from operations.kind import CONFIG, OWN_NETWORK, Specification
 
@@ -27,17 +38,23 @@ DOCKER = """\
 cd {folder}
 echo "docker $*" >> calls
 test ! -e no-daemon || {{ echo 'Cannot connect to the Docker daemon at unix:///x' >&2; exit 1; }}
+case "$1 $2 $3" in 'ps --all --quiet') test ! -e used || echo 1; ls containers; exit ;; esac
 case "$1 $2" in
 'info --format') echo '{{"CgroupVersion": "1"}}' ;;
 'ps --all') grep -l "${{4#label=io.x-k8s.kind.cluster=}}" containers/* | sed 's:.*/::' ;;
 'images --quiet') test ! -e image || echo 1 ;;
 'load --input') touch image ;;
 'network ls') test ! -e network || echo 1 ;;
-'network rm') test ! -e used || {{ echo 'Error response from daemon: in use' >&2; exit 1; }}
-  rm network ;;
+'network rm') rm network ;;
+'volume ls') ls volumes ;;
+'volume create') touch "volumes/$3" ;;
+'volume rm') rm -f "volumes/$4" ;;
+'rm --force') shift 3; test -e stays || for name; do rm "containers/$name" "started/$name"; done ;;
 'container inspect')
   shift 4
   for name; do test ! -e "containers/$name" || echo "{{\\"Name\\": \\"/$name\\", \\
+    \\"Mounts\\": [{{\\"Destination\\": \\"/var\\"}}, \\
+    {{\\"Destination\\": \\"$(cat "marks/$name")\\"}}], \\
     \\"State\\": {{\\"Running\\": true, \\"StartedAt\\": \\"$(cat "started/$name")\\"}}}}" \\
     | tr -d '\\n'; echo; done ;;
 "start $2") test -e "started/$2" || echo again > "started/$2" ;;
@@ -53,13 +70,13 @@ case "$1 $2" in
 'create cluster')
   echo 'Creating cluster "{name}" ...'
   touch network
-  for node in {nodes}; do echo {name} > containers/$node; echo first > started/$node; done
+  for node in {nodes}; do echo {name} > containers/$node; echo first > started/$node
+    grep -om1 '/etc/dra-workshop/lab/.*' {run}/kind.yaml > marks/$node; done
   test ! -e hangs || exec sleep 30
   test ! -e fails || {{ echo 'ERROR: failed to init node with kubeadm'; exit 1; }}
   cp kubeconfig-of-kind {run}/kubeconfig ;;
 'export kubeconfig') cp kubeconfig-of-kind {run}/kubeconfig ;;
 'load image-archive') test ! -e load-fails || {{ echo 'ERROR: no such archive'; exit 1; }} ;;
-'delete cluster') test -e stays || rm -f containers/* started/* ;;
 esac
 """
 KUBECONFIG_OF_KIND = {"clusters": [{"cluster": {"server": "https://127.0.0.1:6443"}}]}
@@ -70,7 +87,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("containers", "started", "bin"):
+        for name in ("containers", "started", "marks", "volumes", "bin"):
             (folder / name).mkdir()
         (folder / "calls").touch()
         (folder / "kubelet").touch()
@@ -92,10 +109,14 @@ class Machine:
         folder = self.folder / "containers"
         return sorted(each.name for each in folder.iterdir() if each.read_text().strip() == of)
 
-    def put_containers(self) -> None:
+    def volumes(self) -> list[str]:
+        return [each.name for each in (self.folder / "volumes").iterdir()]
+
+    def put_containers(self, mark: str = "") -> None:
         for node in NODES:
             (self.folder / "containers" / node).write_text(NAME)
             (self.folder / "started" / node).write_text("first")
+            (self.folder / "marks" / node).write_text(mark)
 
     def restart(self, node: str, when: str = "later") -> None:
         (self.folder / "started" / node).write_text(when)
@@ -153,7 +174,7 @@ def test_what_workers_need_is_mounted_and_set_up(
     needs = {"gpus": ["GPU-1"], "mounts": [mount]}
     created(workers=[needs])
     _, worker = yaml.safe_load((folder() / CONFIG).read_text())["nodes"]
-    assert worker["extraMounts"] == [
+    assert worker["extraMounts"][1:] == [
         {"hostPath": "/dev/null", "containerPath": "/ask/0", "readOnly": True}
     ]
     assert done == [(NODES[1], needs)]
@@ -310,17 +331,25 @@ def test_a_half_made_cluster_is_never_kept(machine: Machine) -> None:
     folder().mkdir(parents=True)
     (folder() / CONFIG).touch()
     created()
-    assert [line.split()[1] for line in machine.calls("kind")] == ["delete", "create"]
+    done = machine.calls("kind create", "docker rm --force")
+    assert done[0] == f"docker rm --force --volumes {' '.join(NODES)}"
+    assert done[1].startswith("kind create")
 
 
 def test_a_kind_that_outlived_its_caller_is_ended_before_its_nodes_are_removed(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def process(name: str, cluster: str) -> SimpleNamespace:
+    def process(name: str, cluster: str, folder: object) -> SimpleNamespace:
         command = ["/x/kind", "create", "cluster", "--name", cluster]
-        return SimpleNamespace(info={"name": name, "cmdline": command})
+        return SimpleNamespace(info={"name": name, "cmdline": command, "cwd": str(folder)})
 
-    running = [process("kind", NAME), process("kind", "other"), process("bash", NAME)]
+    here = Path.cwd()
+    running = [
+        process("kind", NAME, here),
+        process("kind", "other", here),
+        process("bash", NAME, here),
+        process("kind", NAME, here.parent),
+    ]
     ended: list[Any] = []
     created()
     monkeypatch.setattr("psutil.process_iter", lambda _: running)
@@ -427,9 +456,11 @@ def test_a_removal_leaves_nothing_and_can_be_repeated(machine: Machine) -> None:
     created()
     kind.down("lab")
     nothing_is_left(machine)
-    before = machine.calls()
+    assert not machine.volumes()
+    before = machine.calls("docker")
     kind.down("lab")
-    assert machine.calls() == before
+    assert {line.split()[1] for line in machine.calls("docker")[len(before) :]} == {"ps", "volume"}
+    assert machine.calls("docker volume")[-1].startswith("docker volume ls"), "it only asks"
 
 
 def test_a_network_that_was_there_before_stays(machine: Machine) -> None:
@@ -446,10 +477,10 @@ def test_a_network_that_another_stack_uses_goes_with_that_one(machine: Machine) 
     machine.set("used")
     kind.down("lab")
     assert machine.has("network")
-    assert (folder("other") / OWN_NETWORK).exists()
     (machine.folder / "used").unlink()
     kind.down("other")
     assert not machine.has("network")
+    assert not machine.volumes()
 
 
 def test_a_network_that_a_stranger_uses_is_left_to_him(machine: Machine) -> None:
@@ -505,6 +536,139 @@ def test_a_gpu_that_stays_reserved_is_found_by_the_next_attempt_too(
     assert machine.containers() == []
 
 
+# --- whose it is -------------------------------------------------------------------------------
+
+
+def record(facts: dict[str, Any]) -> None:
+    """Have the state know of the cluster."""
+    state = identity.state_of("lab")
+    state.parent.mkdir(parents=True)
+    urn = "urn:pulumi:lab::dra-workshop::dra-workshop:cluster:KindCluster$" + identity.CLUSTER
+    resource = {"urn": urn, "outputs": {"stdout": json.dumps(facts)}}
+    state.write_text(json.dumps({"checkpoint": {"latest": {"resources": [resource]}}}))
+
+
+def of_an_earlier_version(machine: Machine) -> None:
+    """Such nodes have no mark, and the network was noted beside the cluster's files."""
+    config = yaml.safe_load((folder() / CONFIG).read_text())
+    for node in config["nodes"]:
+        del node["extraMounts"]
+    (folder() / CONFIG).write_text(yaml.safe_dump(config))
+    machine.put_containers()
+    for name in machine.volumes():
+        (machine.folder / "volumes" / name).unlink()
+    (folder() / OWN_NETWORK).touch()
+
+
+def test_a_cluster_whose_files_are_lost_is_found_in_docker_and_removed(machine: Machine) -> None:
+    created()
+    shutil.rmtree(RUN)
+    kind.down("lab")
+    nothing_is_left(machine)
+    assert not machine.volumes()
+
+
+def test_one_whose_files_are_lost_can_be_made_anew(machine: Machine) -> None:
+    created()
+    shutil.rmtree(RUN)
+    assert kind.require_free("lab") == f"of this stack: {', '.join(NODES)}"
+    assert created()["nodes"] == NODES
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_cluster_of_another_checkout_is_never_touched(machine: Machine, lost: bool) -> None:
+    """Ours was removed by hand; then another checkout made its own of the same name."""
+    created()
+    machine.put_containers(f"{kind_docker.MARKS}/of-another")
+    if lost:
+        shutil.rmtree(RUN)
+    with pytest.raises(OperationError, match=rf"kind cluster {NAME} that is not known here"):
+        created()
+    kind.down("lab")
+    assert machine.containers() == NODES
+    assert not folder().exists()
+    assert machine.has("network")
+
+
+def test_a_cluster_of_an_earlier_version_is_removed(machine: Machine) -> None:
+    created()
+    of_an_earlier_version(machine)
+    kind.down("lab")
+    nothing_is_left(machine)
+
+
+def test_of_nodes_without_a_mark_and_without_files_nobody_can_tell(machine: Machine) -> None:
+    created()
+    of_an_earlier_version(machine)
+    shutil.rmtree(RUN)
+    kind.down("lab")
+    assert machine.containers() == NODES
+    assert kind_docker.ours("lab", unmarked=True) == NODES, "so that the proof names them"
+
+
+def test_a_lab_that_got_another_id_finds_its_cluster_by_the_files(
+    machine: Machine,
+) -> None:
+    """The id lies beside the state."""
+    created()
+    shutil.rmtree(identity.STATE)
+    assert identity.of("lab")
+    kind.down("lab")
+    nothing_is_left(machine)
+
+
+def test_gpus_of_a_cluster_whose_files_are_lost_are_shared_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind_node, "set_up", lambda *_: None)
+    done: list[bool] = []
+    monkeypatch.setattr(gpu_host, "reset_compute_mode", lambda: done.append(True))
+    record(created(workers=[{"gpus": ["GPU-1"]}]))
+    shutil.rmtree(RUN)
+    kind.down("lab")
+    assert done == [True]
+
+
+@pytest.mark.parametrize(
+    ("files", "recorded", "configured", "program", "asked"),
+    [
+        (False, False, "embedded", True, False),
+        (True, False, "embedded", True, True),
+        (False, True, "embedded", True, True),
+        (False, False, "kind", True, True),
+        (False, False, "kind", False, False),
+        (False, True, "kind", False, True),
+    ],
+)
+def test_when_docker_is_asked(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    files: bool,
+    recorded: bool,
+    configured: str,
+    program: bool,
+    asked: bool,
+) -> None:
+    facts = created()
+    if not files:
+        shutil.rmtree(RUN)
+    if recorded:
+        record(facts)
+    monkeypatch.setattr(stacks, "current", lambda _: {"cluster": configured})
+    monkeypatch.setattr(embedded, "down", lambda _: None)
+    monkeypatch.setattr(host_node, "is_ours", lambda _: False)
+    if not program:
+        monkeypatch.setenv("PATH", "/nowhere")
+    assert clusters.had("lab")["containers"] is asked
+    assert clusters.whole("lab") is not (recorded and not files), "else there is an API to ask"
+    if asked and not program:
+        with pytest.raises(docker.NoProgram):
+            clusters.down("lab")
+    else:
+        clusters.down("lab")
+    assert machine.containers() == ([] if asked and program else NODES)
+
+
 # --- told apart --------------------------------------------------------------------------------
 
 
@@ -542,6 +706,7 @@ def test_whatever_kind_of_cluster_it_is_goes_down(
     monkeypatch.setattr(host_node, "remove", lambda stack: done.append(("host", stack)))
     monkeypatch.setattr(embedded, "down", lambda stack: done.append(("embedded", stack)))
     created()
+    monkeypatch.setattr(stacks, "current", lambda _: {"cluster": "kind"})
     clusters.down("lab")
     nothing_is_left(machine)
     assert done == [("host", "lab"), ("embedded", "lab")], "the node before its cluster"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from checks import gpus, teardown
-from components.cluster import host_places, life
-from operations import gpu_host, host_node, kind
+from components.cluster import host_places, identity, life
+from operations import docker, gpu_host, host_node, kind_docker
+from operations.kind_docker import Container
 from tests.unit.fake_kube import findings, statuses
 
 GPU = gpu_host.Gpu("GPU-1", "NVIDIA H200", 143771, "9.0", "Default", "580.1")
@@ -30,13 +31,14 @@ class Machine:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.patch = folder, patch
+        self.containers: list[Container] = []
         patch.chdir(folder)
         patch.setattr(host_node, "leftovers", list)
         patch.setattr(host_places, "CDI", folder / "cdi")
         patch.setattr(life, "processes", lambda _: [])
         patch.setattr(gpus, "MPS_FOLDER", folder / "nvidia-mps")
         patch.setattr("psutil.process_iter", lambda _: [])
-        patch.setattr(kind, "containers", lambda _: [])
+        patch.setattr(kind_docker, "containers", lambda _: list(self.containers))
         patch.setattr(gpu_host, "described", dict)
         patch.setattr(gpu_host, "find", lambda _: None)
         self.has(GPU)
@@ -51,7 +53,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def run(**had: bool) -> dict[str, Any]:
-    everything = {"containers": True, "node": True, "gpus": True}
+    everything = {"containers": True, "recorded": True, "node": True, "gpus": True}
     return teardown.run("0", {"stack": "lab"} | everything | had)
 
 
@@ -87,10 +89,33 @@ def test_files_and_processes_that_are_left(machine: Machine) -> None:
 
 
 def test_containers_of_the_cluster(machine: Machine) -> None:
-    machine.patch.setattr(kind, "containers", lambda name: [f"{name}-worker"])
+    machine.containers = [Container("dra-workshop-lab-worker", identity.of("lab"))]
     found = failed("no-containers")
     assert found["found"] == "dra-workshop-lab-worker"
-    assert "kind delete cluster --name dra-workshop-lab" in found["remedy"]
+    assert found["remedy"] == "run: make destroy STACK=lab"
+
+
+def test_containers_of_another_checkout_are_not_ours(machine: Machine) -> None:
+    machine.containers = [Container("dra-workshop-lab-worker", "of-another")]
+    assert run()["status"] == "passed"
+
+
+def test_containers_of_which_docker_does_not_tell_whose_they_are(machine: Machine) -> None:
+    """By the state there was a cluster; one of an earlier version has no mark."""
+    machine.containers = [Container("dra-workshop-lab-worker", "")]
+    assert run(recorded=False)["status"] == "passed"
+    found = findings(run())["no-containers"]
+    assert found["status"] == "failed"
+    assert "Docker does not tell whose they are" in found["found"]
+    assert "run: docker rm --force --volumes dra-workshop-lab-worker" in found["remedy"]
+
+
+def test_a_docker_that_cannot_be_asked_is_no_proof(machine: Machine) -> None:
+    def refuse(_: str) -> list[Container]:
+        raise docker.NoDaemon("the Docker daemon does not run", "run: sudo systemctl start docker")
+
+    machine.patch.setattr(kind_docker, "containers", refuse)
+    assert failed("no-containers")["found"] == "the Docker daemon does not run"
 
 
 def test_a_gpu_that_is_still_reserved(machine: Machine) -> None:

@@ -36,6 +36,7 @@ DOCKER = """\
 case "$1 $2" in
 "info --format") cat {folder}/info.json ;;
 "ps --all") cat {folder}/nodes ;;
+"container inspect") shift 4; for name; do echo '{{"Name": "/'$name'"}}'; done ;;
 "image inspect") test -e {folder}/image || {{ echo 'Error: No such image' >&2; exit 1; }} ;;
 "run --rm") echo "$@" >{folder}/ran; cat {folder}/listed ;;
 *) echo "unexpected: $@" >&2; exit 64 ;;
