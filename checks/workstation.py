@@ -42,6 +42,7 @@ from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
 FATAL = (
     "docker-program",
     "docker-daemon",
+    "docker-runtime",
     "kind",
     "kind-tools",
     "node-image",
@@ -74,6 +75,12 @@ RUN = Path(".run")
 START_DOCKER = "run: sudo systemctl start docker"
 LOCAL_IMAGE = re.compile(r"(localhost|local|127\.0\.0\.1)[:/]")
 DESKTOP = "Docker Desktop"
+SNAPS = "/var/snap"
+DAEMON_CONFIG = "/etc/docker/daemon.json"
+DOCKERS_OWN = "runc"
+"""Path of the runtime that Docker brings."""
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a daemon that systemd runs finds programs."""
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -182,6 +189,27 @@ class Docker:
             raise NotSo(f"it runs on {name}, this is {platform.node()}")
         return str(name)
 
+    def snap(self) -> str:
+        """Confined to its own files and some of /home: what a mount names elsewhere becomes an
+        empty folder without a word."""
+        root = str(self.info.get("DockerRootDir"))
+        if Path(root).is_relative_to(SNAPS):
+            raise NotSo(f"from a snap: {root}")
+        return "no snap"
+
+    def runtime(self) -> str:
+        """What Docker does not bring itself may have been removed since it was set up."""
+        name = str(self.info.get("DefaultRuntime"))
+        told = (self.info.get("Runtimes") or {}).get(name) or {}
+        program = told.get("path")
+        if program in (None, "", DOCKERS_OWN):
+            return name
+        if self.info.get("Name") != platform.node() or self.info.get("OperatingSystem") == DESKTOP:
+            raise NotKnown(f"{name}; the daemon is on another machine")
+        if not shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}{SYSTEM_PATH}"):
+            raise NotSo(f"{name}, whose program {program} is not there")
+        return f"{name} ({program})"
+
     def rootless(self) -> str:
         if any("rootless" in option for option in self.info.get("SecurityOptions") or []):
             raise NotSo("rootless", warning=not self._with_gpu)
@@ -236,6 +264,25 @@ def _add_docker(checklist: Checklist, seen: Docker) -> None:
         seen.here,
         platform.node(),
         "run: unset DOCKER_HOST; docker context use default",
+        needs=answers,
+    )
+    verify(
+        "docker-snap",
+        "the Docker daemon sees the files of this machine",
+        seen.snap,
+        "Docker Engine as a package, not as a snap",
+        "run: sudo snap remove --purge docker, which removes its images and containers too; then "
+        f"{docker.INSTALL}",
+        needs=answers,
+    )
+    verify(
+        "docker-runtime",
+        "Docker's default runtime is there; without it no container starts",
+        seen.runtime,
+        "a runtime whose program is there",
+        f"{workstation_gpu.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
+        f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
+        f"{workstation_gpu.RESTART}",
         needs=answers,
     )
     verify(

@@ -69,7 +69,7 @@ def add(checklist: Checklist, parameters: dict[str, Any], daemon: Daemon) -> Non
         "nvidia-smi in a container lists the GPUs that are asked for",
         "run the same by hand and read what it says: docker run --rm --gpus all IMAGE nvidia-smi",
         needs=(
-            "docker-daemon",
+            "docker-runtime",
             "gpus",
             "cdi-mounts",
             *(("runtime-default", "volume-mounts") if spec.strategy == "toolkit" else ()),
@@ -420,7 +420,9 @@ def _container(spec: Spec, image: str) -> str:
         for mount in spec.needs.mounts
     ]
     name = f"dra-workshop-probe-{os.getpid()}"
-    arguments = ["run", "--rm", f"--name={name}", "--privileged", "--network=none", *mounts]
+    # Without the host's user namespace a daemon that remaps users refuses privileged containers.
+    how = ["--privileged", "--userns=host", "--network=none"]
+    arguments = ["run", "--rm", f"--name={name}", *how, *mounts]
     look = ["--entrypoint=/bin/sh", image, "-c", "ldconfig && nvidia-smi -L"]
     try:
         said = docker.run(*arguments, *look, seconds=GPU_SECONDS)

@@ -19,6 +19,7 @@ from operations.errors import OperationError
 
 PROGRAM = "docker"
 SECONDS = 30
+INSTALL = "install Docker Engine 24.0 or later: https://docs.docker.com/engine/install/"
 ANSWERED = "Error response from daemon"
 REFUSED = re.compile(r"permission denied.*(docker|sock|dial)|dial unix.*permission denied", re.I)
 UNREACHABLE = re.compile(
@@ -66,10 +67,7 @@ def run(*arguments: str, seconds: float = SECONDS, stdin: str | None = None) -> 
             timeout=seconds,
         )
     except FileNotFoundError as error:
-        raise NoProgram(
-            f"there is no {PROGRAM} program on PATH",
-            "install Docker Engine 24.0 or later: https://docs.docker.com/engine/install/",
-        ) from error
+        raise NoProgram(f"there is no {PROGRAM} program on PATH", INSTALL) from error
     except OSError as error:
         raise NoProgram(
             f"the {PROGRAM} program on PATH cannot be run: {error.strerror}",
@@ -117,9 +115,17 @@ def info() -> dict[str, Any]:
         raise DockerError(
             f"docker info gives no JSON, but {said[:80]!r}", "run: docker info"
         ) from error
+    if _is_podman(found):
+        raise NoDaemon("what answers in the place of Docker is Podman", INSTALL)
     if errors := found.get("ServerErrors"):
         raise _refusal(arguments, 0, "; ".join(errors))
     return found
+
+
+def _is_podman(info: dict[str, Any]) -> bool:
+    """Told by the layout of what its own program says, or by what its socket leaves empty."""
+    socket = info.get("ProductLicense") == "Apache-2.0" and not info.get("IndexServerAddress")
+    return socket or ("host" in info and "ServerVersion" not in info)
 
 
 def _refusal(arguments: tuple[str, ...], code: int, said: str) -> DockerError:

@@ -16,6 +16,7 @@ from checks import gpus, prerequisites, workstation, workstation_gpu
 from checks.result import NotKnown
 from operations import cdi, gpu_host, kind
 from operations.kind_gpus import VOLUME_MOUNTS
+from operations.node_needs import STRATEGIES
 from tests.unit.fake_kube import findings, statuses
 from toolchain import kind as toolchain_kind
 from toolchain.tools import KUBERNETES_VERSION
@@ -285,6 +286,93 @@ def test_kinds_of_daemons(
     machine.info(**changed)
     assert findings(run())[identity]["status"] == example
     assert findings(run_gpu())[identity]["status"] == nvidia
+
+
+INFOS = json.loads((Path(__file__).parent.parent / "data" / "docker-infos.json").read_text())
+
+
+@pytest.mark.parametrize("given", [{}, *({"driver": "nvidia", "strategy": s} for s in STRATEGIES)])
+@pytest.mark.parametrize(
+    ("name", "identity", "found", "remedy"),
+    [
+        (
+            "ubuntu-snap",
+            "docker-snap",
+            "from a snap: /var/snap/docker/common/var-lib-docker",
+            "sudo snap remove --purge docker",
+        ),
+        (
+            "fedora-runtime-not-installed",
+            "docker-runtime",
+            "nvidia, whose program dra-workshop-no-such-runtime is not there",
+            "nvidia-ctk runtime configure --runtime=docker",
+        ),
+        ("ubuntu-engine", "", "", ""),
+    ],
+)
+def test_a_docker_that_cannot_work(
+    gpu_machine: Machine, given: dict[str, Any], name: str, identity: str, found: str, remedy: str
+) -> None:
+    """As real daemons tell it, with and without a GPU in the nodes."""
+    gpu_machine.info(**INFOS[name] | {"Name": platform.node()})
+    result = run(**given)
+    if not identity:
+        assert failures(result) == {}
+        return
+    assert result["status"] == "failed"
+    told = finding(result, identity)
+    assert told["found"] == found
+    assert remedy in told["remedy"]
+    assert set(failures(result)) - {identity} <= {"runtime-default"}, "one cause, one failure"
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "default", "found"),
+    [
+        ({"runc": {"path": "runc"}}, "runc", "runc"),
+        ({"io.containerd.runc.v2": {"path": "runc"}}, "io.containerd.runc.v2", None),
+        ({"runsc": {"runtimeType": "io.containerd.runsc.v1"}}, "runsc", "runsc"),
+        ({"nvidia": {"path": "/bin/true"}}, "nvidia", "nvidia (/bin/true)"),
+        (None, "nvidia", "nvidia"),
+    ],
+)
+def test_runtimes_that_docker_has_or_finds(
+    machine: Machine, runtimes: dict[str, Any] | None, default: str, found: str | None
+) -> None:
+    """Docker brings its own, which need not be on anybody's PATH."""
+    machine.info(Runtimes=runtimes, DefaultRuntime=default)
+    assert finding(run(), "docker-runtime", "passed")["found"] == (found or default)
+
+
+def test_a_runtime_on_another_machine_is_not_looked_for(machine: Machine) -> None:
+    runtimes = {"nvidia": {"path": "/usr/bin/no-such-runtime"}}
+    machine.info(OperatingSystem="Docker Desktop", Runtimes=runtimes, DefaultRuntime="nvidia")
+    assert finding(run(), "docker-runtime", "skipped")
+
+
+def test_a_daemon_that_remaps_users_gets_a_probe_as_kind_makes_nodes(gpu_machine: Machine) -> None:
+    """Docker refuses privileged containers there unless they are in the host's user namespace."""
+    gpu_machine.info(SecurityOptions=["name=userns"])
+    assert finding(run_gpu(), "gpu-container", "passed")
+    assert "--userns=host" in (gpu_machine.folder / "ran").read_text()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"host": {"arch": "amd64"}, "store": {}, "version": {"Version": "5.4.0"}},
+        INFO | {"ServerVersion": "5.4.0", "ProductLicense": "Apache-2.0", "IndexServerAddress": ""},
+    ],
+    ids=["program", "socket"],
+)
+def test_podman_in_the_place_of_docker(machine: Machine, told: dict[str, Any]) -> None:
+    (machine.folder / "info.json").write_text(json.dumps(told))
+    result = run()
+    assert result["status"] == "failed"
+    daemon = finding(result, "docker-daemon")
+    assert daemon["found"] == "what answers in the place of Docker is Podman"
+    assert "https://docs.docker.com/engine/install/" in daemon["remedy"]
+    assert set(failures(result)) == {"docker-daemon"}
 
 
 def test_little_room_where_docker_keeps_its_images(
