@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,20 +161,23 @@ def configure(stack: str, changes: str) -> None:
         parse(current(stack) | {key: _raw(value) for key, value in values.items()}, stack)
     except SettingsError as error:
         raise OperationError(str(error)) from error
-    for key, value in values.items():
-        if isinstance(value, list):
-            pulumi("config", "rm", key, "--stack", stack, quiet=True)
-            for index, item in enumerate(value):
-                _set(stack, f"{key}[{index}]", item)
-        else:
-            _set(stack, key, value)
+    _write(stack, f"Pulumi.{stack}.yaml", values)
 
 
-def _set(stack: str, path: str, value: str) -> None:
+def _write(stack: str, file: str, values: Mapping[str, str | list[str]]) -> None:
+    """Set all the values at once: what is killed before that leaves the file as it was."""
+    entries = {
+        key: {"value": _raw(value)} | ({"objectValue": value} if isinstance(value, list) else {})
+        for key, value in values.items()
+    }
+    new = STATE / file
+    shutil.copyfile(file, new)
     pulumi(
-        "config", "set", "--stack", stack, "--type", "string", "--path", path, "--", value,
+        "config", "set-all", "--stack", stack, "--config-file", str(new),
+        "--json", json.dumps(entries),
         quiet=True,
     )  # fmt: skip
+    new.replace(file)
 
 
 def _words(name: str, text: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,30 +82,34 @@ def test_no_change_writes_nothing(pulumi: Calls) -> None:
     assert pulumi == []
 
 
-def test_values_are_written_into_the_file_of_the_stack(pulumi: Calls) -> None:
-    stacks.configure("dev", "nodes=2 gpuProfile=a100")
-    assert [arguments for arguments, _ in pulumi] == [
-        ("config", "set", "--stack", "dev", "--type", "string", "--path", key, "--", value)
-        for key, value in (("nodes", "2"), ("gpuProfile", "a100"))
-    ]
+def test_all_values_are_set_at_once_and_a_list_as_a_whole(pulumi: Calls) -> None:
+    stacks.configure("dev", "nodes=2 modules=0,2 featureGates=")
+    ((arguments, _),) = pulumi
+    assert arguments[:4] == ("config", "set-all", "--stack", "dev")
+    assert json.loads(arguments[arguments.index("--json") + 1]) == {
+        "nodes": {"value": "2"},
+        "modules": {"value": '["0", "2"]', "objectValue": ["0", "2"]},
+        "featureGates": {"value": "[]", "objectValue": []},
+    }
 
 
-def test_a_list_takes_the_place_of_the_old_one_item_by_item(pulumi: Calls) -> None:
-    stacks.configure("dev", "modules=0,2 featureGates=A=true")
-    assert [line[1:] for line, _ in pulumi if line[1] == "rm"] == [
-        ("rm", "modules", "--stack", "dev"),
-        ("rm", "featureGates", "--stack", "dev"),
-    ]
-    assert [(line[-3], line[-1]) for line, _ in pulumi if line[1] == "set"] == [
-        ("modules[0]", "0"),
-        ("modules[1]", "2"),
-        ("featureGates[0]", "A=true"),
-    ]
+@pytest.mark.parametrize("killed", [True, False])
+def test_the_file_of_a_stack_changes_as_a_whole_or_not_at_all(
+    killed: bool, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (checkout / "Pulumi.dev.yaml").read_text()
 
+    def half_written(*arguments: str, **_: object) -> int:
+        Path(arguments[arguments.index("--config-file") + 1]).write_text("config: half")
+        if killed:
+            raise KeyboardInterrupt
+        return 0
 
-def test_a_list_can_be_emptied(pulumi: Calls) -> None:
-    stacks.configure("dev", "featureGates=")
-    assert [line[1:3] for line, _ in pulumi] == [("rm", "featureGates")]
+    monkeypatch.setattr(stacks, "pulumi", half_written)
+    with pytest.raises(KeyboardInterrupt) if killed else nullcontext():
+        stacks.configure("dev", "modules=0,2")
+    after = "config: half" if not killed else before
+    assert (checkout / "Pulumi.dev.yaml").read_text() == after
 
 
 def test_changes_are_parsed_as_a_shell_would() -> None:
@@ -201,7 +207,7 @@ def test_up_configures_updates_and_shows_what_was_found(
 ) -> None:
     let_updates_leave("first", "second", monkeypatch=monkeypatch)
     assert stacks.up("dev", "nodes=2", verify=verify) == 7
-    assert [line[:2] for line, _ in pulumi] == [("config", "set"), ("up", "--yes")]
+    assert [line[:2] for line, _ in pulumi] == [("config", "set-all"), ("up", "--yes")]
     assert pulumi[-1][1] == {"extra": extra}
     assert shown == ["dev"]
 
