@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,11 @@ from toolchain.install import BIN, environment
 
 STATE = Path(".state")
 """Pulumi's local backend."""
+REPORTED = re.compile(r'(.*command:local:Command \S+ \w+ \([\d.hms]+\)) \{".*\}\s*', re.DOTALL)
+"""The progress of a Command that has printed JSON, which is for the graph: group 1 is for people.
+
+JSON anywhere else is the body of somebody's answer, and says what went wrong.
+"""
 
 
 def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
@@ -61,7 +67,8 @@ def _hand_on(engine: subprocess.Popen[str]) -> None:
     assert engine.stdout is not None  # noqa: S101
     printed = ""
     while line := engine.stdout.readline():
-        shown = line.partition(' {"')[0].rstrip() + "\n"
+        progress = REPORTED.fullmatch(line)
+        shown = (progress[1] if progress else line).rstrip() + "\n"
         if shown != printed:
             sys.stdout.write(shown)
             sys.stdout.flush()

@@ -25,8 +25,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_script(
         tmp_path / "bin" / "pulumi",
         """echo "home $PULUMI_HOME, extra $EXTRA"
-echo '+  command:local:Command check {"module": "0"}'
-echo '+  command:local:Command check'
+echo ' +  command:local:Command check creating (0s)'
+echo ' +  command:local:Command check creating (0s) {"module": "0", "checks": [{"id": "a"}]}'
+echo ' +  command:local:Command check created (0.91s) {"module": "0", "checks": [{"id": "a"}]}'
 echo 'error: no' >&2
 exit 7""",
     )
@@ -36,9 +37,28 @@ def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture
     assert engine.pulumi("up", extra={"EXTRA": "more"}) == 7
     assert capfd.readouterr().out.splitlines() == [
         f"home {install.PULUMI_HOME}, extra more",
-        "+  command:local:Command check",
+        " +  command:local:Command check creating (0s)",
+        " +  command:local:Command check created (0.91s)",
     ]
     assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'error: the API server answered 403: {"kind":"Status","message":"pods is forbidden"}',
+        '    error: Client: Response body: {"kind":"Status","code":404}',
+        ' +  command:local:Command cluster creating (3s) error: exit status 1: {"kind":"Status"}',
+        ' +  command:local:Command check creating (3s) {"kind":"Status"} is no verdict',
+        ' +  kubernetes:core/v1:Pod pod-1 creating (3s) warning: {"reason":"Forbidden"}',
+    ],
+)
+def test_what_somebody_answered_is_handed_on_whole(
+    line: str, program: Path, capfd: Capture
+) -> None:
+    write_script(program, f"echo '{line}'")
+    engine.pulumi("up")
+    assert capfd.readouterr().out == f"{line}\n"
 
 
 @pytest.mark.usefixtures("program")
@@ -71,7 +91,7 @@ def test_ctrl_c_while_lines_come_loses_none(
     monkeypatch.setattr(engine, "_hand_on", interrupted)
     assert engine.pulumi("up") == 7
     assert list(pressed) == []
-    assert len(capfd.readouterr().out.splitlines()) == 2
+    assert len(capfd.readouterr().out.splitlines()) == 3
 
 
 def test_a_line_is_handed_on_when_it_comes(
