@@ -30,6 +30,7 @@ import psutil
 import tenacity
 
 from toolchain import build, cache, go
+from toolchain.bundle import installer
 from toolchain.errors import SetupError
 from toolchain.kind_node import base, parts
 from toolchain.tools import CONTAINERD, RUNC, GoTool
@@ -228,10 +229,9 @@ def _take_iptables(folder: Path) -> None:
     """iptables with the libraries and the loader that it comes with: this machine's may differ."""
     root = folder / "xtables"
     with tarfile.open(base.tar()) as packages:
-        # Python before 3.11.4 has no filters.
-        packages.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-        wanted = [member for member in packages if re.fullmatch(OF_IPTABLES, member.name)]
-        packages.extractall(root, wanted)  # noqa: S202 (our own, of Debian packages)
+        for member in packages:
+            if re.fullmatch(OF_IPTABLES, member.name):
+                installer.put(packages, member, root)
     (loader,) = [path for path in root.glob(f"usr/lib/*/{LOADER}") if path.is_file()]
     for name in IPTABLES:
         script = folder / name

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import lzma
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +54,15 @@ tarfile.TarFile.extract = extract_or_die
 sys.argv[1:3] = []
 runpy.run_path(program, run_name="__main__")
 """
+OLD_PYTHON = """
+import runpy, sys, tarfile
+for name in [name for name in vars(tarfile) if name.endswith("_filter")]:
+    if name != "fully_trusted_filter":
+        delattr(tarfile, name)
+sys.argv[:1] = []
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Debian 12's 3.11.2 has no filters for what is unpacked."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +277,71 @@ def test_a_machine_that_it_is_not_for_is_refused(
     machine: Machine, changes: dict[str, object], told: str
 ) -> None:
     assert told in machine.sealed(**changes).refusal()
+
+
+def holding(machine: Machine, *members: tarfile.TarInfo) -> Machine:
+    """The same bundle with these members in its archive, each with a byte if it is a file."""
+    for name in machine.manifest.archive:
+        (machine.here / name).unlink()
+    with (
+        lzma.open(machine.here / "evil.tar.xz", "w") as content,
+        tarfile.open(fileobj=content, mode="w") as tar,
+    ):
+        for member in members:
+            member.size = 1 if member.isreg() else 0
+            tar.addfile(member, io.BytesIO(b"!"))
+    return replace(machine, manifest=replace(machine.manifest, archive=["evil.tar.xz"])).sealed()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+@pytest.mark.parametrize("python", ["", OLD_PYTHON], ids=["this Python", "3.11.2"])
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("project/../../evil")],
+        [member("project//evil")],
+        [member("project/a", tarfile.SYMTYPE, "/")],
+        [member("project/a", tarfile.SYMTYPE, "../..")],
+        [member("project/a", tarfile.SYMTYPE, "."), member("project/a/evil")],
+        [
+            member("project/d/up", tarfile.SYMTYPE, ".."),
+            member("project/a", tarfile.SYMTYPE, "d/up/../.."),
+        ],
+        [member("project/a", tarfile.LNKTYPE, "../../other/theirs")],
+        [member("project/a", tarfile.LNKTYPE, "/etc/passwd")],
+        [member("project/a", tarfile.CHRTYPE)],
+        [member("project/a", tarfile.FIFOTYPE)],
+    ],
+    ids=[
+        "up",
+        "root",
+        "link",
+        "link-up",
+        "through",
+        "behind",
+        "hard",
+        "hard-root",
+        "device",
+        "pipe",
+    ],
+)
+def test_what_leads_out_of_the_folder_is_not_unpacked(
+    machine: Machine, members: list[tarfile.TarInfo], python: str
+) -> None:
+    write(machine.into.with_name("other") / "theirs", "")
+    refused = holding(machine, *members).install(*[sys.executable, "-c", python] * bool(python))
+    name = members[-1].name.removeprefix("project/")
+    assert f": {name} is no file, or leads out of its folder" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert refused.returncode == 1
+    assert not machine.into.exists()
+    assert list(machine.cache.iterdir()) == [machine.cache / "build.lock"]
+    assert {path.name for path in machine.into.parent.rglob("evil*")} <= {"evil.tar.xz"}
 
 
 @pytest.mark.parametrize(

@@ -283,8 +283,6 @@ def extract(parts: Sequence[Path], folders: Mapping[str, Path], total: int) -> N
         lzma.open(joined) as content,
         tarfile.open(fileobj=content, mode="r|", bufsize=CHUNK) as archive,
     ):
-        # Python before 3.11.4 has none; what is unpacked is what SHA256SUMS vouches for.
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)
         for member in archive:
             progress.advance(member.size)
             depth = 2 if member.name.startswith(f"{CACHE}/") else 1
@@ -294,7 +292,39 @@ def extract(parts: Sequence[Path], folders: Mapping[str, Path], total: int) -> N
                 member.name = path[depth]
                 if member.islnk():  # its other name is in the same group
                     member.linkname = member.linkname.removeprefix(f"{group}/")
-                archive.extract(member, folders[group])
+                put(archive, member, folders[group])
+
+
+def put(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Unpack one member. Raises Refused for one that would write, or lead, out of the folder.
+
+    Python has filters of its own only from 3.11.4 on.
+    """
+    at = Path(os.path.realpath(folder), member.name).parent
+    link = member.linkname if member.issym() else ""
+    target = member.linkname if member.islnk() else member.name
+    if not (
+        (member.isfile() or member.isdir() or member.issym() or member.islnk())
+        and leads_inside(member.name, link)
+        and leads_inside(target)
+        and Path(os.path.realpath(at)) == at  # no link on the way
+    ):
+        raise Refused(
+            f"not a bundle's archive: {member.name} is no file, or leads out of its folder"
+        )
+    member.mode &= 0o755
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+    archive.extract(member, folder)
+
+
+def leads_inside(path: str, link: str = "") -> bool:
+    """Whether a path of an archive, or the link that lies there, stays among what is unpacked.
+
+    ".." may only be how a link begins: behind another link it leads nobody knows where.
+    """
+    to = Path(os.path.normpath(Path(path).parent / (link or Path(path).name)))
+    plain = ".." not in Path(path).parts and link in ("", os.path.normpath(link))
+    return plain and not to.is_absolute() and to.parts[:1] != ("..",)
 
 
 # --- set-up -----------------------------------------------------------------------------------
