@@ -16,6 +16,8 @@ HOST =
 # Through the environment, so that quotes in them reach the programs as they are.
 export SET ARGS BASE
 export DRA_WORKSHOP_TOOLCHAIN := $(TOOLCHAIN)
+# All text is UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
 
 VENV := .venv/bin/python
 RUN  := $(VENV) -m operations

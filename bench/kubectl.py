@@ -33,7 +33,7 @@ class Kubectl:
         """What kubectl prints; raises BenchError with what it says if it fails."""
         done = subprocess.run(
             ["kubectl", "--kubeconfig", self.kubeconfig, *arguments],
-            cwd=self.checkout.folder, check=False, text=True, capture_output=True,
+            cwd=self.checkout.folder, check=False, text=True, errors="replace", capture_output=True,
             stdin=subprocess.DEVNULL,
             env=self.checkout.environment() | {"KUBECACHEDIR": str(self.cache)},
         )  # fmt: skip

@@ -34,7 +34,7 @@ def _commit() -> str:
     """What is measured; "-dirty" when files differ from it, "" outside git."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=False,
-        capture_output=True, text=True,
+        capture_output=True, text=True, errors="replace",
     )  # fmt: skip
     return done.stdout.strip()
 

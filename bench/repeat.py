@@ -186,7 +186,7 @@ def cluster(
     done = subprocess.run(
         [".venv/bin/python", "-m", "operations", "cluster", action, *arguments],
         cwd=checkout.folder, env=checkout.environment() | environment, check=False,
-        input=stdin, text=True, capture_output=True,
+        input=stdin, text=True, errors="replace", capture_output=True,
     )  # fmt: skip
     if done.returncode:
         raise BenchError(f"operations cluster {action} failed:\n{done.stderr}")

@@ -47,7 +47,7 @@ def imports(folder: Path) -> dict[str, float]:
     """Package → seconds of importing its modules, for the Pulumi program."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import components.lab"],
-        cwd=folder, check=True, capture_output=True, text=True,
+        cwd=folder, check=True, capture_output=True, text=True, errors="replace",
     )  # fmt: skip
     return packages(done.stderr)
 

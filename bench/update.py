@@ -36,7 +36,7 @@ def pulumi(
     events: list[tuple[float, Event]] = []
     started = time.monotonic()
     with subprocess.Popen(
-        [*command, "--stack", stack], cwd=checkout.folder, text=True,
+        [*command, "--stack", stack], cwd=checkout.folder, text=True, errors="replace",
         env=checkout.environment() | environment, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as engine:  # fmt: skip

@@ -171,6 +171,7 @@ def ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
             env=apart,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=ANSWER_SECONDS,
         )

@@ -317,6 +317,7 @@ def _toolkit(strategy: str) -> str:
             [str(program), "--version"],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=gpu_host.ANSWER_SECONDS,
         )

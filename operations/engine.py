@@ -32,7 +32,12 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
     variables = os.environ | environment() | {"PATH": path} | (extra or {})
     if quiet:
         done = subprocess.run(
-            ["pulumi", *arguments], env=variables, capture_output=True, text=True, check=False
+            ["pulumi", *arguments],
+            env=variables,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
         if done.returncode:
             raise OperationError(done.stderr.strip())
@@ -41,7 +46,11 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
         return _ended(subprocess.Popen(["pulumi", *arguments], env=variables))
     plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
     with subprocess.Popen(
-        ["pulumi", *arguments, *plain], env=variables, text=True, stdout=subprocess.PIPE
+        ["pulumi", *arguments, *plain],
+        env=variables,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
     ) as engine:
         return _ended(engine, _hand_on)
 

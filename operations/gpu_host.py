@@ -110,6 +110,7 @@ def cdi_spec() -> dict[str, Any]:
             [str(program), "--quiet", "cdi", "generate", "--format=json"],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=ANSWER_SECONDS,
         )
@@ -238,6 +239,7 @@ def smi(driver: Driver, *arguments: str) -> str:
             env={"LD_LIBRARY_PATH": str(driver.libraries), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=ANSWER_SECONDS,
         )

@@ -324,6 +324,7 @@ def _under_systemd(name: str, command: list[str], environment: dict[str, str]) -
         ],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
@@ -343,6 +344,7 @@ def _ctr(*arguments: str) -> None:
             [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=CTR_SECONDS,
         )

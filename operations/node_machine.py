@@ -140,7 +140,9 @@ def remove_folders(*folders: Path) -> None:
 
 
 def _mount(*arguments: str) -> None:
-    done = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", *arguments], check=False, capture_output=True, text=True, errors="replace"
+    )
     if done.returncode:
         raise OperationError(f"mount {' '.join(arguments)} failed: {done.stderr.strip()}")
 

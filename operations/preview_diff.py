@@ -70,7 +70,12 @@ def _git(*arguments: str) -> str:
     """Raises OperationError with git's own words."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+            ["git", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",  # names of files
+            check=False,
         )
     except FileNotFoundError:
         raise OperationError("git is not on PATH; a comparison needs it") from None
@@ -198,6 +203,7 @@ class _Side:
             env=kept | environment() | own | (extra or {}),
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if done.returncode:

@@ -58,7 +58,12 @@ def _stand_in(program: Path, folder: Path) -> Iterator[int]:
     with ExitStack() as running:
         plugin = running.enter_context(
             subprocess.Popen(
-                [program], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                [program],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
             )
         )
         running.callback(plugin.kill)

@@ -250,6 +250,7 @@ def _add_bytecode(root: oci.Root, home: str) -> None:
             env=_without_python() | {"PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if done.returncode:

@@ -144,6 +144,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    os.environ["PYTHONUTF8"] = "1"
     try:
         main()
     except KeyboardInterrupt:

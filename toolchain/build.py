@@ -118,6 +118,7 @@ def _module_folder(tool: GoTool, go: Go, module: str, log: Path) -> Path:
         env=go.environment(),
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if asked.returncode:
@@ -137,6 +138,7 @@ def _packages(tool: GoTool, go: Go, log: Path) -> int:
         env=go.environment(cgo=tool.cgo is not None),
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if listed.returncode:
@@ -157,6 +159,7 @@ def _compile(
             cwd=tool.folder,
             env=go.environment(cgo=tool.cgo is not None),
             text=True,
+            errors="replace",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         ) as compiler,

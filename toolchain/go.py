@@ -52,6 +52,7 @@ def version_of(program: str) -> semver.Version | None:
         env=os.environ | {"GOTOOLCHAIN": "local"},
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     text = asked.stdout.strip().removeprefix("go")
@@ -95,6 +96,7 @@ def _install(found: str, folder: Path) -> None:
         ],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:

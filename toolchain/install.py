@@ -191,6 +191,7 @@ def _version(program: str) -> str | None:
             env=apart,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=VERSION_SECONDS,
         )
@@ -207,7 +208,9 @@ def _usable_pulumi() -> str | None:
     program = _elsewhere("pulumi")
     if program is None:
         return None
-    asked = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [program, "version"], capture_output=True, text=True, errors="replace", check=False
+    )
     try:
         version = semver.Version.parse(asked.stdout.strip().removeprefix("v"))
     except ValueError:
@@ -490,6 +493,8 @@ def environment(own_plugins: bool = True) -> dict[str, str]:
         # The stacks hold no secret.
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # The program and all that it runs read and write UTF-8, whatever the locale says.
+        "PYTHONUTF8": "1",
     }
     if own_plugins:
         settings["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
@@ -533,6 +538,7 @@ def _pulumi(*arguments: str) -> None:
         env=os.environ | environment() | {"PATH": path},
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         executable=shutil.which("pulumi", path=path),
     )

@@ -42,6 +42,7 @@ def started(containers: list[str]) -> dict[str, str]:
             ["docker", "container", "inspect", "--format", "{{json .}}", *containers],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=ANSWER_SECONDS,
         )

@@ -91,7 +91,12 @@ def tools(host_node: bool | None) -> tuple[dict[str, Group], bool]:
 def git(*arguments: str) -> list[str]:
     """What git answers, at NULs."""
     done = subprocess.run(
-        ["git", *arguments], cwd=install.ROOT, capture_output=True, text=True, check=False
+        ["git", *arguments],
+        cwd=install.ROOT,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",  # names of files
+        check=False,
     )
     if done.returncode:
         raise SetupError(

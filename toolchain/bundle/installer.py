@@ -104,7 +104,7 @@ def verify(here: Path) -> Manifest:
     if problems:
         raise Refused("\n  ".join([*problems, f"copy what is named again into {here}"]))
     say(f"{len(sums)} files are as {SUMS} says")
-    return Manifest(**json.loads((here / MANIFEST).read_text()))
+    return Manifest(**json.loads((here / MANIFEST).read_text(encoding="utf-8")))
 
 
 def listed(here: Path) -> dict[str, str]:
@@ -112,7 +112,7 @@ def listed(here: Path) -> dict[str, str]:
     path = here / SUMS
     if not path.is_file():
         raise Refused(f"{SUMS} is missing; copy it into {here}")
-    lines = path.read_text(errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     matches = [re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)", line) for line in lines]
     sums = {match[2]: match[1] for match in matches if match}
     if len(sums) < len(lines) or MANIFEST not in sums:
@@ -185,7 +185,7 @@ def require_own(into: Path, name: str) -> None:
     if not into.exists() or (into.is_dir() and not any(into.iterdir())):
         return
     mark = into / MARK
-    found = json.loads(mark.read_text())["name"] if mark.is_file() else ""
+    found = json.loads(mark.read_text(encoding="utf-8"))["name"] if mark.is_file() else ""
     if found != name:
         what = f"the bundle {found}" if found else "something else"
         raise Refused(f"{into} holds {what}; choose another folder: install --into FOLDER")
@@ -225,7 +225,7 @@ def missing(manifest: Manifest, into: Path, cache: Path) -> list[str]:
 def environment_is_made(into: Path, manifest: Manifest) -> bool:
     """As `toolchain/bootstrap.py` sees it."""
     stamp = into / ".venv" / ".lock-digest"
-    made = stamp.read_text().split() if stamp.exists() else []
+    made = stamp.read_text(encoding="utf-8").split() if stamp.exists() else []
     return manifest.lock in made and (into / ".venv" / "bin" / "python").exists()
 
 
@@ -338,7 +338,10 @@ def set_up(into: Path, manifest: Manifest) -> None:
     if manifest.host_node:
         commands.append([".venv/bin/python", "-m", "toolchain", "install", "--host-node"])
     for command in commands:
-        environment = os.environ | {"DRA_WORKSHOP_TOOLCHAIN": manifest.toolchain}
+        environment = os.environ | {
+            "DRA_WORKSHOP_TOOLCHAIN": manifest.toolchain,
+            "PYTHONUTF8": "1",
+        }
         done = subprocess.run(command, cwd=into, env=environment, check=False)
         if done.returncode:
             raise Refused("set-up failed; mend what it says and run the same command again")
@@ -350,7 +353,7 @@ def next_command(into: Path, manifest: Manifest) -> str:
     if shutil.which("make"):
         up = ["make", "up", *([f"SET={setting}"] if setting else [])]
     else:
-        up = [".venv/bin/python", "-m", "operations", "up", "--stack", "dev"]
+        up = [".venv/bin/python", "-X", "utf8", "-m", "operations", "up", "--stack", "dev"]
         up += ["--set", setting] if setting else []
     return f"cd {shlex.quote(str(into))} && {shlex.join(up)}"
 

@@ -82,6 +82,7 @@ def download(requirements: Path, python: str, machine: str, folder: Path) -> Non
         ],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:

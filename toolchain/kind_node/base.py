@@ -98,7 +98,7 @@ def _unpack(root: Path) -> None:
         step(f"unpacking packages of Debian {RELEASE}", LINES, "lines of debootstrap") as progress,
         log.open("w") as record,
         subprocess.Popen(
-            command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as running,
     ):
         assert running.stdout is not None  # noqa: S101
@@ -130,7 +130,7 @@ def unpack(archive: Path, root: Path) -> None:
 
 def run(command: list[str]) -> str:
     """What a command says. Raises SetupError, with what it complained of, if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         end = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise SetupError(f"{command[0]} failed with code {done.returncode}:\n  {end}")
