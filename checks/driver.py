@@ -24,6 +24,7 @@ from checks.result import Checklist, NotSo
 SECONDS = 30.0
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
+NO_LIMIT = "set mpsMemoryLimit=none: module 5 then shows thread percentages only"
 AGAIN = "run the update again; make kubectl ARGS='get pods -A' shows what hangs"
 
 
@@ -71,7 +72,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "device-attributes",
         "every GPU is described as this driver version describes it",
         lambda: described_by(
-            devices.published(slices(kube), driver), set(parameters["attributes"])
+            devices.published(slices(kube), driver), set(parameters["attributes"]), made_up
         ),
         needs=["devices-published"],
         expected=", ".join(parameters["attributes"]),
@@ -97,16 +98,37 @@ def slices(kube: Kube) -> list[Any]:
 
 
 def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
-    """That the memory limit fits every GPU as often as there are clients. limit: mib, clients."""
+    """That the memory limit fits every GPU as often as there are clients. limit: mib, clients.
+
+    Raises NotSo for a GPU that has too little memory, or none of its own (of which a driver from
+    0.4.0 on publishes none): MPS limits the memory of the device only.
+    """
     sizes = []
     for device in found:
         if device.attributes.get("type") != "gpu":
             continue  # a part of one
+        if "memory" not in device.capacity:
+            raise NotSo(
+                f"{device.node}/{device.name} ({device.product}) uses the machine's memory, and "
+                "MPS limits only that of a GPU",
+                remedy=NO_LIMIT,
+            )
         size = mebibytes(device.capacity["memory"])
         if problem := too_much(limit["mib"], limit["clients"], size):
             raise NotSo(f"{device.node}/{device.name}: {problem}")
         sizes.append(size)
-    return f"{min(sizes)} MiB"
+    return f"{min(sizes)} MiB" if sizes else "no whole GPU"
+
+
+def require_fit(found: Sequence[devices.Device], limit: dict[str, int] | None) -> None:
+    """Raise NotSo, naming the configuration key, unless the memory limit, if any, fits."""
+    if limit is None:
+        return
+    try:
+        fits(found, limit)
+    except NotSo as error:
+        text = "; ".join(filter(None, (str(error), error.remedy)))
+        raise NotSo(f"configuration key 'mpsMemoryLimit': {text}") from error
 
 
 def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
@@ -159,13 +181,17 @@ def _published(found: Sequence[devices.Device], parameters: dict[str, Any]) -> s
     return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
 
 
-def described_by(published: Sequence[devices.Device], expected: set[str]) -> str:
+def described_by(
+    published: Sequence[devices.Device], expected: set[str], with_memory: bool
+) -> str:
+    """That the attributes are those expected. with_memory: whether every device has memory of its
+    own; a GPU that uses the machine's is published without."""
     for device in published:
         found = set(device.attributes)
         if found != expected:
             lacking, extra = sorted(expected - found), sorted(found - expected)
             raise NotSo(f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}")
-        if "memory" not in device.capacity:
+        if with_memory and "memory" not in device.capacity:
             raise NotSo(f"{device.node}/{device.name} has no capacity 'memory'")
     return ", ".join(sorted(expected))
 
@@ -191,10 +217,6 @@ def gate(parameters: dict[str, Any]) -> str:
     except NotSo as error:
         why = trouble.of_pods(kube, parameters["namespace"])
         raise NotSo("; ".join(filter(None, (str(error), why)))) from error
-    if limit := parameters.get("memoryLimit"):
-        try:
-            fits(found, limit)
-        except NotSo as error:
-            raise NotSo(f"configuration key 'mpsMemoryLimit': {error}") from error
+    require_fit(found, parameters.get("memoryLimit"))
     on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in nodes)
     return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})

@@ -152,7 +152,7 @@ class Host:
 
     def compute_modes(self) -> str:
         for gpu in self.gpus:
-            if gpu.compute_mode != gpu_host.DEFAULT_MODE:
+            if gpu.reserved:
                 raise NotSo(f"{gpu.uuid}: {gpu.compute_mode}")
         return gpu_host.DEFAULT_MODE
 

@@ -71,7 +71,7 @@ def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
             "device-attributes",
             "it is described as this driver version describes it",
             lambda: driver.described_by(
-                [published(kube, parameters, 0)], set(parameters["attributes"])
+                [published(kube, parameters, 0)], set(parameters["attributes"]), made_up
             ),
             needs=["devices-published"],
             expected=", ".join(parameters["attributes"]),
@@ -160,9 +160,5 @@ def gate(kube: Kube, parameters: dict[str, Any]) -> str:
         why = trouble.of_pods(kube, namespace) if namespace else ""
         raise NotSo("; ".join(filter(None, (str(error), why)))) from error
     wait_for_nodes(kube, [device.node], parameters["seconds"])
-    if limit := parameters.get("memoryLimit"):
-        try:
-            driver.fits([device], limit)
-        except NotSo as error:
-            raise NotSo(f"configuration key 'mpsMemoryLimit': {error}") from error
+    driver.require_fit([device], parameters.get("memoryLimit"))
     return json.dumps({"uuid": device.uuid})

@@ -116,9 +116,12 @@ def _add_kernel(checklist: Checklist) -> None:
 def _present() -> str:
     if _nodes():
         return ", ".join(_nodes())
+    devices = sorted(PCI.iterdir()) if PCI.exists() else []
+    found = [device.name for device in devices if _is_gpu(device)]
+    if not found and gpu_host.TEGRA_RELEASE.exists():
+        raise gpu_host.TegraGpu
     if not PCI.exists():
         raise NotSo(f"no device node of a GPU, and there is no {PCI}")
-    found = [device.name for device in sorted(PCI.iterdir()) if _is_gpu(device)]
     if not found:
         raise NotSo("no NVIDIA GPU on the PCI bus")
     return f"on the PCI bus: {', '.join(found)}"

@@ -39,6 +39,8 @@ HOST_DRIVER = "0.4.1"
 """The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
 EXAMPLE_DRIVER = "0.4.0"
 """The version of dra-example-driver of which set-up has chart and image."""
+NO_LIMIT = "none"
+"""What mpsMemoryLimit is where the GPU uses the machine's memory, which MPS does not limit."""
 MOST_CLIENTS = 48
 """Clients that one MPS server takes (NVIDIA's MPS documentation, from Volta on)."""
 OLDEST_DRIVER = semver.Version(0, 4, 1)
@@ -100,8 +102,8 @@ class Settings:
 
     @property
     def mps_memory_mib(self) -> int:
-        """The limit as NVIDIA's driver hands it to MPS: whole MiB, rounded down."""
-        return mebibytes(self.mps_memory_limit)
+        """The limit as NVIDIA's driver hands it to MPS: whole MiB, rounded down; 0 for none."""
+        return 0 if self.mps_memory_limit == NO_LIMIT else mebibytes(self.mps_memory_limit)
 
     @property
     def expected_devices(self) -> int:
@@ -427,9 +429,12 @@ def _percentages(value: str) -> tuple[int, ...]:
 
 
 def _memory_limit(value: str) -> str:
+    if value == NO_LIMIT:
+        return value
     if not MEMORY.fullmatch(value):
         units = ", ".join(MEMORY_UNITS)
-        raise SettingsError("mpsMemoryLimit", value, f"a whole number with {units}, such as 1Gi")
+        allowed = f"a whole number with {units}, such as 1Gi, or {NO_LIMIT}"
+        raise SettingsError("mpsMemoryLimit", value, allowed)
     if mebibytes(value) < 1:
         raise SettingsError("mpsMemoryLimit", value, "at least 1Mi: MPS counts whole MiB")
     return value

@@ -138,8 +138,8 @@ class Site:
 
     @property
     def memory_limit(self) -> dict[str, int] | None:
-        """What module 5's clients may use of a GPU, None where it is not wanted."""
-        if "5" not in self.modules:
+        """What module 5's clients may use of a GPU, None where no limit is wanted."""
+        if "5" not in self.modules or not self.settings.mps_memory_mib:
             return None
         return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
 

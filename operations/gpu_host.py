@@ -24,13 +24,27 @@ from operations.errors import OperationError
 CTK = Path(".tools/bin/nvidia-ctk")
 SMI = "nvidia-smi"
 ML = "libnvidia-ml.so."
-USUAL_LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/lib/x86_64-linux-gnu")
+USUAL_LIBRARIES = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/lib64",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+)
 """Where the plugin's prestart script looks under its root (hack/kubelet-plugin-prestart.sh)."""
 USUAL_PROGRAMS = "/usr/bin"
 SHEBANG = b"#!"
 DEFAULT_MODE = "Default"
 """The compute mode in which any number of processes may use a GPU, as nvidia-smi calls it."""
 QUERY = ("uuid", "name", "memory.total", "compute_cap", "compute_mode", "driver_version")
+UNKNOWN = re.compile(r"N/A|\[.*\]")
+"""What nvidia-smi writes in the place of a value that it cannot tell, with the reason."""
+UNSUPPORTED = ("N/A", "[N/A]", "[Not Supported]")
+"""The reasons of those that say only that the GPU has no such thing."""
+OPTIONAL = ("memory.total", "compute_mode")
+"""A GPU that uses the machine's memory has none of its own; a virtual one has no compute mode."""
+CANNOT_TELL = "run nvidia-smi -q; after an error of the GPU the machine must be started anew"
 ANSWER_SECONDS = 30
 OLDEST_DRIVER = 565
 """NVIDIA's documents of the DRA driver ask for this version of the GPU driver, or later."""
@@ -40,10 +54,25 @@ NO_LIBRARY = re.compile("ERROR_LIBRARY_NOT_FOUND|failed to locate libnvidia-ml|l
 """What nvidia-ctk says where there are no libraries of a driver."""
 KERNEL_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/sys/module/nvidia"), Path("/dev/dxg"))
 """Each is there only where a kernel driver is loaded; the last on WSL2."""
+TEGRA = re.compile(r"/dev/(nvgpu/|nvhost-\w*-?gpu$)")
+"""Device nodes of the GPU in a Tegra chip, whose kernel driver is nvgpu."""
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 
 
 class NoDriver(OperationError):
     """This machine has no GPU driver at all: neither libraries nor a kernel module."""
+
+
+class TegraGpu(NoDriver):
+    """The GPU has a driver, but none that NVIDIA's DRA driver can work with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this machine's GPU is part of a Tegra chip (Jetson), which NVIDIA's DRA driver does "
+            "not support",
+            "use a machine with another GPU, or a lab with simulated ones "
+            "(cluster=embedded node=simulated)",
+        )
 
 
 class NoToolkit(OperationError):
@@ -72,14 +101,20 @@ class Driver:
 
 @dataclass(frozen=True)
 class Gpu:
-    """memory_mib: total in MiB, as NVML reports it; compute_mode: as nvidia-smi calls it."""
+    """memory_mib: total in MiB, as NVML reports it, None for a GPU that uses the machine's memory;
+    compute_mode: as nvidia-smi calls it, "" for a GPU that has none."""
 
     uuid: str
     product: str
-    memory_mib: int
+    memory_mib: int | None
     compute_capability: str
     compute_mode: str
     driver_version: str
+
+    @property
+    def reserved(self) -> bool:
+        """Whether not every process may use it."""
+        return self.compute_mode not in ("", DEFAULT_MODE)
 
     def facts(self) -> dict[str, Any]:
         return asdict(self)
@@ -136,6 +171,8 @@ def _why_not(reason: str) -> OperationError:
             f"nvidia-ctk cannot describe the GPU driver: {reason}",
             "run nvidia-smi; after a driver update the machine must be started anew",
         )
+    if TEGRA_RELEASE.exists():
+        return TegraGpu()
     if any(path.exists() for path in KERNEL_DRIVER):
         return OperationError(
             f"the kernel driver is loaded, but nvidia-ctk does not find its libraries: {reason}",
@@ -163,7 +200,10 @@ def described() -> dict[str, Any]:
 
 
 def find(spec: dict[str, Any]) -> Driver:
-    """The driver that a CDI spec describes. Raises OperationError naming what it lacks."""
+    """The driver that a CDI spec describes. Raises OperationError naming what it lacks, TegraGpu
+    where it is that of a Jetson."""
+    if _is_tegra(spec):
+        raise TegraGpu
     mounts = (spec.get("containerEdits") or {}).get("mounts") or []
     paths = [Path(mount["hostPath"]) for mount in mounts]
     smi = next((path for path in paths if path.name == SMI), None)
@@ -179,6 +219,14 @@ def find(spec: dict[str, Any]) -> Driver:
             )
     assert smi is not None and library is not None  # noqa: S101
     return Driver(smi.parent, library.parent, library.name.removeprefix(ML))
+
+
+def _is_tegra(spec: dict[str, Any]) -> bool:
+    return any(
+        TEGRA.match(node["path"])
+        for holder in (spec, *spec.get("devices", ()))
+        for node in cdi.part(holder, "deviceNodes")
+    )
 
 
 def _program(found: Path, library: Path) -> Path:
@@ -221,13 +269,33 @@ def _is_script(path: Path) -> bool:
 
 
 def gpus(driver: Driver) -> list[Gpu]:
-    """Every GPU of this machine. Raises OperationError if nvidia-smi does not answer."""
+    """Every GPU of this machine. Raises OperationError if nvidia-smi does not answer, or cannot
+    tell what a GPU must have."""
     answer = smi(driver, f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
-    rows = csv.reader(answer.splitlines(), skipinitialspace=True)
-    return [
-        Gpu(uuid, name, int(memory), capability, mode, version)
-        for uuid, name, memory, capability, mode, version in rows
-    ]
+    return [_gpu(row) for row in csv.reader(answer.splitlines(), skipinitialspace=True)]
+
+
+def _gpu(row: list[str]) -> Gpu:
+    told = dict(zip(QUERY, row, strict=False))
+    if len(row) != len(QUERY):
+        raise OperationError(f"nvidia-smi says: {', '.join(row)}", CANNOT_TELL)
+    for name, value in told.items():
+        if UNKNOWN.fullmatch(value):
+            if name not in OPTIONAL or value not in UNSUPPORTED:
+                raise OperationError(
+                    f"nvidia-smi does not tell of GPU {told['uuid']} its {name}: {value}",
+                    CANNOT_TELL,
+                )
+            told[name] = ""
+    memory = told["memory.total"]
+    return Gpu(
+        told["uuid"],
+        told["name"],
+        int(memory) if memory else None,
+        told["compute_cap"],
+        told["compute_mode"],
+        told["driver_version"],
+    )
 
 
 def smi(driver: Driver, *arguments: str) -> str:
@@ -263,7 +331,7 @@ def reset_compute_mode() -> None:
     except (NoDriver, NoToolkit):
         return
     for gpu in gpus(driver):
-        if gpu.compute_mode != DEFAULT_MODE:
+        if gpu.reserved:
             try:
                 smi(driver, "-i", gpu.uuid, "-c", "DEFAULT")
             except OperationError as error:

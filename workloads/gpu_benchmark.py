@@ -125,8 +125,8 @@ def told_by_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
             "uuid": gpu.uuid(),
             "name": gpu.name(),
             "driver": gpu.driver_version(),
-            "clock_max_mhz": gpu.clock_max_mhz(),
-            "compute_mode": gpu.compute_mode(),
+            "clock_max_mhz": nvml.if_supported(gpu.clock_max_mhz),
+            "compute_mode": nvml.if_supported(gpu.compute_mode),
         }
     except nvml.NvmlError as error:
         say(f"without NVML: {error}")

@@ -158,13 +158,14 @@ def against_peak(gpu: Gpu, values: list[float], taken: dict[str, Any]) -> dict[s
     tflops = statistics.median(values)
     sampled = taken["clock_mhz"]
     clock = sampled["median"] if sampled else gpu.clock_max_mhz
+    silent = "NVML is missing" if gpu.nvml is None else "NVML does not tell it"
     peak = figures.peak_tflops(gpu.capability, gpu.sm_count, clock)
     return {
         "tflops": tflops,
         "tflops_per_sm": tflops / gpu.sm_count,
         "peak_tflops": peak,
         "peak_at_mhz": clock,
-        "peak_clock": "median while measuring" if sampled else "maximum, as NVML is missing",
+        "peak_clock": "median while measuring" if sampled else f"maximum, as {silent}",
         "fma_lanes_per_sm": figures.FMA_LANES.get(gpu.capability),
         "fraction_of_peak": tflops / peak if peak else None,
     }

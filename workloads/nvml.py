@@ -6,12 +6,17 @@ A pod without it still measures: what NVML would have told is then null, and why
 from __future__ import annotations
 
 import ctypes
+import functools
+import operator
 import statistics
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
 LIBRARY = "libnvidia-ml.so.1"
+NOT_SUPPORTED = 3
+"""NVML's code for what this GPU has not."""
 INTERVAL_SECONDS = 0.02
 SM_CLOCK = 1
 COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclusive_Process"}
@@ -30,6 +35,10 @@ THROTTLE_REASONS = {
 
 class NvmlError(Exception):
     """NVML is missing, or one of its calls failed."""
+
+
+class NotSupportedError(NvmlError):
+    """This GPU has no such thing; the others can still be asked for."""
 
 
 class Source(Protocol):
@@ -103,6 +112,8 @@ class Gpu:
             code = getattr(self._library, function)(*arguments)
         except AttributeError:
             raise NvmlError(f"{function}: not in this NVML") from None
+        if code == NOT_SUPPORTED:
+            raise NotSupportedError(f"{function}: NVML error {code}")
         if code:
             raise NvmlError(f"{function}: NVML error {code}")
 
@@ -114,6 +125,14 @@ def loaded() -> ctypes.CDLL:
         raise NvmlError(str(error)) from None
 
 
+def if_supported(ask: Callable[[], Any]) -> Any:
+    """The answer, None where this GPU has no such thing."""
+    try:
+        return ask()
+    except NotSupportedError:
+        return None
+
+
 def reasons_named(reasons: int) -> list[str]:
     """Why the clock is not higher, in words; an unknown bit as its number."""
     bits = [1 << place for place in range(reasons.bit_length()) if reasons >> place & 1]
@@ -123,7 +142,8 @@ def reasons_named(reasons: int) -> list[str]:
 class Sampler:
     """Asks NVML in a thread of its own, from the start of its `with` block to the end.
 
-    Without a GPU to ask it samples nothing. The first call that fails ends it.
+    Without a GPU to ask it samples nothing. The first call that fails ends it, unless it asked for
+    what this GPU has not.
     """
 
     def __init__(self, gpu: Source | None, interval: float = INTERVAL_SECONDS) -> None:
@@ -131,9 +151,10 @@ class Sampler:
         self._interval = interval
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._clocks: list[float] = []
-        self._powers: list[float] = []
-        self._reasons = 0
+        self._clocks: list[Any] = []
+        self._powers: list[Any] = []
+        self._reasons: list[Any] = []
+        self._samples = 0
         self._error: str | None = None
 
     def __enter__(self) -> Sampler:
@@ -160,16 +181,24 @@ class Sampler:
             self._error = str(error)
 
     def _look(self, gpu: Source) -> None:
-        self._clocks.append(gpu.clock_mhz())
-        self._powers.append(gpu.power_w())
-        self._reasons |= gpu.throttle_reasons()
+        for ask, values in (
+            (gpu.clock_mhz, self._clocks),
+            (gpu.power_w, self._powers),
+            (gpu.throttle_reasons, self._reasons),
+        ):
+            try:
+                values.append(ask())
+            except NotSupportedError as error:
+                self._error = str(error)
+        self._samples += 1
 
     def summary(self) -> dict[str, Any]:
+        reasons = functools.reduce(operator.or_, self._reasons, 0)
         said: dict[str, Any] = {
             "clock_mhz": spread(self._clocks),
             "power_w": spread(self._powers),
-            "throttle_reasons": reasons_named(self._reasons) if self._clocks else None,
-            "samples": len(self._clocks),
+            "throttle_reasons": reasons_named(reasons) if self._reasons else None,
+            "samples": self._samples,
         }
         return said if self._error is None else said | {"nvml_error": self._error}
 

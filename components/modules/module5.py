@@ -28,6 +28,8 @@ def build(site: Site) -> list[Check]:
     scene = _Scene(site, "5", NAMESPACE)
     percentage = scene.percentage()
     site.gpu_users.append(percentage)
+    if not site.settings.mps_memory_mib:
+        return [percentage]
     memory = scene.memory(percentage)
     site.gpu_users.append(memory)
     return [percentage, memory]

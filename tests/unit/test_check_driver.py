@@ -387,5 +387,30 @@ def test_a_memory_limit_must_fit_every_gpu(
         driver.gate(GATE | limit)
 
 
+def without_memory(kube: FakeKube) -> None:
+    """GPUs that use the machine's memory, as the driver publishes a GB10."""
+    for item in kube.slices:
+        for device in item.spec.devices:
+            del device.capacity["memory"]
+
+
+def test_gpus_that_use_the_machines_memory_are_described_well(kube: FakeKube) -> None:
+    without_memory(kube)
+    assert findings(run(devices=devices.GPU))["device-attributes"]["status"] == "passed"
+    assert failed("device-attributes") == "gpu-node-0/gpu-0 has no capacity 'memory'"
+
+
+def test_a_memory_limit_means_nothing_on_gpus_that_use_the_machines_memory(kube: FakeKube) -> None:
+    without_memory(kube)
+    limit = {"memoryLimit": {"mib": 1024, "clients": 3}}
+    finding = findings(run(devices=devices.GPU, **limit))["mps-memory-limit-fits"]
+    text = "gpu-node-0/gpu-0 (NVIDIA H200) uses the machine's memory"
+    assert finding["status"] == "failed"
+    assert finding["found"].startswith(text)
+    assert "mpsMemoryLimit=none" in finding["remedy"]
+    with pytest.raises(NotSo, match=r"^configuration key 'mpsMemoryLimit': .*mpsMemoryLimit=none"):
+        driver.gate(GATE | limit)
+
+
 def test_without_module_5_nobody_asks_for_memory(kube: FakeKube) -> None:
     assert "mps-memory-limit-fits" not in findings(driver.run("2", PARAMETERS))

@@ -13,6 +13,7 @@ from operations.errors import OperationError
 
 H200 = Path("tests/data/cdi-h200.json")
 """What nvidia-ctk 1.19.1 printed on a machine whose driver lies in a folder of its own."""
+GB10, JETSON = Path("tests/data/gb10-nvidia-smi.csv"), Path("tests/data/cdi-jetson-orin.json")
 UUID = "GPU-f1056031-d9fd-8c0f-fdc9-95892d0588f9"
 
 
@@ -59,6 +60,7 @@ def test_a_spec_without_the_driver_says_what_it_lacks(spec: dict[str, Any], lack
     [
         ("/usr/bin", "/usr/lib/x86_64-linux-gnu", False, True),
         ("/usr/bin", "/usr/lib64", False, True),
+        ("/usr/bin", "/usr/lib/aarch64-linux-gnu", False, True),
         ("/usr/bin", "/usr/lib64", True, False),
         ("/usr/bin", "/usr/lib", False, False),
         ("/opt/bin", "/usr/lib64", False, False),
@@ -107,6 +109,54 @@ def test_gpus_as_nvidia_smi_tells(tmp_path: Path) -> None:
     assert gpu_host.gpus(driver(tmp_path)) == [
         gpu_host.Gpu(UUID, "NVIDIA H200", 143771, "9.0", "Default", "580.159.04")
     ]
+
+
+def test_a_gpu_without_memory_of_its_own_is_a_gpu(tmp_path: Path) -> None:
+    """What nvidia-smi says of a GB10, whose memory is the machine's."""
+    program(tmp_path, f"#!/bin/sh\ncat {GB10.absolute()}\n")
+    (gpu,) = gpu_host.gpus(driver(tmp_path))
+    assert (gpu.product, gpu.memory_mib, gpu.compute_mode) == ("NVIDIA GB10", None, "Default")
+    assert not gpu.reserved
+
+
+@pytest.mark.parametrize("nothing", ["[N/A]", "[Not Supported]", "N/A"])
+def test_a_gpu_that_has_no_compute_mode_is_not_reserved(tmp_path: Path, nothing: str) -> None:
+    program(tmp_path, f"#!/bin/sh\necho '{UUID}, GRID A100, 40960, 8.0, {nothing}, 580.1'\n")
+    (gpu,) = gpu_host.gpus(driver(tmp_path))
+    assert not gpu.reserved
+
+
+@pytest.mark.parametrize(
+    ("row", "lacking"),
+    [
+        (f"{UUID}, NVIDIA H200, [Unknown Error], 9.0, Default, 580.1", "memory.total: .Unknown"),
+        (f"{UUID}, NVIDIA H200, 143771, [N/A], Default, 580.1", r"compute_cap: \[N/A\]"),
+        ("[GPU is lost], NVIDIA H200, 143771, 9.0, Default, 580.1", "uuid: .GPU is lost"),
+        ("No devices were found", "No devices were found"),
+    ],
+)
+def test_what_nvidia_smi_cannot_tell_is_named(tmp_path: Path, row: str, lacking: str) -> None:
+    program(tmp_path, f"#!/bin/sh\necho '{row}'\n")
+    with pytest.raises(OperationError, match=lacking) as caught:
+        gpu_host.gpus(driver(tmp_path))
+    assert "nvidia-smi" in caught.value.mend
+
+
+def test_a_tegra_gpu_is_refused_by_name() -> None:
+    with pytest.raises(gpu_host.NoDriver, match="Tegra.*does not support") as caught:
+        gpu_host.find(json.loads(JETSON.read_text()))
+    assert "install" not in str(caught.value)
+
+
+def test_a_tegra_machine_whose_toolkit_finds_no_library_is_not_told_to_install_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = "#!/bin/sh\necho 'level=error msg=\"failed to locate libnvidia-ml\"' >&2\nexit 1\n"
+    monkeypatch.setattr(gpu_host, "CTK", program(tmp_path, script, "nvidia-ctk"))
+    monkeypatch.setattr(gpu_host, "TEGRA_RELEASE", tmp_path / "nv_tegra_release")
+    (tmp_path / "nv_tegra_release").touch()
+    with pytest.raises(gpu_host.NoDriver, match="Tegra"):
+        gpu_host.cdi_spec()
 
 
 def test_an_nvidia_smi_that_fails_is_quoted(tmp_path: Path) -> None:

@@ -191,6 +191,15 @@ def test_limits_of_the_configuration_reach_claims_and_pods() -> None:
     assert stdin(graph, "check-driver")["parameters"]["memoryLimit"] == {"mib": 2048, "clients": 2}
 
 
+def test_without_a_memory_limit_module_5_shows_percentages_only() -> None:
+    """As on GPUs that use the machine's memory."""
+    graph = build("module5", mpsMemoryLimit="none")
+    assert "Command/check-mps-percentage" in graph.resources
+    assert "Command/check-mps-memory" not in graph.resources
+    assert "ResourceClaim/module5-memory-claim" not in graph.resources
+    assert stdin(graph, "devices-published")["memoryLimit"] is None
+
+
 def test_a_stack_without_limits_asks_nothing_of_the_gpus_memory(graph: Graph) -> None:
     assert stdin(graph, "devices-published")["memoryLimit"] is None
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.unit.fake_gpu import UUID, Nvml
-from workloads import nvml
+from workloads import gpu_benchmark, nvml
 
 
 def test_the_gpu_says_who_it_is_and_how_it_is_set() -> None:
@@ -55,6 +55,33 @@ def test_without_nvml_nothing_is_sampled_and_nothing_is_made_up() -> None:
         "throttle_reasons": None,
         "samples": 0,
     }
+
+
+def test_a_value_that_this_gpu_cannot_tell_is_null_and_the_others_are_sampled() -> None:
+    """As where the GPU is part of a chip whose power is not told apart."""
+    played = Nvml(clocks=[1500, 1980], fail={"nvmlDeviceGetPowerUsage": nvml.NOT_SUPPORTED})
+    with nvml.Sampler(nvml.Gpu(UUID, played), 0.01) as sampler:
+        given_up = time.monotonic() + 60
+        while sampler.summary()["samples"] < 3 and time.monotonic() < given_up:
+            time.sleep(0.01)
+    found = sampler.summary()
+    assert found["samples"] >= 3
+    assert found["clock_mhz"]["max"] == 1980
+    assert found["power_w"] is None
+    assert found["nvml_error"] == "nvmlDeviceGetPowerUsage: NVML error 3"
+
+
+@pytest.mark.parametrize("function", ["nvmlDeviceGetMaxClockInfo", "nvmlDeviceGetComputeMode"])
+def test_what_a_gpu_has_not_does_not_hide_the_rest(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    monkeypatch.setattr(nvml, "loaded", lambda: Nvml(fail={function: nvml.NOT_SUPPORTED}))
+    gpu, told = gpu_benchmark.told_by_nvml(UUID)
+    assert gpu is not None
+    assert told["driver"] == "580.159.04"
+    assert [name for name, value in told.items() if value is None] == [
+        {"nvmlDeviceGetMaxClockInfo": "clock_max_mhz"}.get(function, "compute_mode")
+    ]
 
 
 def test_a_failure_while_sampling_is_told_and_ends_nothing_else() -> None:

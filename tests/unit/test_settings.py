@@ -93,10 +93,10 @@ def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
         ("mpsSharePercentage", "half", "a whole number from 1 to 100"),
         ("mpsMemoryLimit", "1023Ki", "at least 1Mi"),
         ("mpsMemoryLimit", "0Gi", "at least 1Mi"),
-        ("mpsMemoryLimit", "1024", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
-        ("mpsMemoryLimit", "1G", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
-        ("mpsMemoryLimit", "-1Gi", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
-        ("mpsMemoryLimit", "half", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi"),
+        ("mpsMemoryLimit", "1024", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi, or none"),
+        ("mpsMemoryLimit", "1G", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi, or none"),
+        ("mpsMemoryLimit", "-1Gi", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi, or none"),
+        ("mpsMemoryLimit", "half", "a whole number with Ki, Mi, Gi, Ti, such as 1Gi, or none"),
         ("mpsMemoryLimit", "1Ti", "above the 143771 MiB that the GPU has (NVIDIA H200)"),
         ("mpsMemoryLimit", "47Gi", "3 clients of 48128 MiB need 144384 MiB, the GPU has 143771"),
     ],
@@ -127,6 +127,10 @@ def test_another_chart_allows_another_version() -> None:
 )
 def test_a_memory_limit_counts_in_whole_mib(given: str, mib: int) -> None:
     assert parse(DEFAULTS | {"mpsMemoryLimit": given}, "dev").mps_memory_mib == mib
+
+
+def test_for_gpus_that_use_the_machines_memory_there_is_no_limit() -> None:
+    assert parse(DEFAULTS | {"mpsMemoryLimit": "none"}, "dev").mps_memory_mib == 0
 
 
 def test_the_card_of_the_profile_decides_what_fits() -> None:
