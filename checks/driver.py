@@ -181,9 +181,7 @@ def _published(found: Sequence[devices.Device], parameters: dict[str, Any]) -> s
     return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
 
 
-def described_by(
-    published: Sequence[devices.Device], expected: set[str], with_memory: bool
-) -> str:
+def described_by(published: Sequence[devices.Device], expected: set[str], with_memory: bool) -> str:
     """That the attributes are those expected. with_memory: whether every device has memory of its
     own; a GPU that uses the machine's is published without."""
     for device in published:

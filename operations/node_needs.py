@@ -13,6 +13,7 @@ All of it is data and pure, but for `settled`, which looks whether files exist.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -261,7 +262,7 @@ _HOOK_OPTIONS.add_argument("--mode", default="755", nargs="?")
 @dataclass(frozen=True)
 class _Places:
     """Where files of the driver lie in a node. roots: the driver's folders of libraries, as the
-    spec has them in containers; libraries: the node's."""
+    spec has them in containers, one inside another before it; libraries: the node's."""
 
     roots: tuple[PurePosixPath, ...]
     libraries: str
@@ -274,14 +275,17 @@ class _Places:
         devices: Iterable[Device],
         machine: str,
     ) -> _Places:
-        """WSL2's libraries find each other by the path that they have, and stay there."""
+        """Every folder that itself holds a library of the driver is a root, and each that ldconfig
+        is to look in, if it is not inside another. WSL2's libraries find each other by the path
+        that they have, and stay there."""
         paths = [_merged(mount["containerPath"]) for mount in mounts]
         main = [path.parent for path in paths if path.name.startswith(LIBRARIES_OF_DRIVER)]
-        roots = [*main, *map(_merged, folders)]
+        searched = list(map(_merged, folders))
         known = LIBRARIES.get(machine, LIBRARIES["x86_64"])
         moved = all(device.path != WSL_DEVICE for device in devices)
-        outer = [r for r in dict.fromkeys(roots) if not any(o in r.parents for o in roots)]
-        return _Places(tuple(outer), known, moved)
+        outer = [s for s in searched if not any(o in s.parents for o in (*main, *searched))]
+        inner_first = sorted({*main, *outer}, key=lambda root: (-len(root.parts), root))
+        return _Places(tuple(inner_first), known, moved)
 
     def in_node(self, path: str) -> str:
         """A container's path, as the node has it."""
@@ -305,9 +309,14 @@ class _Places:
 
     def link(self, link: Link) -> Link:
         """A link of a container, as the node has it."""
-        absolute = link.target.startswith("/")
-        target = self.in_node(link.target) if absolute else link.target
-        return Link(target, self.in_node(link.path))
+        path, target = self.in_node(link.path), self.in_node(_led_to(link))
+        unchanged = Link(link.target, path)
+        return unchanged if _led_to(unchanged) == target else Link(target, path)
+
+
+def _led_to(link: Link) -> str:
+    """The path to which a link leads."""
+    return os.path.normpath(PurePosixPath(link.path).parent / link.target)
 
 
 def _merged(path: str) -> PurePosixPath:
@@ -353,7 +362,12 @@ def _by_mounts(
     for device in needs.devices:
         if device.host != device.path:
             mounts[device.path] = Mount(device.host, device.path, read_only=False)
-    links = {link.path: link for link in map(places.link, work.links) if link.path not in mounts}
+    links = {
+        link.path: link
+        for link in map(places.link, work.links)
+        # Files of several folders are in one now, where a link from one to another is the file.
+        if link.path not in mounts and _led_to(link) != link.path
+    }
     libraries = [path for path in mounts if ".so." in PurePosixPath(path).name]
     folders = [places.libraries] if places.moved else []
     folders += [places.folder(folder) for folder in work.folders]

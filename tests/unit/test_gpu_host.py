@@ -143,7 +143,7 @@ def test_what_nvidia_smi_cannot_tell_is_named(tmp_path: Path, row: str, lacking:
 
 
 def test_a_tegra_gpu_is_refused_by_name() -> None:
-    with pytest.raises(gpu_host.NoDriver, match="Tegra.*does not support") as caught:
+    with pytest.raises(gpu_host.NoDriver, match=r"Tegra.*does not support") as caught:
         gpu_host.find(json.loads(JETSON.read_text()))
     assert "install" not in str(caught.value)
 

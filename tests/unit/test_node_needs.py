@@ -17,6 +17,7 @@ LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 LINUX = [name for name in NAMES if not name.startswith("wsl2")]
 DEBIAN = "debian-535-toolkit-1.14.yaml"
 UBUNTU = "ubuntu-575-toolkit-1.17.json"
+DEBIAN_NEW = "debian-580-toolkit-1.20.json"
 ARCH = "arch-580-toolkit-1.18.yaml"
 NIXOS = "nixos-570-toolkit-1.17.json"
 FEDORA = "fedora-550-toolkit-1.16.yaml"
@@ -52,6 +53,45 @@ def test_the_plugin_finds_the_driver_wherever_the_host_has_it(name: str) -> None
         assert file_behind(needs, f"/usr/bin/{program}").endswith(f"/bin/{program}")
     assert needs.folders[0] == LIBRARIES
     assert needs.driver_root == "/"
+
+
+def test_of_two_folders_one_inside_the_other_both_are_the_drivers() -> None:
+    """As Debian's package has them, told by a toolkit from 1.20 on."""
+    needs = needs_of(DEBIAN_NEW)
+    mounts = {mount.container: mount.host for mount in needs.mounts}
+    inner, outer = f"{LIBRARIES}/nvidia/current", LIBRARIES
+    for library, folder in (("libnvidia-ml", inner), ("libcuda", inner), ("libnvidia-tls", outer)):
+        name = f"{library}.so.580.95.05"
+        assert mounts[f"{LIBRARIES}/{name}"] == f"{folder}/{name}"
+    assert needs.folders == (LIBRARIES,)
+    assert node_needs.unsearched(cdi.load(SPECS / DEBIAN_NEW), "x86_64") == (inner,)
+
+
+def test_a_link_from_one_of_the_drivers_folders_into_another_leads_to_the_file() -> None:
+    """And one that would lead to itself is left out."""
+    folder, name = "/usr/lib/x86_64-linux-gnu", "libcuda.so.580.95.05"
+    mounts = [
+        {"hostPath": f"{folder}/{path}", "containerPath": f"{folder}/{path}"}
+        for path in (f"nvidia/{name}", "libnvidia-tls.so.580.95.05")
+    ]
+    links = [
+        f"nvidia/{name}::{folder}/libcuda.so",
+        f"{name}::{folder}/nvidia/libcuda.so.1",
+        f"nvidia/libcuda.so.1::{folder}/libcuda.so.1",
+    ]
+    hooks = [
+        {
+            "path": "/usr/bin/nvidia-cdi-hook",
+            "args": ["nvidia-cdi-hook", *arguments],
+        }
+        for arguments in (
+            ["create-symlinks", *(word for link in links for word in ("--link", link))],
+            ["update-ldcache", "--folder", folder, "--folder", f"{folder}/nvidia"],
+        )
+    ]
+    needs = node_needs.for_node(spec_of(mounts=mounts, hooks=hooks), machine="x86_64")
+    for path in ("libcuda.so", "libcuda.so.1"):
+        assert file_behind(needs, f"{folder}/{path}") == f"{folder}/nvidia/{name}"
 
 
 @pytest.mark.parametrize("name", LINUX)

@@ -671,6 +671,25 @@ def test_a_driver_where_the_plugin_would_not_look(gpu_machine: Machine) -> None:
     assert failures(run_gpu(strategy="cdi")) == {}
 
 
+def test_a_driver_in_a_folder_below_the_usual_one(gpu_machine: Machine) -> None:
+    """Debian's, by a toolkit that names both: the plugin looks in the outer one only."""
+    text = json.dumps(gpu_machine.spec).replace("-linux-gnu/", "-linux-gnu/nvidia/current/")
+    gpu_machine.spec = json.loads(text)
+    outer = "/usr/lib/x86_64-linux-gnu"
+    gpu_machine.spec["containerEdits"]["hooks"] = [
+        {
+            "hookName": "createContainer",
+            "path": "/usr/bin/nvidia-cdi-hook",
+            "args": ["nvidia-cdi-hook", "update-ldcache", "--folder", outer],
+        }
+    ]
+    library = gpu_machine.folder / "lib/x86_64-linux-gnu/libnvidia-ml.so.580.95.05"
+    (library.parent / "nvidia/current").mkdir(parents=True)
+    library.rename(library.parent / "nvidia/current" / library.name)
+    gpu_machine.toolkit()
+    assert finding(run_gpu(), "driver-place")["found"] == f"{outer}/nvidia/current"
+
+
 def test_a_container_that_does_not_get_the_gpu(gpu_machine: Machine) -> None:
     (gpu_machine.folder / "listed").write_text("")
     assert f"none, not {UUID}" in finding(run_gpu(), "gpu-container")["found"]
