@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,15 +25,19 @@ CGROUPS = Path("/sys/fs/cgroup")
 DAEMONS = "daemons"
 """Group of the daemons themselves, so that they outlive the session that started them."""
 KERNEL = Path("/proc/sys")
-SETTINGS = (
-    "net/ipv4/ip_forward",  # the CNI bridge plugin, for a gateway
-    "vm/overcommit_memory",  # the kubelet (pkg/kubelet/cm: kernel tunables)
-    "vm/panic_on_oom",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "kernel/keys/root_maxkeys",
-    "kernel/keys/root_maxbytes",
-)
+FORWARD = "net/ipv4/ip_forward"
+SETTINGS = {
+    FORWARD: "1",  # the CNI bridge plugin, for a gateway
+    "vm/overcommit_memory": "1",  # the kubelet (pkg/kubelet/cm: kernel tunables)
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+"""What a node sets them to. A setting that has another value by now was set by somebody else."""
+INTERFACES = Path("/sys/class/net")
+MOUNTS = Path("/proc/self/mountinfo")
 OWN = (places.RUNTIME, places.KUBELET, places.STATE)
 CNI_NOTES = Path("/var/lib/cni/results")
 LOOPBACK = "cni-loopback-*"
@@ -43,18 +48,20 @@ where they are not there; removed again if they were not."""
 
 
 def noted() -> dict[str, Any]:
-    """What has to be put back: kernel settings, and which folders were there."""
+    """What has to be put back: kernel settings, how mounts below the root are shared with other
+    namespaces, and which folders were there."""
     known = [name for name in SETTINGS if (KERNEL / name).exists()]
     return {
         "settings": {name: (KERNEL / name).read_text().strip() for name in known},
+        "root": _root_propagation(),
         "folders": [str(folder) for folder in SHARED if folder.exists()],
     }
 
 
 def put_back(before: dict[str, Any]) -> None:
-    for name, value in before["settings"].items():
-        if (KERNEL / name).read_text().strip() != value:
-            (KERNEL / name).write_text(value)
+    _put_back_settings(before["settings"])
+    if before["root"] != "shared" and _root_propagation() == "shared":
+        _mount(f"--make-{before['root']}", "/")
     for path in own_files():
         path.unlink()
     if str(CNI_NOTES.parent) not in before["folders"]:
@@ -64,6 +71,32 @@ def put_back(before: dict[str, Any]) -> None:
     for folder in SHARED:
         if str(folder) not in before["folders"] and folder.exists():
             _remove_empty(folder)
+
+
+def _put_back_settings(before: dict[str, str]) -> None:
+    others = _others_that_forward()
+    for name, value in before.items():
+        found = (KERNEL / name).read_text().strip()
+        if found == value or found != SETTINGS[name]:
+            continue
+        if name == FORWARD and others:
+            sys.stderr.write(f"{name} stays {found}: {', '.join(others)} may rely on it\n")
+        else:
+            (KERNEL / name).write_text(value)
+
+
+def _others_that_forward() -> list[str]:
+    """Interfaces for which traffic may be forwarded: bridges of containers and virtual machines,
+    and tunnels. Their programs turn forwarding on when they start, and not again later."""
+
+    def forwards(interface: Path) -> bool:
+        marks = (interface / "bridge", interface / "tun_flags")
+        kind = (interface / "uevent").read_text().splitlines()
+        return any(mark.exists() for mark in marks) or "DEVTYPE=wireguard" in kind
+
+    ours = (places.BRIDGE, places.POD_BRIDGE)
+    found = [path for path in INTERFACES.iterdir() if (path / "uevent").exists()]
+    return sorted(path.name for path in found if path.name not in ours and forwards(path))
 
 
 def own_files() -> list[Path]:
@@ -110,8 +143,24 @@ def bind(source: Path, target: Path) -> None:
 
 
 def share_root() -> None:
-    """Where the driver lies in the usual places its root is "/", which systemd shares anyway."""
-    _mount("--make-rshared", "/")
+    """Where the driver lies in the usual places its root is "/", which systemd shares anyway.
+
+    Only the root itself: a container runtime asks it of the mount that it is to hand on.
+    """
+    if _root_propagation() != "shared":
+        _mount("--make-shared", "/")
+
+
+def _root_propagation() -> str:
+    """How the mount at "/" is shared with other mount namespaces, as mount's options call it."""
+    found = "private"
+    for line in MOUNTS.read_text().splitlines():
+        fields = line.split()
+        if fields[4] == "/":
+            optional = {field.partition(":")[0] for field in fields[6 : fields.index("-")]}
+            kinds = (("shared", "shared"), ("master", "slave"), ("unbindable", "unbindable"))
+            found = next((name for field, name in kinds if field in optional), "private")
+    return found
 
 
 def mounts() -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +138,33 @@ def test_a_second_stack_is_refused_by_name(host: Checkout, tmp_path: Path) -> No
     assert f"make destroy STACK={STACK}" in refused.text
     assert lab.destroy(other, "module2").code == 0
     assert places.daemons_run()
+
+
+SHARE_AND_PUT_BACK = """
+from operations import node_machine
+node_machine.own_files = list
+before = node_machine.noted() | {"settings": {}, "folders": list(map(str, node_machine.SHARED))}
+node_machine.share_root()
+print(before["root"], node_machine.noted()["root"], end=" ")
+node_machine.put_back(before)
+print(node_machine.noted()["root"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("propagation", "said"),
+    [("private", "private shared private"), ("shared", "shared shared shared")],
+)
+def test_whether_the_root_is_shared_is_put_back(propagation: str, said: str) -> None:
+    """In a mount namespace of its own, where nothing of this machine changes."""
+    namespace = ["unshare", "--mount", "--propagation", propagation]
+    done = subprocess.run(
+        [*namespace, sys.executable, "-c", SHARE_AND_PUT_BACK],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == said, done.stderr
 
 
 def kill(processes: list[psutil.Process]) -> None:

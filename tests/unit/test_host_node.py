@@ -276,7 +276,7 @@ def test_under_systemd_a_daemon_is_a_unit_that_leaves_its_containers(
 
 def test_kernel_settings_are_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_machine, "KERNEL", tmp_path)
-    monkeypatch.setattr(node_machine, "SETTINGS", ("kernel/panic", "kernel/not-there"))
+    monkeypatch.setattr(node_machine, "SETTINGS", {"kernel/panic": "10", "kernel/not-there": "1"})
     monkeypatch.setattr(node_machine, "own_files", list)
     monkeypatch.setattr(node_machine, "SHARED", ())
     (tmp_path / "kernel").mkdir()
@@ -294,7 +294,7 @@ def test_folders_that_were_not_there_go_and_others_files_stay(
 ) -> None:
     empty, used, old = tmp_path / "empty", tmp_path / "used", tmp_path / "old"
     monkeypatch.setattr(node_machine, "SHARED", (empty, used, old))
-    monkeypatch.setattr(node_machine, "SETTINGS", ())
+    monkeypatch.setattr(node_machine, "SETTINGS", {})
     monkeypatch.setattr(node_machine, "own_files", list)
     old.mkdir()
     before = node_machine.noted()
@@ -316,7 +316,7 @@ def test_notes_on_loopback_interfaces_stay_where_another_runtime_may_have_made_t
     notes = tmp_path / "cni" / "results"
     monkeypatch.setattr(node_machine, "CNI_NOTES", notes)
     monkeypatch.setattr(node_machine, "SHARED", (notes.parent,))
-    monkeypatch.setattr(node_machine, "SETTINGS", ())
+    monkeypatch.setattr(node_machine, "SETTINGS", {})
     if was_there:
         notes.mkdir(parents=True)
     before = node_machine.noted()
