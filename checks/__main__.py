@@ -111,7 +111,7 @@ def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
         case "host":
             from checks import host
 
-            gpu = {"stack": options.stack, "gpu": True}
+            gpu = {"stack": options.stack, "gpu": True, "networks": {}}
             parts = [prerequisites.run("0", prerequisites.defaults()), host.run("0", gpu)]
             findings = [finding for part in parts for finding in part["checks"]]
             status = overall(finding["status"] for finding in findings)

@@ -1,6 +1,7 @@
 """Module 0 on a GPU host: whether this machine can be a node, and its GPUs be given to pods.
 
-Parameters: stack, gpu (whether the lab needs one: a bare cluster does not).
+Parameters: stack, gpu (whether the lab needs one: a bare cluster does not), networks (as in
+Networks).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from checks import gpus
 from checks.result import Checklist, NotSo
 from components.cluster import host_places
+from components.cluster.host_networks import Networks
 from operations import host_node, node_machine
 from toolchain import host
 
@@ -22,7 +24,7 @@ NEEDED_DISK = 2.0
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
-    for name, (title, expected, probe, remedy) in _of_machine(parameters["stack"]).items():
+    for name, (title, expected, probe, remedy) in _of_machine(parameters).items():
         checklist.verify(name, title, gpus.said(probe), expected=expected, remedy=remedy)
     if parameters["gpu"]:
         gpus.add(checklist)
@@ -32,7 +34,8 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 Statement = tuple[str, str, Callable[[], str], str]
 
 
-def _of_machine(stack: str) -> dict[str, Statement]:
+def _of_machine(parameters: dict[str, Any]) -> dict[str, Statement]:
+    stack, networks = parameters["stack"], Networks(**parameters["networks"])
     return {
         "host-tools": (
             "the programs and images of the host node are there",
@@ -43,7 +46,7 @@ def _of_machine(stack: str) -> dict[str, Statement]:
         "host-free": (
             "this machine has no kubelet yet, and its networks are free",
             "root, no other kubelet or node, no route to the node's networks",
-            lambda: host_node.require_usable(stack),
+            lambda: host_node.require_usable(stack, networks),
             "see what was found",
         ),
         "host-cgroups": (

@@ -17,6 +17,7 @@ import semver
 from checks.memory import too_much
 from checks.quantity import mebibytes
 from components.cluster import kind_images
+from components.cluster.host_networks import Networks, unusable
 from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
 from components.modules.registry import MODULES, closure
@@ -99,6 +100,7 @@ class Settings:
     mps_clients: int
     mps_share_percentage: int
     mps_memory_limit: str
+    host_networks: Networks
 
     @property
     def mps_memory_mib(self) -> int:
@@ -135,6 +137,7 @@ KEYS = (
     "mpsClients",
     "mpsSharePercentage",
     "mpsMemoryLimit",
+    "hostNetworks",
 )
 
 
@@ -202,6 +205,7 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         mps_clients=_count("mpsClients", given["mpsClients"], MOST_CLIENTS, least=2),
         mps_share_percentage=_count("mpsSharePercentage", given["mpsSharePercentage"], 100),
         mps_memory_limit=_memory_limit(given["mpsMemoryLimit"]),
+        host_networks=_networks(given["hostNetworks"], node),
     )
     for require in (
         _require_simulated_target,
@@ -438,6 +442,16 @@ def _memory_limit(value: str) -> str:
     if mebibytes(value) < 1:
         raise SettingsError("mpsMemoryLimit", value, "at least 1Mi: MPS counts whole MiB")
     return value
+
+
+def _networks(value: str, node: str) -> Networks:
+    items = _strings("hostNetworks", value)
+    if wrong := unusable(items):
+        raise SettingsError("hostNetworks", *wrong)
+    networks = Networks(*items)
+    if node != "host" and networks != Networks():
+        raise SettingsError("hostNetworks", items, "only with node=host")
+    return networks
 
 
 def _strings(key: str, value: str) -> list[str]:

@@ -16,7 +16,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ import filelock
 import psutil
 import yaml
 
-from components.cluster import host_places, identity
+from components.cluster import identity
+from components.cluster.host_networks import Networks
 from components.cluster.life import (
     FACTS,
     KUBECONFIG,
@@ -68,7 +69,8 @@ class Specification:
     """What to make; whatever is in it forces a new cluster when it changes.
 
     gates and runtime_config are "Name=true" strings. The version is checked by module 0. stages:
-    digest of the files by which kwok runs simulated nodes.
+    digest of the files by which kwok runs simulated nodes. networks: what a host node uses, as in
+    Networks.
     """
 
     stack: str
@@ -76,6 +78,7 @@ class Specification:
     feature_gates: list[str]
     runtime_config: list[str]
     stages: str
+    networks: dict[str, str] = field(default_factory=dict)
 
 
 def create(wanted: Specification) -> dict[str, Any]:
@@ -283,8 +286,9 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
         # not again for five seconds.
         for stages in sorted(STAGES.glob("*.yaml")):
             arguments += ["--config", str(stages)]
-        arguments += ["--config", str(_certificate_names(folder))]
-        for extra in _extra_arguments(ports, pki(folder, wanted.stack)):
+        networks = Networks(**wanted.networks)
+        arguments += ["--config", str(_certificate_names(folder, networks))]
+        for extra in _extra_arguments(ports, pki(folder, wanted.stack), networks):
             arguments += ["--extra-args", extra]
         done = _kwokctl(arguments, folder)
     if done.returncode:
@@ -297,19 +301,21 @@ def pki(folder: Path, name: str) -> Path:
     return (folder / "kwok" / "clusters" / name / "pki").absolute()
 
 
-def _certificate_names(folder: Path) -> Path:
+def _certificate_names(folder: Path, networks: Networks) -> Path:
     """kwokctl's own configuration file: pods know the API server by its service address."""
     path = folder / "kwokctl.json"
     configuration = {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
-        "options": {"kubeApiserverCertSANs": [host_places.API]},
+        "options": {"kubeApiserverCertSANs": [networks.api]},
     }
     path.write_text(json.dumps(configuration))
     return path
 
 
-def _extra_arguments(ports: dict[str, int], certificates: Path) -> Iterator[str]:
+def _extra_arguments(
+    ports: dict[str, int], certificates: Path, networks: Networks
+) -> Iterator[str]:
     """What kwokctl has no option for: loopback only, no election where there is one of each, and
     room for real nodes beside those that kwok runs.
 
@@ -331,9 +337,9 @@ def _extra_arguments(ports: dict[str, int], certificates: Path) -> Iterator[str]
     yield f"etcd=listen-peer-urls={peer}"
     yield f"etcd=initial-advertise-peer-urls={peer}"
     yield f"etcd=initial-cluster=node0={peer}"
-    yield f"kube-apiserver=service-cluster-ip-range={host_places.SERVICES}"
+    yield f"kube-apiserver=service-cluster-ip-range={networks.services}"
     # Else it takes the address of the default route, and does not start where there is none.
-    yield f"kube-apiserver=advertise-address={host_places.NODE_ADDRESS}"
+    yield f"kube-apiserver=advertise-address={networks.node_address}"
     yield f"kube-apiserver=kubelet-client-certificate={certificates / 'admin.crt'}"
     yield f"kube-apiserver=kubelet-client-key={certificates / 'admin.key'}"
     yield "kube-apiserver=kubelet-preferred-address-types=InternalIP"

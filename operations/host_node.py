@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ import psutil
 
 from components.cluster import host_places as places
 from components.cluster import identity
+from components.cluster.host_networks import Networks
 from components.cluster.life import RUN, processes, was_moved
 from operations import embedded, gpu_host, node_files, node_machine, node_network
 from operations.errors import OperationError
@@ -51,10 +52,12 @@ STOP = ("kubelet", "node-proxy", "containerd")
 
 @dataclass(frozen=True)
 class Specification:
-    """cluster: the incarnation of the control plane that it joins; another one, another node."""
+    """cluster: the incarnation of the control plane that it joins; another one, another node.
+    networks: as in Networks, {} for those of the default."""
 
     stack: str
     cluster: str
+    networks: dict[str, str] = field(default_factory=dict)
 
 
 def make(wanted: Specification) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def make(wanted: Specification) -> dict[str, Any]:
     """
     started = time.monotonic()
     with _alone():
-        require_usable(wanted.stack)
+        require_usable(wanted.stack, Networks(**wanted.networks))
         _remove()
         try:
             _take(wanted.stack)
@@ -84,10 +87,11 @@ def make(wanted: Specification) -> dict[str, Any]:
 
 def _join(wanted: Specification, started: float) -> dict[str, Any]:
     driver, gpus = found_gpus()
-    root = _prepare(driver)
+    networks = Networks(**wanted.networks)
+    root = _prepare(driver, networks)
     server = _server(wanted.stack)
-    node_files.write(server, _pki(wanted.stack))
-    _start_daemons(server, _import_images)
+    node_files.write(server, _pki(wanted.stack), networks)
+    _start_daemons(server, networks, _import_images)
     _wait_until_ready(wanted.stack)
     return {
         "name": places.NODE,
@@ -113,9 +117,11 @@ def revive(stack: str, incarnation: str, life: str) -> None:  # noqa: ARG001, an
                 f"make destroy STACK={stack}, then: make up STACK={stack}"
             )
         driver, _ = found_gpus()
-        _prepare(driver)
+        # Those it was made with: addresses are in its files, and in the cluster's certificates.
+        networks = Networks(**facts["specification"]["networks"])
+        _prepare(driver, networks)
         _end_orphans()
-        _start_daemons(_server(stack))
+        _start_daemons(_server(stack), networks)
         _wait_until_ready(stack)
 
 
@@ -181,7 +187,7 @@ def is_ours(stack: str) -> bool:
     return moved or known["project"] == str(ROOT)
 
 
-def require_usable(stack: str) -> str:
+def require_usable(stack: str, networks: Networks) -> str:
     """Raise OperationError, naming the remedy, unless this machine can have this stack's node."""
     if os.name != "posix" or os.geteuid() != 0:
         raise OperationError("a host node needs root; run the same command with sudo")
@@ -203,7 +209,7 @@ def require_usable(stack: str) -> str:
             f"{places.KUBELET} holds files of another kubelet; if it is not used any more, "
             "move it away"
         )
-    return node_network.require_free()
+    return node_network.require_free(networks)
 
 
 def _take(stack: str) -> None:
@@ -248,9 +254,9 @@ def missing_tools() -> list[str]:
     return host.missing(TOOLS)
 
 
-def _prepare(driver: gpu_host.Driver | None) -> str:
+def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
     """Have network, groups and mounts, which a reboot takes away; returns the driver's root."""
-    node_network.make()
+    node_network.make(networks)
     node_machine.make_groups()
     node_machine.share(places.KUBELET)
     if driver is None:
@@ -274,11 +280,13 @@ def _end_orphans() -> None:
         stop([process for process in node_machine.grouped() if process.pid not in daemons])
 
 
-def _start_daemons(server: str, prepare: Callable[[], None] = lambda: None) -> None:
+def _start_daemons(
+    server: str, networks: Networks, prepare: Callable[[], None] = lambda: None
+) -> None:
     """Start those that do not run. prepare: done before the kubelet, which needs containerd and
     ends where it does not answer."""
     running = {process.info["cmdline"][0] for process in places.daemons()}
-    for name, command in node_files.commands(urlsplit(server).netloc).items():
+    for name, command in node_files.commands(urlsplit(server).netloc, networks).items():
         if command[0] not in running:
             start(name, command)
         if name == "containerd":

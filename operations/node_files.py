@@ -21,6 +21,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from components.cluster import host_places as places
+from components.cluster.host_networks import Networks
 from toolchain import images
 
 CONTAINERD = places.STATE / "containerd.toml"
@@ -72,14 +73,14 @@ SystemdCgroup = false
 """
 
 
-def write(server: str, pki: Path) -> None:
+def write(server: str, pki: Path, networks: Networks) -> None:
     """Write all of them. server: URL of the API server; pki: folder with its ca.crt and ca.key."""
     CNI.mkdir(parents=True, exist_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
     CONTAINERD.write_text(containerd())
-    (CNI / "10-pods.conflist").write_text(json.dumps(network(), indent=2) + "\n")
+    (CNI / "10-pods.conflist").write_text(json.dumps(network(networks), indent=2) + "\n")
     AUTHORITY.write_bytes((pki / "ca.crt").read_bytes())
-    KUBELET.write_text(yaml.safe_dump(kubelet()))
+    KUBELET.write_text(yaml.safe_dump(kubelet(networks)))
     KUBECONFIG.touch(mode=0o600)
     KUBECONFIG.write_text(yaml.safe_dump(kubeconfig(server, pki)))
 
@@ -95,7 +96,7 @@ def containerd() -> str:
     )
 
 
-def network() -> dict[str, Any]:
+def network(networks: Networks) -> dict[str, Any]:
     """CNI: a bridge for the pods, through which they reach each other and the node."""
     return {
         "cniVersion": "1.0.0",
@@ -109,7 +110,7 @@ def network() -> dict[str, Any]:
                 "ipam": {
                     "type": "host-local",
                     "dataDir": str(CNI / "networks"),
-                    "ranges": [[{"subnet": places.PODS}]],
+                    "ranges": [[{"subnet": networks.pods}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             }
@@ -117,13 +118,13 @@ def network() -> dict[str, Any]:
     }
 
 
-def kubelet() -> dict[str, Any]:
+def kubelet(networks: Networks) -> dict[str, Any]:
     """KubeletConfiguration. What is switched off would change the machine or needs tools that it
     may not have: iptables, swap settings, systemd's cgroups, removing images."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": places.NODE_ADDRESS,
+        "address": networks.node_address,
         "port": places.KUBELET_PORT,
         "readOnlyPort": 0,
         "healthzPort": 0,
@@ -208,20 +209,20 @@ def node_certificate(pki: Path) -> tuple[bytes, bytes]:
     )
 
 
-def commands(server_address: str) -> dict[str, list[str]]:
+def commands(server_address: str, networks: Networks) -> dict[str, list[str]]:
     """The daemons in the order in which they start: name → its command line.
 
     server_address: host:port of the API server.
     """
     return {
         "containerd": [str(places.BIN / "containerd"), "--config", str(CONTAINERD)],
-        "node-proxy": [str(places.BIN / "node-proxy"), f"{places.API}:443", server_address],
+        "node-proxy": [str(places.BIN / "node-proxy"), f"{networks.api}:443", server_address],
         "kubelet": [
             str(places.BIN / "kubelet"),
             f"--config={KUBELET}",
             f"--kubeconfig={KUBECONFIG}",
             f"--hostname-override={places.NODE}",
-            f"--node-ip={places.NODE_ADDRESS}",
+            f"--node-ip={networks.node_address}",
             f"--root-dir={places.KUBELET}",
             f"--cert-dir={places.STATE / 'certificates'}",
             "--node-labels=" + ",".join(f"{key}={value}" for key, value in LABELS.items()),

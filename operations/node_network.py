@@ -8,30 +8,40 @@ the CNI plugin makes.
 from __future__ import annotations
 
 import errno
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from components.cluster import host_places as places
+from components.cluster.host_networks import Networks
 from operations.errors import OperationError
 
 OURS = (places.BRIDGE, places.POD_BRIDGE)
+KERNELS_TABLES = (253, 254, 255)
+"""default, main and local: the last is asked first, but has addresses of this machine only."""
 
 
-def require_free() -> str:
+def require_free(networks: Networks) -> str:
     """The networks that the node will use. Raises OperationError naming a route that is in the
-    way: its traffic would go astray."""
-    wanted = [ip_network(network) for network in (places.SERVICES, places.NODES, places.PODS)]
+    way: its traffic, or ours, would go astray.
+
+    Of two routes that fit the kernel takes the one with the longer prefix, so wider ones are not
+    in the way; but in tables of others, which are asked before the main one, any is.
+    """
+    wanted = networks.all()
     with IPRoute() as kernel:
         for route in kernel.get_routes(family=2):
             network, interface = _destination(route), _interface(kernel, route)
-            taken = [w for w in wanted if network.prefixlen and w.overlaps(network)]
+            theirs = network.prefixlen > 0 and route.get_attr("RTA_TABLE") not in KERNELS_TABLES
+            taken = [w for w in wanted if network.subnet_of(w) or (theirs and w.overlaps(network))]
             if taken and interface not in OURS:
                 raise OperationError(
                     f"network {taken[0]} of the host node overlaps with the route to {network} "
-                    f"through {interface}; the host node cannot be used beside that network"
+                    f"through {interface or 'no interface'}",
+                    "set hostNetworks to three networks that this machine does not use, or end "
+                    "the program that made the route",
                 )
     return ", ".join(map(str, wanted))
 
@@ -47,7 +57,7 @@ def _interface(kernel: IPRoute, route: Any) -> str:
     return str(links[0].get_attr("IFLA_IFNAME")) if links else ""
 
 
-def make() -> None:
+def make(networks: Networks) -> None:
     """Have the bridge with its addresses; harmless where it is there."""
     with IPRoute() as kernel:
         if not kernel.link_lookup(ifname=places.BRIDGE):
@@ -55,7 +65,8 @@ def make() -> None:
         (index,) = kernel.link_lookup(ifname=places.BRIDGE)
         kernel.link("set", index=index, state="up")
         has = {a.get_attr("IFA_ADDRESS") for a in kernel.get_addr(index=index)}
-        for address, length in ((places.NODE_ADDRESS, 24), (places.API, 32)):
+        of_node = IPv4Network(networks.node).prefixlen
+        for address, length in ((networks.node_address, of_node), (networks.api, 32)):
             if address not in has:
                 kernel.addr("add", index=index, address=address, prefixlen=length)
 

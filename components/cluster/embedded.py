@@ -6,24 +6,26 @@ beside them for simulated nodes. All files of the cluster lie in `.run/<stack>/`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import pulumi
 
 from components import program
 from components.cluster import life
+from components.cluster.host_networks import Networks
 from components.cluster.own import OwnCluster, OwnClusterArgs
 
 
 @dataclass(frozen=True)
 class EmbeddedClusterArgs:
     """kubernetes_version without "v"; gates and API switches as "Name=true" strings; disposable:
-    see OwnClusterArgs."""
+    see OwnClusterArgs; networks: what a host node of it uses."""
 
     kubernetes_version: str
     feature_gates: tuple[str, ...] = ()
     runtime_config: tuple[str, ...] = ()
     disposable: bool = True
+    networks: Networks = field(default_factory=Networks)
 
 
 class EmbeddedCluster(OwnCluster):
@@ -35,6 +37,7 @@ class EmbeddedCluster(OwnCluster):
             "kubernetes_version": args.kubernetes_version,
             "feature_gates": list(args.feature_gates),
             "runtime_config": list(args.runtime_config),
+            "networks": asdict(args.networks),
             "stages": program.digest(life.STAGES),
         }
         own = OwnClusterArgs("cluster", specification, args.disposable, create="3m")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pulumi
@@ -16,6 +17,7 @@ from checks.devices import GPU
 from components import program
 from components.check import Program
 from components.cluster import Cluster, host_places
+from components.cluster.host_networks import Networks
 
 
 class HostNode(pulumi.ComponentResource):
@@ -24,13 +26,13 @@ class HostNode(pulumi.ComponentResource):
     facts: what the stack exports; driver_root: where NVIDIA's plugin finds the GPU driver.
     """
 
-    def __init__(self, cluster: Cluster, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, cluster: Cluster, networks: Networks, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:HostNode", "node", None, opts)
         stack = pulumi.get_stack()
         node = program.run(
             "node",
             "operations node make",
-            pulumi.Output.all(stack=stack, cluster=cluster.incarnation),
+            pulumi.Output.all(stack=stack, cluster=cluster.incarnation, networks=asdict(networks)),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,

@@ -1,4 +1,4 @@
-"""Where a host node keeps what is its own on this machine, and the addresses that it uses.
+"""Where a host node keeps what is its own on this machine.
 
 One machine has one such node: the folders are the machine's, not a checkout's. NVIDIA's chart
 assumes the kubelet in `/var/lib/kubelet`; all else lies in two folders of ours.
@@ -27,12 +27,6 @@ FACTS = "node.json"
 """In the folder of the cluster: what the stack exports of the node."""
 DAEMONS = ("containerd", "kubelet", "node-proxy")
 
-SERVICES = "10.253.0.0/24"
-API = "10.253.0.1"
-"""Address of the service `kubernetes`, the first of SERVICES, as Kubernetes has it."""
-NODES = "10.253.77.0/24"
-NODE_ADDRESS = "10.253.77.1"
-PODS = "10.253.88.0/24"
 BRIDGE = "dra-node0"
 POD_BRIDGE = "dra-pods0"
 KUBELET_PORT = 10250

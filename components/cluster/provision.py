@@ -6,6 +6,7 @@ The only place, beside the clusters themselves, that knows what kinds of cluster
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pulumi
@@ -56,7 +57,12 @@ def _of_embedded(site: Site) -> list[Program]:
     )
     if settings.node == "simulated":
         return [tools]
-    return [tools, ("host", {"stack": settings.stack, "gpu": needs_gpu(site)})]
+    told = {
+        "stack": settings.stack,
+        "gpu": needs_gpu(site),
+        "networks": asdict(settings.host_networks),
+    }
+    return [tools, ("host", told)]
 
 
 def _of_kind(site: Site) -> list[Program]:
@@ -161,6 +167,7 @@ def _embedded(site: Site, opts: pulumi.ResourceOptions) -> None:
             settings.runtime_config,
             # A real driver has something to undo for each claim.
             disposable=settings.node == "simulated",
+            networks=settings.host_networks,
         ),
         opts,
     )
@@ -169,7 +176,7 @@ def _embedded(site: Site, opts: pulumi.ResourceOptions) -> None:
         site.made_nodes = SimulatedNodes(simulated, site.objects(None))
     else:
         ready = pulumi.ResourceOptions(depends_on=[site.cluster.provider])
-        site.made_nodes = HostNode(site.cluster, ready)
+        site.made_nodes = HostNode(site.cluster, settings.host_networks, ready)
 
 
 def _kind(site: Site, opts: pulumi.ResourceOptions) -> None:

@@ -33,6 +33,17 @@ def test_what_waits_for_what(graph: Graph, later: str, earlier: str) -> None:
     assert graph.reaches(later, earlier)
 
 
+def test_networks_of_ones_own_make_another_cluster_and_another_node() -> None:
+    given = ["172.30.0.0/20", "172.30.16.0/24", "172.30.20.0/22"]
+    found = build("module1", node="host", hostNetworks=json.dumps(given))
+    told = dict(zip(("services", "node", "pods"), given, strict=True))
+    for name in ("cluster", "node"):
+        stdin = json.loads(found.resources[f"Command/{name}"].inputs["stdin"])
+        assert stdin["networks"] == told
+    asked = json.loads(found.resources["Command/check-host"].inputs["stdin"])
+    assert asked["parameters"]["networks"] == told
+
+
 def test_nothing_of_it_is_simulated(graph: Graph) -> None:
     assert not [name for name in graph.resources if name.startswith(("Node/", "ResourceSlice/"))]
     assert graph.outputs["simulated"] == "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +16,14 @@ from cryptography import x509
 
 from components.cluster import host_places as places
 from components.cluster import identity
+from components.cluster.host_networks import Networks
 from components.cluster.life import RUN
 from operations import embedded, host_node, node_files, node_machine, node_network
 from operations.errors import OperationError
 from toolchain.install import ROOT
+
+OURS = Networks()
+OTHERS = Networks("172.30.0.0/20", "172.30.16.0/24", "172.30.20.0/22")
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(places, "OWNER", tmp_path / "state" / "owner.json")
     monkeypatch.setattr(places, "BIN", tmp_path / "state" / "bin")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(node_network, "require_free", lambda: "free")
+    monkeypatch.setattr(node_network, "require_free", lambda _: "free")
     monkeypatch.setattr(psutil, "process_iter", lambda _=None: iter(()))
     return tmp_path
 
@@ -40,24 +45,24 @@ def owned_by(stack: str, project: Path) -> None:
 
 
 def test_a_bare_machine_can_have_a_node(machine: Path) -> None:
-    assert host_node.require_usable("module3") == "free"
+    assert host_node.require_usable("module3", OURS) == "free"
 
 
 def test_without_root_it_says_so(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(OperationError, match="needs root; run the same command with sudo"):
-        host_node.require_usable("module3")
+        host_node.require_usable("module3", OURS)
 
 
 def test_a_second_stack_is_refused_by_name(machine: Path) -> None:
     owned_by("module5", machine)
     with pytest.raises(OperationError, match=f"belongs to stack module5 of {machine}.*destroy"):
-        host_node.require_usable("module3")
+        host_node.require_usable("module3", OURS)
 
 
 def test_the_same_stack_of_this_checkout_may_have_its_node_again(machine: Path) -> None:
     owned_by("module3", ROOT)
-    assert host_node.require_usable("module3") == "free"
+    assert host_node.require_usable("module3", OURS) == "free"
     assert host_node.is_ours("module3")
 
 
@@ -91,25 +96,25 @@ def test_a_lab_in_the_folder_where_another_one_was_does_not_own_that_ones_node(
 def test_the_same_name_in_another_checkout_is_another_stack(machine: Path) -> None:
     owned_by("module3", machine)
     with pytest.raises(OperationError, match="belongs to stack module3"):
-        host_node.require_usable("module3")
+        host_node.require_usable("module3", OURS)
 
 
 def test_a_node_whose_checkout_is_gone_may_be_taken_over(machine: Path) -> None:
     owned_by("module5", machine / "gone")
-    assert host_node.require_usable("module3") == "free"
+    assert host_node.require_usable("module3", OURS) == "free"
 
 
 def test_the_files_of_another_kubelet_are_left_alone(machine: Path) -> None:
     (places.KUBELET / "pods").mkdir(parents=True)
     with pytest.raises(OperationError, match="holds files of another kubelet"):
-        host_node.require_usable("module3")
+        host_node.require_usable("module3", OURS)
 
 
 def test_a_kubelet_that_runs_here_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = SimpleNamespace(pid=4711, info={"name": "kubelet", "cmdline": ["/usr/bin/kubelet"]})
     monkeypatch.setattr(psutil, "process_iter", lambda _=None: iter([other]))
     with pytest.raises(OperationError, match=r"a kubelet runs here already \(process 4711\)"):
-        host_node.require_usable("module3")
+        host_node.require_usable("module3", OURS)
 
 
 def test_removing_where_there_is_none_is_no_error_and_needs_no_root(
@@ -135,10 +140,10 @@ def test_a_node_without_its_files_cannot_be_revived(machine: Path) -> None:
 
 
 class Kernel:
-    """Routes as netlink tells them: destination, length, interface."""
+    """Routes as netlink tells them: destination, length, interface, and the table they are in."""
 
-    def __init__(self, *routes: tuple[str | None, int, str]) -> None:
-        self.routes = routes
+    def __init__(self, *routes: tuple[str | None, int, str], table: int = 254) -> None:
+        self.routes, self.table = routes, table
 
     def __enter__(self) -> Kernel:
         return self
@@ -146,8 +151,10 @@ class Kernel:
     def __exit__(self, *_: object) -> None: ...
 
     def get_routes(self, family: int) -> list[Any]:
-        return [Message({"RTA_DST": dst, "RTA_OIF": n}, size) for n, (dst, size, _) in
-                enumerate(self.routes, 1)]  # fmt: skip
+        return [
+            Message({"RTA_DST": dst, "RTA_OIF": n, "RTA_TABLE": self.table}, size)
+            for n, (dst, size, _) in enumerate(self.routes, 1)
+        ]
 
     def get_links(self, index: int) -> list[Any]:
         return [Message({"IFLA_IFNAME": self.routes[index - 1][2]}, 0)]
@@ -168,23 +175,79 @@ class Message:
 def test_usual_routes_are_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel((None, 0, "eth0"), ("192.168.1.0", 24, "eth0"), ("10.96.0.0", 16, "cni0"))
     monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
-    assert places.PODS in node_network.require_free()
+    assert OURS.pods in node_network.require_free(OURS)
 
 
-@pytest.mark.parametrize("taken", [(places.PODS.split("/")[0], 24), ("10.0.0.0", 8)])
-def test_a_route_to_our_networks_is_named(
+@pytest.mark.parametrize("wider", [("10.0.0.0", 8), ("10.253.0.0", 16), ("10.253.88.0", 23)])
+def test_a_wider_route_is_not_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, wider: tuple[str, int]
+) -> None:
+    """Such as a VPN's: of two routes that fit the kernel takes the one with the longer prefix."""
+    kernel = Kernel((None, 0, "eth0"), (*wider, "vpn0"))
+    monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
+    assert OURS.pods in node_network.require_free(OURS)
+
+
+@pytest.mark.parametrize("taken", [("10.253.88.0", 24), ("10.253.88.128", 25), ("10.253.0.7", 32)])
+def test_a_route_into_our_networks_is_named(
     monkeypatch: pytest.MonkeyPatch, taken: tuple[str, int]
 ) -> None:
     kernel = Kernel((None, 0, "eth0"), (*taken, "vpn0"))
     monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
-    with pytest.raises(OperationError, match=f"overlaps with the route to {taken[0]}.*vpn0"):
-        node_network.require_free()
+    with pytest.raises(OperationError, match=f"overlaps with the route to {taken[0]}.*vpn0") as no:
+        node_network.require_free(OURS)
+    assert "hostNetworks" in no.value.mend
+
+
+def test_a_wider_route_in_a_table_that_is_asked_before_ours_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Tailscale has them: there no longer prefix is looked for."""
+    kernel = Kernel((None, 0, "tailscale0"), ("10.0.0.0", 8, "tailscale0"), table=52)
+    monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
+    with pytest.raises(OperationError, match=r"route to 10\.0\.0\.0/8 through tailscale0"):
+        node_network.require_free(OURS)
+
+
+def test_networks_of_ones_own_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(("10.253.88.0", 24, "vpn0"))
+    monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
+    assert node_network.require_free(OTHERS) == "172.30.0.0/20, 172.30.16.0/24, 172.30.20.0/22"
 
 
 def test_our_own_bridges_are_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Kernel((places.PODS.split("/")[0], 24, places.POD_BRIDGE))
+    kernel = Kernel((OURS.pods.split("/")[0], 24, places.POD_BRIDGE))
     monkeypatch.setattr(node_network, "IPRoute", lambda: kernel)
-    node_network.require_free()
+    node_network.require_free(OURS)
+
+
+def test_what_the_daemons_are_told_follows_the_networks() -> None:
+    assert (OTHERS.api, OTHERS.node_address) == ("172.30.0.1", "172.30.16.1")
+    assert OTHERS.pods in json.dumps(node_files.network(OTHERS))
+    assert node_files.kubelet(OTHERS)["address"] == "172.30.16.1"
+    told = node_files.commands("127.0.0.1:1", OTHERS)
+    assert "172.30.0.1:443" in told["node-proxy"]
+    assert "--node-ip=172.30.16.1" in told["kubelet"]
+
+
+def test_a_node_goes_on_with_the_networks_that_it_was_made_with(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    wanted = {"networks": asdict(OTHERS)}
+    facts = {"incarnation": "abcd", "specification": wanted}
+    monkeypatch.setattr(host_node, "facts_of", lambda _: facts)
+    monkeypatch.setattr(host_node, "LOCK", machine / "lock")
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(host_node, "found_gpus", lambda: (None, []))
+    monkeypatch.setattr(node_network, "make", asked.append)
+    monkeypatch.setattr(node_machine, "make_groups", lambda: None)
+    monkeypatch.setattr(node_machine, "share", lambda _: None)
+    for name in ("_end_orphans", "_wait_until_ready", "_server"):
+        monkeypatch.setattr(host_node, name, lambda *_: "")
+    monkeypatch.setattr(host_node, "_start_daemons", lambda _server, told: asked.append(told))
+    host_node.revive("module3", "abcd", "now")
+    assert asked == [OTHERS, OTHERS]
 
 
 # --- what the daemons are told --------------------------------------------------------------------
@@ -192,7 +255,7 @@ def test_our_own_bridges_are_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_all_that_the_daemons_write_is_in_our_folders() -> None:
     own = tuple(map(str, (places.STATE, places.RUNTIME)))
-    told = node_files.kubelet()
+    told = node_files.kubelet(OURS)
     assert told["podLogsDir"].startswith(own)
     assert told["volumePluginDir"].startswith(own)
     assert told["containerRuntimeEndpoint"].removeprefix("unix://").startswith(own)
@@ -206,10 +269,10 @@ def test_all_that_the_daemons_write_is_in_our_folders() -> None:
 
 
 def test_the_kubelet_answers_only_who_may_ask() -> None:
-    told = node_files.kubelet()
+    told = node_files.kubelet(OURS)
     assert told["authentication"]["anonymous"] == {"enabled": False}
     assert told["authorization"] == {"mode": "Webhook"}
-    assert told["address"] == places.NODE_ADDRESS
+    assert told["address"] == OURS.node_address
     assert told["readOnlyPort"] == 0
 
 
@@ -345,5 +408,5 @@ def test_a_folder_with_something_mounted_in_it_is_not_removed(
 
 
 def test_every_cluster_tells_which_node_it_may_have(tmp_path: Path) -> None:
-    path = embedded._certificate_names(tmp_path)
-    assert json.loads(path.read_text())["options"]["kubeApiserverCertSANs"] == [places.API]
+    path = embedded._certificate_names(tmp_path, OURS)
+    assert json.loads(path.read_text())["options"]["kubeApiserverCertSANs"] == [OURS.api]

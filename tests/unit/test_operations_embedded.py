@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from components.cluster import identity, life
+from components.cluster.host_networks import Networks
 from operations import embedded, processes
 from operations.embedded import COMPONENTS, Specification
 from operations.errors import OperationError
@@ -78,7 +79,10 @@ def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyP
 def loopback_options() -> list[tuple[str, str]]:
     """Component and address of every option."""
     ports = {name: 20000 + number for number, name in enumerate(COMPONENTS)}
-    options = [option.split("=", 1) for option in embedded._extra_arguments(ports, Path("/pki"))]
+    options = [
+        option.split("=", 1)
+        for option in embedded._extra_arguments(ports, Path("/pki"), Networks())
+    ]
     return [(component, option) for component, option in options]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from components.cluster.host_networks import Networks
 from components.gpu_node import gpu_uuid
 from components.settings import KEYS, SettingsError, parse
 from operations import stacks
@@ -35,6 +38,41 @@ def test_what_a_host_node_cannot_be(key: str, value: str, allowed: str) -> None:
         parse(DEFAULTS | {"node": "host", key: value}, "dev")
     assert f"'{key}': '{value}'" in str(raised.value)
     assert allowed in str(raised.value)
+
+
+def test_the_networks_of_a_host_node_can_be_chosen() -> None:
+    assert parse(DEFAULTS, "dev").host_networks == Networks()
+    given = '["172.30.0.0/20", "172.30.16.0/24", "172.30.20.0/22"]'
+    found = parse(DEFAULTS | {"node": "host", "hostNetworks": given}, "dev").host_networks
+    assert found == Networks("172.30.0.0/20", "172.30.16.0/24", "172.30.20.0/22")
+
+
+@pytest.mark.parametrize(
+    ("networks", "shown", "allowed"),
+    [
+        (["10.1.0.0/24", "10.2.0.0/24"], '["10.1', "three networks: of services, of the node"),
+        (["10.1.0.0/24", "10.2.0.0/24", "pods"], "pods", "an IPv4 network, such as 10.253.0.0/24"),
+        (["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0"], "10.3.0.0", "from /16 to /24"),
+        (["10.1.0.1/24", "10.2.0.0/24", "10.3.0.0/24"], "10.1.0.1/24", "an IPv4 network"),
+        (["10.1.0.0/24", "10.2.0.0/24", "fd00::/64"], "fd00::/64", "an IPv4 network"),
+        (["10.1.0.0/24", "10.2.0.0/25", "10.3.0.0/24"], "10.2.0.0/25", "from /16 to /24"),
+        (["10.1.0.0/15", "10.2.0.0/24", "10.3.0.0/24"], "10.1.0.0/15", "an IPv4 network"),
+        (["127.0.0.0/24", "10.2.0.0/24", "10.3.0.0/24"], "127.0.0.0/24", "private"),
+        (["10.1.0.0/24", "8.8.8.0/24", "10.3.0.0/24"], "8.8.8.0/24", "private"),
+        (["10.1.0.0/16", "10.2.0.0/24", "10.1.7.0/24"], "10.1.7.0/24", "overlaps with 10.1.0.0/16"),
+    ],
+)
+def test_networks_that_cannot_be_used(networks: list[str], shown: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse(DEFAULTS | {"node": "host", "hostNetworks": json.dumps(networks)}, "dev")
+    assert f"configuration key 'hostNetworks': '{shown}" in str(raised.value)
+    assert allowed in str(raised.value)
+
+
+def test_networks_of_ones_own_are_for_a_host_node() -> None:
+    given = '["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"]'
+    with pytest.raises(SettingsError, match="only with node=host"):
+        parse(DEFAULTS | {"hostNetworks": given}, "dev")
 
 
 def test_a_host_node_runs_the_driver_that_set_up_has_for_it() -> None:
