@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from checks import gpus
+from checks import gpus, host_guards
 from checks.result import Checklist, NotSo
 from components.cluster import host_places
 from components.cluster.host_networks import Networks
@@ -47,6 +47,24 @@ def _of_machine(parameters: dict[str, Any]) -> dict[str, Statement]:
             "this machine has no kubelet yet, and its networks are free",
             "root, no other kubelet or node, no route to the node's networks",
             lambda: host_node.require_usable(stack, networks),
+            "see what was found",
+        ),
+        "host-selinux": (
+            "SELinux lets systemd start the node's programs",
+            f"{host_guards.PROGRAM_LABEL} where SELinux is enforcing",
+            host_guards.selinux,
+            host_guards.LABEL_PROGRAMS,
+        ),
+        "host-firewall": (
+            "the firewall lets pods reach the API server",
+            "no rule in the way",
+            lambda: host_guards.firewall(networks),
+            "see what was found",
+        ),
+        "host-forwarding": (
+            "the firewall lets pods reach each other",
+            "no rule in the way",
+            lambda: host_guards.forwarding(networks),
             "see what was found",
         ),
         "host-cgroups": (

@@ -247,6 +247,8 @@ def _lay_out() -> None:
             shutil.copy2(source, places.BIN / source.name)
         except FileNotFoundError as error:
             raise OperationError(f"{source} is missing; {host.REMEDY}") from error
+    if restorecon := shutil.which("restorecon"):  # else copies have the label of what was copied
+        subprocess.run([restorecon, "-R", str(places.BIN)], check=False, capture_output=True)
 
 
 def missing_tools() -> list[str]:
@@ -320,6 +322,8 @@ def _under_systemd(name: str, command: list[str], environment: dict[str, str]) -
             "systemd-run",
             f"--unit={UNIT.format(name)}",
             "--collect",
+            # Else systemd-run says that all went well before the program is started.
+            "--property=Type=exec",
             "--property=Restart=always",
             "--property=RestartSec=1",
             # Containers outlive the containerd that started them.

@@ -331,6 +331,8 @@ def test_under_systemd_a_daemon_is_a_unit_that_leaves_its_containers(
     assert command[:2] == ["systemd-run", "--unit=dra-workshop-containerd"]
     assert "--property=KillMode=process" in command
     assert "--property=Restart=always" in command
+    # Else SELinux may refuse the program, and systemd-run ends with 0 all the same.
+    assert "--property=Type=exec" in command
     assert command[-3:] == ["/bin/containerd", "--config", "c"]
 
 
