@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 
+from checks.result import verdict
 from components import program, runs
 
 PROGRAMS = Path("checks")
@@ -42,6 +43,17 @@ def digest_of(manifests: Sequence[Path]) -> str:
     return program.digest(PROGRAMS, *manifests)
 
 
+def verdicts(checks: Sequence[Check]) -> dict[str, pulumi.Output[str]]:
+    """Each module of these checks, with one verdict over all its programs."""
+    by_module: dict[str, list[pulumi.Output[str]]] = {}
+    for check in checks:
+        by_module.setdefault(check.module, []).append(check.result["status"])
+    return {
+        module: pulumi.Output.all(*statuses).apply(verdict)
+        for module, statuses in by_module.items()
+    }
+
+
 class Check(pulumi.ComponentResource):
     """Runs a check program after `opts.depends_on` and hands on its result.
 
@@ -56,7 +68,6 @@ class Check(pulumi.ComponentResource):
         stack = pulumi.get_stack()
         self.module = args.module
         digest = digest_of(args.manifests)
-        statuses = {need.module: need.result["status"] for need in args.needs}
         command = program.run(
             f"check-{args.program}",
             f"checks {args.program}",
@@ -66,7 +77,7 @@ class Check(pulumi.ComponentResource):
                 life=args.life,
                 run=runs.run_id(stack, args.program, args.life, digest),
                 digest=digest,
-                needs=statuses,
+                needs=verdicts(args.needs),
                 parameters=dict(args.parameters),
                 subjects=list(args.subjects),
             ),

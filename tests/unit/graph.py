@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +52,17 @@ class Graph:
 
 
 class _Mocks(mocks.Mocks):
-    """Every Command prints a passed result, checks of MPS a table too; every object has a uid."""
+    """Every Command prints a result, passed unless it is one of `failed`; checks of MPS a table
+    too; every object has a uid."""
+
+    def __init__(self, failed: Collection[str] = ()) -> None:
+        self.failed = failed
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, Inputs]:
         state = dict(args.inputs)
         if args.typ == "command:local:Command":
-            printed: Inputs = {"module": "?", "status": "passed", "checks": []}
+            status = "failed" if args.name in self.failed else "passed"
+            printed: Inputs = {"module": "?", "status": status, "checks": []}
             if args.name.startswith("check-mps"):
                 row = {"pod": args.name}
                 printed["benchmarks"] = {"pod-start": {"rows": [row]}, args.name: {"skipped": "?"}}
@@ -87,8 +93,8 @@ class _Mocks(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(_Mocks())
+    def __init__(self, graph: Graph, made: _Mocks) -> None:
+        super().__init__(made)
         self.graph = graph
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the SDK's name)
@@ -116,13 +122,16 @@ def _key_of(urn: str) -> str:
     return key(kinds.rpartition("$")[2].rpartition("::")[2], name)
 
 
-def build(stack: str, **changes: str) -> Graph:
-    """The graph of a committed stack, with some configuration changed."""
+def build(stack: str, failed: Collection[str] = (), **changes: str) -> Graph:
+    """The graph of a committed stack, with some configuration changed. failed: Commands of checks
+    whose verdict that is."""
     graph = Graph()
     settings = parse(stacks.current(stack) | changes, stack)
 
     async def program() -> None:  # outputs belong to the event loop that they were made in
-        mocks.set_mocks(_Mocks(), project="dra-workshop", stack=stack, monitor=_Monitor(graph))
+        made_up = _Mocks(failed)
+        monitor = _Monitor(graph, made_up)
+        mocks.set_mocks(made_up, project="dra-workshop", stack=stack, monitor=monitor)
         made = lab.build(settings)
         await pulumi.runtime.stack.wait_for_rpcs()
         resolved = pulumi.Output.from_input(made.outputs)

@@ -1,0 +1,73 @@
+"""What each check is told of the modules that it needs: one verdict over all their programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from components.modules.registry import MODULES
+from tests.unit.graph import Graph, build
+
+LABS = {
+    "embedded": ("module5", {}),
+    "host": ("module5", {"node": "host"}),
+    "kind": ("module5", {"cluster": "kind"}),
+    "existing": (
+        "module3",
+        {
+            "cluster": "existing",
+            "context": "prod",
+            "target": "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8",
+        },
+    ),
+}
+
+
+def needs(graph: Graph) -> dict[str, tuple[str, dict[str, str]]]:
+    """Check program → its module, and what it is told of the modules that this one needs."""
+    found = {}
+    for name, resource in graph.resources.items():
+        if name.startswith("Command/check-"):
+            told = json.loads(resource.inputs["stdin"])
+            found[name.removeprefix("Command/check-")] = (told["module"], told["needs"])
+    return found
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_every_check_is_told_of_every_module_that_it_needs(lab: str) -> None:
+    stack, changes = LABS[lab]
+    found = needs(build(stack, **changes))
+    assert found
+    for module, told in found.values():
+        assert told == dict.fromkeys(MODULES[module].needs, "passed")
+
+
+@pytest.mark.parametrize(
+    ("lab", "failed", "later"),
+    [
+        ("embedded", "prerequisites", "cluster"),
+        ("embedded", "cluster", "driver"),
+        ("embedded", "driver", "exclusive"),
+        ("host", "prerequisites", "cluster"),
+        ("host", "host", "cluster"),
+        ("kind", "workstation", "kind-nodes"),
+        ("kind", "cluster", "driver"),
+        ("kind", "kind-nodes", "driver"),
+        ("existing", "existing", "cluster"),
+    ],
+)
+def test_a_failed_program_fails_its_module_for_those_that_need_it(
+    lab: str, failed: str, later: str
+) -> None:
+    stack, changes = LABS[lab]
+    if later == "exclusive":
+        stack = "module3"
+    found = needs(build(stack, failed=[f"check-{failed}"], **changes))
+    module, told = found[later]
+    assert told == {need: "failed" for need in MODULES[module].needs}
+
+
+def test_both_programs_of_a_module_are_told_the_same() -> None:
+    found = needs(build("module5", failed=["check-mps-sharing"]))
+    assert found["mps-percentage"] == found["mps-memory"] == ("5", {"4": "failed"})
