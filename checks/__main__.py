@@ -53,7 +53,7 @@ RELEASERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "mps-percentage": of("mps_percentage", "let_go"),
     "mps-memory": of("mps_memory", "let_go"),
 }
-"""Where the check is not run its pods must end all the same: others wait for their GPU."""
+"""What ends the pods of a check, whatever came of it: others wait for their GPU."""
 WORKSTATION = ("stack", "driver", "strategy", "gpus", "workers", "nodeImage")
 MOST_WORKERS = 16
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
@@ -76,10 +76,19 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     if unmet:
         RELEASERS[name](given["parameters"])
         return skipped(given["module"], f"needs module {unmet[0]}")
-    result = PROGRAMS[name](given["module"], given["parameters"])
+    result = verified(name, given["module"], given["parameters"])
     result = output.shortened(given["stack"], name, result)
     verdict.write(folder / f"{name}.json", record | {"result": result})
     return result
+
+
+def verified(name: str, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the check found. Its pods end even where it breaks off with an unexpected error."""
+    try:
+        return PROGRAMS[name](module, parameters)
+    finally:
+        if name in RELEASERS:
+            RELEASERS[name](parameters)
 
 
 def alone(options: argparse.Namespace) -> int:

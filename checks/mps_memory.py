@@ -57,12 +57,11 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "pending",
         "memory-running",
     )
-    scene.let_go(*PODS)
     return checklist.to_json()
 
 
 def let_go(parameters: dict[str, Any]) -> None:
-    """Where the check is not run its pods must not keep the GPU."""
+    """Have the pods end: none of them may keep the GPU."""
     opened(parameters).let_go(*PODS)
 
 

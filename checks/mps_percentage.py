@@ -73,12 +73,11 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "pending",
         "share-running",
     )
-    scene.let_go(*scene.pods)
     return checklist.to_json()
 
 
 def let_go(parameters: dict[str, Any]) -> None:
-    """Where the check is not run its pods must not keep the GPU."""
+    """Have the pods end: none of them may keep the GPU."""
     scene = opened(parameters)
     scene.let_go(*scene.pods)
 

@@ -10,6 +10,7 @@ import pytest
 from kubernetes import client
 
 from checks import exclusive
+from checks.__main__ import verified
 from components.gpu_node import gpu_uuid
 from tests.unit.fake_kube import (
     BROKEN,
@@ -123,7 +124,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return exclusive.run("3", PARAMETERS | changed)
+    return verified("exclusive", "3", PARAMETERS | changed)
 
 
 def assert_only(identity: str, found: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from checks import mps_memory
+from checks.__main__ import verified
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
@@ -94,7 +95,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return mps_memory.run("5", PARAMETERS | changed)
+    return verified("mps-memory", "5", PARAMETERS | changed)
 
 
 def test_a_limit_that_holds_passes_and_is_told(cluster: Cluster) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from checks import mps_percentage
+from checks.__main__ import verified
 from checks.mps_percentage import expected_sms
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
@@ -93,7 +94,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return mps_percentage.run("5", PARAMETERS | changed)
+    return verified("mps-percentage", "5", PARAMETERS | changed)
 
 
 def test_what_an_h200_did_passes_and_is_told(cluster: Cluster) -> None:

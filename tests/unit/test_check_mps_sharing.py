@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from checks import mps_sharing
+from checks.__main__ import verified
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     FORBIDDEN,
@@ -89,7 +90,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return mps_sharing.run("4", PARAMETERS | changed)
+    return verified("mps-sharing", "4", PARAMETERS | changed)
 
 
 def test_on_a_gpu_everything_passes_and_is_told(cluster: Cluster) -> None:

@@ -79,6 +79,15 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         return result("failed")
 
     monkeypatch.setitem(program.PROGRAMS, "exclusive", run)
+    monkeypatch.setitem(program.RELEASERS, "exclusive", lambda _: None)
+    return calls
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """For which parameters the pods of the check "exclusive" were told to end."""
+    calls: list[Any] = []
+    monkeypatch.setitem(program.RELEASERS, "exclusive", calls.append)
     return calls
 
 
@@ -109,14 +118,26 @@ def test_a_check_whose_needs_did_not_pass_is_skipped_and_leaves_no_record(
 
 
 def test_a_skipped_check_lets_its_pods_go_and_so_needs_fresh_ones(
-    invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, ran: list[Any], released: list[Any]
 ) -> None:
-    let_go: list[Any] = []
-    monkeypatch.setitem(program.RELEASERS, "exclusive", let_go.append)
     assert invoke("exclusive", given=GIVEN | {"run": DIGEST, "needs": {"2": "failed"}}) == 0
     assert ran == []
-    assert let_go == [GIVEN["parameters"]]
+    assert released == [GIVEN["parameters"]]
     assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) != DIGEST
+
+
+@pytest.mark.parametrize("broken", [RuntimeError("a bug"), KeyboardInterrupt()])
+def test_a_check_that_breaks_off_lets_its_pods_go_and_gets_a_new_run(
+    invoke: Invoke, released: list[Any], monkeypatch: pytest.MonkeyPatch, broken: BaseException
+) -> None:
+    def run(*_: Any) -> NoReturn:
+        raise broken
+
+    monkeypatch.setitem(program.PROGRAMS, "exclusive", run)
+    with pytest.raises(type(broken)):
+        invoke("exclusive", given=GIVEN)
+    assert released == [GIVEN["parameters"]]
+    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) not in (DIGEST, GIVEN["run"])
 
 
 def test_every_check_with_pods_can_let_them_go() -> None:
@@ -141,18 +162,6 @@ def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(
     invoke("exclusive", given=GIVEN)
     assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) == GIVEN["run"]
     assert run_id("lab", "exclusive", "2", DIGEST) not in (DIGEST, GIVEN["run"])
-
-
-def test_a_check_that_breaks_off_leaves_a_record_so_that_it_gets_a_new_run(
-    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def break_off(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(program.PROGRAMS, "exclusive", break_off)
-    with pytest.raises(KeyboardInterrupt):
-        invoke("exclusive", given=GIVEN)
-    assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) not in (DIGEST, GIVEN["run"])
 
 
 def test_a_requirement_that_passed_says_so(
