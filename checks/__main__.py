@@ -106,6 +106,7 @@ def alone(options: argparse.Namespace) -> int:
 def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
     from checks import prerequisites
 
+    tools = prerequisites.defaults() | {"stack": options.stack}
     match options.cluster:
         case "kind":
             from checks import workstation
@@ -116,17 +117,17 @@ def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
                 asked["driverChart"] = ""
             return workstation.run("0", workstation.defaults() | asked)
         case "existing":
-            return prerequisites.of_operator("0", prerequisites.defaults())
+            return prerequisites.of_operator("0", tools)
         case "host":
             from checks import host
 
             gpu = {"stack": options.stack, "gpu": True, "networks": {}}
-            parts = [prerequisites.run("0", prerequisites.defaults()), host.run("0", gpu)]
+            parts = [prerequisites.run("0", tools), host.run("0", gpu)]
             findings = [finding for part in parts for finding in part["checks"]]
             status = overall(finding["status"] for finding in findings)
             return {"module": "0", "status": status, "checks": findings}
         case _:
-            return prerequisites.run("0", prerequisites.defaults())
+            return prerequisites.run("0", tools)
 
 
 def _add_options_of_alone(parser: argparse.ArgumentParser) -> None:

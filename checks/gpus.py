@@ -37,10 +37,11 @@ def said(probe: Callable[[], str]) -> Callable[[], str]:
     return call
 
 
-def add(checklist: Checklist, needs: str = "") -> Host:
+def add(checklist: Checklist, needs: str = "", *, made: bool = False) -> Host:
     """What the driver and the GPUs of this machine must be; what it found of them.
 
-    needs: the statement without which there is no driver to look at.
+    needs: the statement without which there is no driver to look at; made: whether the lab is
+    there already, so that its own pods may use a GPU.
     """
     gpus = Host()
 
@@ -98,7 +99,7 @@ def add(checklist: Checklist, needs: str = "") -> Host:
     verify(
         "compute-mode",
         "no GPU is reserved for one process",
-        gpus.compute_modes,
+        gpus.modes_beside_the_lab if made else gpus.compute_modes,
         gpu_host.DEFAULT_MODE,
         "run: sudo nvidia-smi -c DEFAULT",
     )
@@ -156,6 +157,15 @@ class Host:
                 raise NotSo(f"{gpu.uuid}: {gpu.compute_mode}")
         return gpu_host.DEFAULT_MODE
 
+    def modes_beside_the_lab(self) -> str:
+        """The same, but an MPS daemon that is not the machine's own may have a GPU for itself."""
+        try:
+            return self.compute_modes()
+        except NotSo as reserved:
+            if not any(is_mps(process) for process in psutil.process_iter(["name"])):
+                raise
+            return f"{reserved}, for the MPS daemon of the lab"
+
     def mps_programs(self) -> str:
         assert self.driver is not None  # noqa: S101
         missing = [name for name in MPS_PROGRAMS if not (self.driver.programs / name).exists()]
@@ -166,13 +176,16 @@ class Host:
     def mps_daemon(self) -> str:
         ours = {process.pid for process in node_machine.grouped()}
         for process in psutil.process_iter(["name"]):
-            # The kernel keeps 15 characters of a name.
-            is_daemon = process.info["name"].startswith("nvidia-cuda-mps")
-            if is_daemon and process.pid not in ours and not in_container(process.pid):
+            if is_mps(process) and process.pid not in ours and not in_container(process.pid):
                 raise NotSo(f"{process.info['name']} runs as process {process.pid}")
         if MPS_FOLDER.exists():
             raise NotSo(f"{MPS_FOLDER} exists")
         return "none"
+
+
+def is_mps(process: psutil.Process) -> bool:
+    """Whether it is a daemon or a server of MPS. The kernel keeps 15 characters of a name."""
+    return bool(process.info["name"].startswith("nvidia-cuda-mps"))
 
 
 def in_container(pid: int) -> bool:

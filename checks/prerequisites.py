@@ -1,6 +1,7 @@
 """Module 0: what this machine needs for the cluster that is asked for, before anything is made.
 
-Parameters: kubernetesVersion, driverChart, featureGates and runtimeConfig ("Name=true" strings).
+Parameters: stack, kubernetesVersion, driverChart, featureGates and runtimeConfig ("Name=true"
+strings).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 import psutil
 
 from checks.result import Checklist, NotSo
+from components.cluster import life
+from toolchain.errors import disk_full
 from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
 
 BIN = Path(".tools/bin")
@@ -25,7 +28,9 @@ NEEDED_DISK = {".run": 0.3, ".state": 0.02, ".results": 0.02}
 """GB by folder. A fresh cluster takes 0.14 GB, of which etcd's log, made in full, is 0.13; a state
 with its history 2 MB (measured)."""
 OPERATOR_DISK = dict.fromkeys(NEEDED_DISK, 0.02)
-"""GB: what a state and its results take where no cluster is made here."""
+"""GB: what a state and its results take where no cluster is made here, or it is made already."""
+FULL = 0.01
+"""GB: with so little free nothing can be written."""
 NEEDED_MEMORY = 1.5
 """GB: twice what the control plane, kwok and the engine were seen to take."""
 ANSWER_SECONDS = 20
@@ -63,7 +68,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         expected="API groups that Kubernetes " + parameters["kubernetesVersion"] + " knows",
         remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
     )
-    add_disk(checklist, NEEDED_DISK)
+    add_disk(checklist, OPERATOR_DISK if life.is_made(parameters["stack"]) else NEEDED_DISK)
     add_memory(checklist, NEEDED_MEMORY)
     return checklist.to_json()
 
@@ -206,6 +211,8 @@ def _apis(switches: list[str]) -> str:
 def _disk(needed: dict[str, float]) -> str:
     free = {folder: _free(Path(folder)) for folder in needed}
     for folder, size in needed.items():
+        if free[folder] < FULL:
+            raise NotSo(disk_full(folder))
         if free[folder] < size:
             raise NotSo(f"{free[folder]:.2f} GB free in {folder}")
     return f"{min(free.values()):.1f} GB free"
@@ -227,6 +234,7 @@ def _memory(needed: float) -> str:
 def defaults() -> dict[str, Any]:
     """The parameters for a person who runs the program alone."""
     return {
+        "stack": "dev",
         "kubernetesVersion": KUBERNETES_VERSION,
         "driverChart": f".tools/charts/dra-driver-nvidia-gpu-{DRIVER_CHARTS[0]}",
         "featureGates": [],

@@ -18,6 +18,7 @@ import semver
 
 from checks import gpus
 from checks.result import Checklist, NotKnown, NotSo
+from components.cluster import life
 from operations import cdi, docker, gpu_host, node_needs
 from operations.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
 
@@ -56,7 +57,7 @@ class Daemon(Protocol):
 
 def add(checklist: Checklist, parameters: dict[str, Any], daemon: Daemon) -> None:
     _add_kernel(checklist)
-    host = gpus.add(checklist, needs="kernel-driver")
+    host = gpus.add(checklist, needs="kernel-driver", made=life.is_made(parameters["stack"]))
     spec = Spec(host, tuple(parameters["gpus"]), parameters["strategy"])
     _add_driver(checklist, host, spec)
     _add_toolkit(checklist, parameters["strategy"], daemon)

@@ -80,6 +80,11 @@ def kind_of(stack: str, run: Path = RUN) -> str:
         return "kind" if (run / stack / kind_places.CONFIG).exists() else ""
 
 
+def is_made(stack: str, run: Path = RUN) -> bool:
+    """Whether the stack has a cluster already, with all that it takes of this machine."""
+    return (run / stack / FACTS).exists()
+
+
 def is_being_removed(stack: str, run: Path = RUN) -> bool:
     return (run / stack / REMOVING).exists()
 

@@ -49,6 +49,7 @@ def _of_embedded(site: Site) -> list[Program]:
     tools = (
         "prerequisites",
         {
+            "stack": settings.stack,
             "kubernetesVersion": settings.kubernetes_version,
             "driverChart": settings.driver_chart,
             "featureGates": list(settings.feature_gates),

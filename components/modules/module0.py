@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pulumi
 
 from components.check import Check, CheckArgs
+from components.cluster import life
 from components.cluster.provision import prerequisites
+from components.gpu_host import KERNEL_DRIVER
 from components.site import Chapter, Site
+
+TOLD_BY = (
+    Path(".tools/placed.json"),
+    KERNEL_DRIVER,
+    Path("/proc/sys/kernel/random/boot_id"),
+)
+"""Files that change with what was verified: the tools that set-up placed, the GPU driver that is
+loaded, the start of this machine."""
 
 
 def build(site: Site) -> list[Check]:
     chapter = Chapter("0")
+    stack = site.settings.stack
     return [
         Check(
-            CheckArgs(program=program, module="0", parameters=parameters),
+            CheckArgs(
+                program=program,
+                module="0",
+                parameters=parameters,
+                manifests=[path for path in TOLD_BY if path.is_file()],
+                # Without a cluster there is none that could be started again.
+                life=life.of(stack) if "1" in site.modules else "",
+            ),
             pulumi.ResourceOptions(parent=chapter),
         )
         for program, parameters in prerequisites(site)

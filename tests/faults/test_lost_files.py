@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -25,6 +26,12 @@ def lab(checkout: Checkout) -> Checkout:
     checkout.stack(STACK)
     require_passed(checkout)
     return checkout
+
+
+def lives(lab: Checkout) -> dict[str, str]:
+    """Check → in which life of the cluster it ran last."""
+    records = (lab.folder / ".results" / STACK / "checks").glob("*.json")
+    return {path.stem: json.loads(path.read_text())["life"] for path in records}
 
 
 def test_a_deleted_kubeconfig_is_given_back(lab: Checkout) -> None:
@@ -78,9 +85,15 @@ def test_a_lab_whose_state_is_lost_can_be_removed(lab: Checkout) -> None:
 
 def test_after_a_reboot_the_lab_comes_back_with_its_data(lab: Checkout) -> None:
     before = lab.outputs(STACK)["cluster"]["incarnation"]
+    first = lives(lab)
     kill_all(lab)
     assert lab.processes() == []
     require_passed(lab)
+    again = lives(lab)
+    assert set(again) == {"prerequisites", "cluster", "driver", "exclusive"}
+    assert len(set(again.values())) == 1, "every check ran again, in the same life"
+    assert set(again.values()) != set(first.values())
+    assert lab.preview(STACK, "--expect-no-changes").code == 0
     assert lab.outputs(STACK)["cluster"]["incarnation"] == before
     require_clean_destroy(lab)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.modules import module0
 from tests.unit.graph import Graph, build
 
 
@@ -87,6 +89,33 @@ def test_outputs_are_those_that_are_promised(graph: Graph) -> None:
     assert graph.outputs["modules"]["3"] == {
         "title": "Exclusive claims", "needs": ["2"], "status": "passed",
     }  # fmt: skip
+
+
+def test_after_a_restart_module_0_looks_again_too(graph: Graph) -> None:
+    lives = {
+        stdin(graph, name.removeprefix("Command/"))["life"]
+        for name in graph.resources
+        if name.startswith("Command/check-")
+    }
+    assert len(lives) == 1
+    assert lives != {""}
+
+
+def test_without_a_cluster_module_0_has_no_restart_to_look_for() -> None:
+    assert stdin(build("module0"), "check-prerequisites")["life"] == ""
+
+
+def test_module_0_looks_again_when_the_tools_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "placed.json"
+    monkeypatch.setattr(module0, "TOLD_BY", (tools, tmp_path / "no-driver"))
+    told = []
+    for placed in ("{}", '{"etcd": "1"}', '{"etcd": "2"}', '{"etcd": "2"}'):
+        tools.write_text(placed)
+        told.append(stdin(build("module0"), "check-prerequisites")["digest"])
+    assert len(set(told[:3])) == 3
+    assert told[2] == told[3]
 
 
 def test_a_stack_makes_only_what_its_modules_need() -> None:

@@ -17,6 +17,7 @@ from toolchain.tools import KUBERNETES_VERSION
 Install = Callable[..., None]
 CHART = "charts/driver"
 PARAMETERS = {
+    "stack": "lab",
     "kubernetesVersion": "1.36.4",
     "driverChart": CHART,
     "featureGates": ["DRAAdminAccess=true"],
@@ -282,6 +283,22 @@ def test_too_little_disk_fails(machine: Path, monkeypatch: pytest.MonkeyPatch) -
     assert finding["expected"] == "0.3 GB in .run, 0.02 GB in .state, 0.02 GB in .results"
     assert finding["found"] == "0.20 GB free in .run"
     assert finding["remedy"].startswith("free some room")
+
+
+def test_a_full_disk_is_told_as_everywhere(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_disk(monkeypatch, 0)
+    assert failed("disk")["found"].startswith("the disk of .run is full; free some room")
+
+
+def test_a_lab_that_is_there_needs_no_room_to_be_made(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_disk(monkeypatch, 0.2)
+    (machine / ".run" / "lab").mkdir(parents=True)
+    (machine / ".run" / "lab" / "cluster.json").touch()
+    disk = findings(run())["disk"]
+    assert (disk["status"], disk["found"]) == ("passed", "0.2 GB free")
+    assert findings(run(stack="other"))["disk"]["status"] == "failed"
 
 
 def test_too_little_memory_only_warns(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,12 @@ class Machine:
         usage = SimpleNamespace(free=100e9)
         patch.setattr("checks.prerequisites.shutil.disk_usage", lambda _: usage)
 
+    def has_lab(self) -> None:
+        """The cluster of the stack is there."""
+        facts = self.folder / ".run" / workstation.defaults()["stack"] / "cluster.json"
+        facts.parent.mkdir(parents=True)
+        facts.touch()
+
     def program(self, name: str, script: str, folder: Path | None = None) -> Path:
         path = (folder or self.bin) / name
         path.write_text(f"#!/bin/sh\n{script}\n")
@@ -385,6 +391,16 @@ def test_little_room_where_docker_keeps_its_images(
     assert (disk["expected"], disk["found"]) == ("7 GB", "5.5 GB free in /")
 
 
+def test_nodes_that_are_there_need_no_room_to_be_made(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=0.5e9)
+    monkeypatch.setattr("checks.prerequisites.shutil.disk_usage", lambda _: usage)
+    finding(run(), "disk-docker")
+    machine.has_lab()
+    assert findings(run())["disk-docker"]["status"] == "passed"
+
+
 def test_a_folder_of_docker_that_cannot_be_seen() -> None:
     seen = workstation.Docker(with_gpu=False)
     seen.info = {"DockerRootDir": "/no/such/folder"}
@@ -575,6 +591,21 @@ def test_an_mps_daemon_of_the_host(gpu_machine: Machine, monkeypatch: pytest.Mon
     assert "process 4711" in finding(run_gpu(), "no-mps-daemon")["found"]
     monkeypatch.setattr(gpus, "in_container", lambda pid: pid == 4711)
     finding(run_gpu(), "no-mps-daemon", "passed")
+
+
+def test_a_gpu_that_the_lab_itself_has_in_use(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update that was killed while pods shared the GPU."""
+    machine.has_gpu(mode="Exclusive_Process")
+    daemon = SimpleNamespace(pid=4711, info={"name": "nvidia-cuda-mps"})
+    monkeypatch.setattr(gpus, "in_container", lambda pid: pid == 4711)
+    monkeypatch.setattr("psutil.process_iter", lambda _: [daemon])
+    finding(run_gpu(), "compute-mode")
+    machine.has_lab()
+    assert "MPS daemon of the lab" in finding(run_gpu(), "compute-mode", "passed")["found"]
+    monkeypatch.setattr("psutil.process_iter", lambda _: [])
+    finding(run_gpu(), "compute-mode")
 
 
 def test_gpus_of_nodes_that_are_not_there(gpu_machine: Machine) -> None:
