@@ -10,21 +10,26 @@ them: "apiVersion Kind name"), target (UUID, "" where no module needs a GPU), fe
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from checks import cluster, devices, kubeconfig, prerequisites, survey
-from checks.kube import Kube
+from checks import cluster, connection, devices, kubeconfig, prerequisites, survey
+from checks.kube import Kube, message, opened
 from checks.result import Checklist, NotKnown, NotSo
+from components.cluster import life
 
 ANSWER_SECONDS = 10
 UNAUTHORIZED = 401
+NOT_FOUND = 404
+NOBODY = "system:anonymous"
+NAMED = re.compile(r'User "([^"]+)"')
+"""How the API server says whom it has refused something."""
 IMAGE = "localhost/dra-workshop/workload:1"
 ARCHIVE = ".tools/images/workload.tar"
 MOST = 300
@@ -79,20 +84,18 @@ class Look:
 
     @cached_property
     def kube(self) -> Kube:
-        return self.held.enter_context(kubeconfig.opened(self.config))
+        folder = life.RUN / self.given["stack"]
+        return self.held.enter_context(opened(self.config, folder))
 
     @cached_property
     def version(self) -> str | ApiException:
-        """What the API server calls itself, or how it refuses to tell.
-
-        NotSo if nothing answers, or the credentials are made by a plugin that fails.
-        """
+        """What the API server calls itself, or how it refuses to tell. NotSo if nothing answers."""
         try:
             version = client.VersionApi(self.kube.api)
             return str(version.get_code(_request_timeout=ANSWER_SECONDS).git_version)
         except ApiException as error:
             return error
-        except (HTTPError, OSError, ConfigException) as error:
+        except (HTTPError, OSError) as error:
             reason = error.reason if isinstance(error, MaxRetryError) else error
             said = " ".join(str(reason).split())[:MOST]
             raise NotSo(f"{kubeconfig.server(self.config)}: {said}") from error
@@ -159,10 +162,18 @@ def access(checklist: Checklist, look: Look) -> None:
         remedy="set context to one of them; `kubectl config get-contexts` lists them",
     )
     checklist.verify(
+        "credentials-made",
+        "what it says of the cluster and the user can be used",
+        lambda: _usable_login(look),
+        needs=["context-known"],
+        expected="credentials",
+        remedy=f"see that this works: kubectl --context {context} auth whoami",
+    )
+    checklist.verify(
         "api-reachable",
         "the API server answers",
         lambda: _reachable(look),
-        needs=["context-known"],
+        needs=["credentials-made"],
         expected="an answer",
         remedy=f"try: kubectl --context {context} get --raw /version",
     )
@@ -177,6 +188,12 @@ def access(checklist: Checklist, look: Look) -> None:
     )
 
 
+def _usable_login(look: Look) -> str:
+    """A plugin that makes credentials is run for this."""
+    _ = look.kube.api
+    return connection.kind_of_login(look.config)
+
+
 def _reachable(look: Look) -> str:
     _ = look.version
     return kubeconfig.server(look.config)
@@ -184,17 +201,25 @@ def _reachable(look: Look) -> str:
 
 def _accepted(look: Look) -> str:
     """The version may be told to anyone, so something is asked that is for known users only."""
-    error = look.version if isinstance(look.version, ApiException) else None
     try:
         review = client.AuthenticationV1Api(look.kube.api)
         whoami = review.create_self_subject_review({}, _request_timeout=ANSWER_SECONDS)
-        return str(whoami.status.user_info.username)
-    except ApiException as refused:
-        error = refused
-    if error.status == UNAUTHORIZED:
-        why = kubeconfig.expired(look.config)
-        raise NotSo(why or "the API server answers 401 Unauthorized") from error
-    return f"not told who this is ({error.status} {error.reason})"
+        who = str(whoami.status.user_info.username)
+    except ApiException as error:
+        if error.status == NOT_FOUND:  # older servers have no such API
+            return "not told who this is"
+        if error.status == UNAUTHORIZED:
+            why = kubeconfig.expired(look.config)
+            raise NotSo(why or "the API server answers 401 Unauthorized") from error
+        # One that refuses says whom it has refused.
+        named = NAMED.search(message(error))
+        if named is None or named[1] == NOBODY:
+            said = f"the API server answers {error.status} {message(error)}"
+            raise NotSo(f"{said}; requests count as anonymous" if named else said) from error
+        return named[1]
+    if who == NOBODY and connection.kind_of_login(look.config) != connection.NO_LOGIN:
+        raise NotSo(f"the API server takes this user for {NOBODY}")
+    return who
 
 
 # --- what the cluster can ------------------------------------------------------------------------

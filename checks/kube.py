@@ -7,19 +7,21 @@ reached, so that a probe need not catch anything.
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
-from kubernetes import client, config, watch
+from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
-from yaml import YAMLError
 
+from checks import connection, kubeconfig
 from checks.result import NotSo
 
 GONE = 410
@@ -34,12 +36,12 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise NotSo(f"the API server answers {error.status} {_message(error)}") from error
+        raise NotSo(f"the API server answers {error.status} {message(error)}") from error
     except (HTTPError, OSError) as error:
         raise NotSo(f"the API server cannot be reached: {error}") from error
 
 
-def _message(error: ApiException) -> str:
+def message(error: ApiException) -> str:
     """What the server says in its Status object, else the reason of the HTTP status."""
     try:
         said = json.loads(error.body or "")["message"]
@@ -50,20 +52,25 @@ def _message(error: ApiException) -> str:
 
 @dataclass(frozen=True)
 class Kube:
-    """A cluster, by the path of its kubeconfig (and a context in it, None for the current)."""
+    """A cluster, by the path of its kubeconfig, in the context that is current there."""
 
     kubeconfig: str
-    context: str | None = None
 
     @cached_property
     def api(self) -> Any:
-        settings = client.Configuration()
-        settings.retries = 0  # a request that was not answered in time is not asked again
+        """NotSo for a kubeconfig that cannot be used, and with the reason of a plugin of it."""
         try:
-            config.load_kube_config(self.kubeconfig, self.context, settings)
-            return client.ApiClient(settings)
-        except (ConfigException, OSError, YAMLError, TypeError, ValueError) as error:
-            raise NotSo(f"the kubeconfig {self.kubeconfig} cannot be used: {error}") from error
+            entries = kubeconfig.read(self.kubeconfig)
+            chosen = kubeconfig.only(entries, entries.current)
+        except NotSo as error:
+            raise self._unusable(error) from error
+        try:
+            return client.ApiClient(connection.settings(chosen, Path(self.kubeconfig).parent))
+        except (ConfigException, OSError, TypeError, ValueError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> NotSo:
+        return NotSo(f"the kubeconfig {self.kubeconfig} cannot be used: {error}")
 
     @property
     def core(self) -> Any:
@@ -182,6 +189,21 @@ class Kube:
             field_selector=f"metadata.name={name}",
         )
         return found[0] if found else None
+
+
+@contextmanager
+def opened(config: kubeconfig.Config, folder: Path) -> Iterator[Kube]:
+    """The cluster that the kubeconfig names, before the stack has one in its own folder, which is
+    this one: what a kill leaves there is removed with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="opened-") as name:
+            path = Path(name) / "kubeconfig"
+            kubeconfig.write(path, config)
+            yield Kube(str(path))
+    finally:
+        with suppress(OSError):  # it holds the stack's own files
+            folder.rmdir()
 
 
 def _changes(

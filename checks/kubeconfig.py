@@ -10,9 +10,6 @@ import base64
 import binascii
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +18,10 @@ from typing import Any
 import yaml
 from cryptography import x509
 
-from checks.kube import Kube
 from checks.result import NotSo
 
 PRIVATE = 0o600
+MARK = "dra-workshop"
 PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key")}
 """Keys that name a file. A token's file has another spelling, see `_standing_alone`."""
 Config = dict[str, Any]
@@ -32,9 +29,13 @@ Config = dict[str, Any]
 
 @dataclass
 class Entries:
-    """What the files define: {"contexts", "clusters", "users"} → name → (entry, its folder)."""
+    """What the files define: {"contexts", "clusters", "users"} → name → (entry, its folder).
+
+    current: the context that is used where none is named, "" for none.
+    """
 
     source: str
+    current: str = ""
     named: dict[str, dict[str, tuple[Config, Path]]] = field(default_factory=dict)
 
     @property
@@ -61,16 +62,19 @@ def read(given: str) -> Entries:
         raise NotSo(f"there is no file {source}")
     entries = Entries(source)
     for path in present:
-        for kind, named in _of_file(path).items():
+        current, found = _of_file(path)
+        entries.current = entries.current or current
+        for kind, named in found.items():
             entries.named[kind] = named | entries.named.get(kind, {})
     return entries
 
 
-def _of_file(path: Path) -> dict[str, dict[str, tuple[Config, Path]]]:
+def _of_file(path: Path) -> tuple[str, dict[str, dict[str, tuple[Config, Path]]]]:
+    """The current context, and the entries."""
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         folder = path.resolve().parent
-        return {
+        return str(content.get("current-context") or ""), {
             kind: {item["name"]: (item[kind[:-1]], folder) for item in content.get(kind) or []}
             for kind in ("contexts", "clusters", "users")
         }
@@ -118,23 +122,23 @@ def server(config: Config) -> str:
     return str(config["clusters"][0]["cluster"].get("server", ""))
 
 
+def marked(config: Config, folder: Path) -> Config:
+    """With the folder noted in its context: copies that others make of it are known by that."""
+    (context,) = config["contexts"]
+    note = {"name": MARK, "extension": {"folder": f"{folder.absolute()}{os.sep}"}}
+    others = [each for each in context["context"].get("extensions") or [] if each["name"] != MARK]
+    noted = context["context"] | {"extensions": [*others, note]}
+    return config | {"contexts": [context | {"context": noted}]}
+
+
 def write(path: Path, config: Config) -> None:
     """For this user only; a kill leaves the old file or the new one."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         yaml.safe_dump(config, file)
     new.replace(path)
-
-
-@contextmanager
-def opened(config: Config) -> Iterator[Kube]:
-    """The cluster that the kubeconfig names."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kubeconfig"
-        write(path, config)
-        yield Kube(str(path))
 
 
 def expired(config: Config, now: datetime | None = None) -> str:
@@ -164,7 +168,9 @@ def _certificate_end(user: Config) -> datetime | None:
 def _token_end(user: Config) -> datetime | None:
     """When a JSON web token ends; other tokens do not say."""
     try:
-        token = user.get("token") or Path(user["tokenFile"]).read_text()
+        provided = (user.get("auth-provider") or {}).get("config") or {}
+        token = user.get("token") or provided.get("id-token")
+        token = token or Path(user["tokenFile"]).read_text(encoding="utf-8")
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return datetime.fromtimestamp(claims["exp"], UTC)

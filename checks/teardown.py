@@ -13,7 +13,7 @@ from typing import Any
 from checks import gpus
 from checks.result import Checklist, NotKnown, NotSo
 from components.cluster import host_places, life
-from operations import gpu_host, host_node, kind_docker
+from operations import gpu_host, host_node, kind_docker, temporary_files
 
 AGAIN = "run: make destroy STACK={}"
 
@@ -27,6 +27,12 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         checklist.verify(identity, title, gpus.said(probe), expected="nothing", remedy=remedy)
 
     verify("no-files", "the cluster's files are gone", lambda: _files(stack), again)
+    verify(
+        "no-credentials",
+        "no copy of its kubeconfig is in the temporary folder",
+        lambda: _credentials(stack),
+        again,
+    )
     verify("no-processes", "its processes have ended", lambda: _processes(stack), again)
     if parameters["containers"]:
         verify(
@@ -46,6 +52,12 @@ def _files(stack: str) -> str:
     folder = life.RUN / stack
     if folder.exists():
         raise NotSo(str(folder))
+    return "nothing"
+
+
+def _credentials(stack: str) -> str:
+    if left := temporary_files.copies(stack):
+        raise NotSo(", ".join(map(str, left)))
     return "nothing"
 
 

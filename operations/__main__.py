@@ -136,7 +136,7 @@ def run_cluster(options: argparse.Namespace) -> int:
 
         life.begin_removal(options.stack)
         return 0
-    from operations import embedded
+    from operations import embedded, temporary_files
 
     if options.action == "create":
         wanted = embedded.Specification(**json.load(sys.stdin))
@@ -145,11 +145,12 @@ def run_cluster(options: argparse.Namespace) -> int:
         embedded.revive(**json.load(sys.stdin))
     else:
         embedded.down(options.stack)
+        temporary_files.remove(options.stack)
     return 0
 
 
 def run_kind(options: argparse.Namespace) -> int:
-    from operations import kind
+    from operations import kind, temporary_files
 
     if options.action == "create":
         output.write(_create_kind(json.load(sys.stdin)))
@@ -157,6 +158,7 @@ def run_kind(options: argparse.Namespace) -> int:
         kind.revive(**json.load(sys.stdin))
     else:
         kind.down(options.stack)
+        temporary_files.remove(options.stack)
     return 0
 
 
@@ -175,10 +177,11 @@ def _create_kind(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_existing(options: argparse.Namespace) -> int:
-    from operations import existing
+    from operations import existing, temporary_files
 
     if options.action == "detach":
         existing.detach(options.stack)
+        temporary_files.remove(options.stack)
         return 0
     given = json.load(sys.stdin)
     if options.action == "attach":

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 
 from components.cluster import life
-from operations import docker, embedded, existing, host_node, kind, stacks
+from operations import docker, embedded, existing, host_node, kind, stacks, temporary_files
 
 REVIVE: dict[str, Callable[[str, str, str], None]] = {
     "embedded": embedded.revive,
@@ -28,11 +28,12 @@ def down(stack: str) -> None:
     """
     if life.kind_of(stack) == existing.KIND:
         existing.detach(stack)
-        return
-    host_node.remove(stack)
-    if may_have_containers(stack):
-        kind.down(stack)
-    embedded.down(stack)
+    else:
+        host_node.remove(stack)
+        if may_have_containers(stack):
+            kind.down(stack)
+        embedded.down(stack)
+    temporary_files.remove(stack)
 
 
 def whole(stack: str) -> bool:

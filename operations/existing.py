@@ -17,7 +17,7 @@ from typing import Any
 from kubernetes import client
 
 from checks import devices, kubeconfig, output, survey
-from checks.kube import Kube
+from checks.kube import Kube, opened
 from checks.result import NotSo
 from components.cluster import identity
 from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, is_being_removed
@@ -55,7 +55,7 @@ def attach(wanted: Specification) -> dict[str, Any]:
     """
     config = _chosen(wanted.kubeconfig, wanted.context)
     folder = RUN / wanted.stack
-    with kubeconfig.opened(config) as kube:
+    with opened(config, folder) as kube:
         try:
             facts = _facts(wanted, config, kube)
         except NotSo as error:
@@ -97,14 +97,14 @@ def revive(stack: str, incarnation: str, life: str) -> None:  # noqa: ARG001 (as
 
 def restore(stack: str, incarnation: str, given: str, context: str) -> None:
     """Write the kubeconfig anew, by which the cluster of that incarnation is reached."""
-    config = _chosen(given, context)
-    with kubeconfig.opened(config) as kube:
+    config, folder = _chosen(given, context), RUN / stack
+    with opened(config, folder) as kube:
         try:
             found = _incarnation(kube)
         except NotSo as error:
             raise OperationError(f"context '{context}': {error}") from error
     _require_same(stack, context, found, incarnation)
-    _take_place(RUN / stack, config)
+    _take_place(folder, config)
 
 
 def require_reachable(stack: str) -> bool:
@@ -182,7 +182,7 @@ def _chosen(given: str, context: str) -> kubeconfig.Config:
 
 def _take_place(folder: Path, config: kubeconfig.Config) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    kubeconfig.write(folder / KUBECONFIG, config)
+    kubeconfig.write(folder / KUBECONFIG, kubeconfig.marked(config, folder))
 
 
 def _told(folder: Path) -> dict[str, Any]:

@@ -335,9 +335,12 @@ def test_a_file_that_is_no_kubeconfig_is_said_in_words(tmp_path: Path, content: 
 
 
 def test_a_context_that_does_not_exist_is_said_in_words(tmp_path: Path) -> None:
-    path = kube_at(1, tmp_path).kubeconfig
+    path = Path(kube_at(1, tmp_path).kubeconfig)
+    path.write_text(
+        path.read_text().replace('"current-context": "lab"', '"current-context": "other"')
+    )
     with pytest.raises(NotSo, match=r"cannot be used: .*other"):
-        Kube(path, "other").text("/metrics")
+        Kube(str(path)).text("/metrics")
 
 
 class Answers(BaseHTTPRequestHandler):

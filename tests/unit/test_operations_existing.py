@@ -56,11 +56,12 @@ def theirs(tmp_path: Path, monkeypatch: Patch) -> TheirCluster:
     Path("config").write_text(yaml.safe_dump(content))
 
     @contextmanager
-    def opened(config: dict[str, Any]) -> Iterator[Any]:
+    def opened(config: dict[str, Any], folder: Path) -> Iterator[Any]:
+        assert folder == life.RUN / STACK
         made.asked = config["current-context"]
         yield made
 
-    monkeypatch.setattr("checks.kubeconfig.opened", opened)
+    monkeypatch.setattr(existing, "opened", opened)
     monkeypatch.setattr(existing, "_incarnation", lambda kube: kube.incarnation)
     monkeypatch.setattr(existing, "_facts", lambda *_: FACTS | {"incarnation": made.incarnation})
     monkeypatch.setattr(existing, "Kube", lambda _: made)

@@ -10,13 +10,14 @@ import pytest
 
 from checks import gpus, teardown
 from components.cluster import host_places, identity, life
-from operations import docker, gpu_host, host_node, kind_docker
+from operations import docker, gpu_host, host_node, kind_docker, temporary_files
 from operations.kind_docker import Container
 from tests.unit.fake_kube import findings, statuses
 
 GPU = gpu_host.Gpu("GPU-1", "NVIDIA H200", 143771, "9.0", "Default", "580.1")
 ALL = [
     "no-files",
+    "no-credentials",
     "no-processes",
     "no-containers",
     "no-node",
@@ -33,6 +34,7 @@ class Machine:
         self.folder, self.patch = folder, patch
         self.containers: list[Container] = []
         patch.chdir(folder)
+        patch.setattr("tempfile.tempdir", str(folder / "tmp"))
         patch.setattr(host_node, "leftovers", list)
         patch.setattr(host_places, "CDI", folder / "cdi")
         patch.setattr(life, "processes", lambda _: [])
@@ -77,7 +79,8 @@ def test_what_the_lab_never_had_is_not_looked_at(machine: Machine) -> None:
     machine.patch.setattr(host_node, "leftovers", lambda: ["file k8s.gpu.nvidia.com-claim_1"])
     machine.has(gpu_host.Gpu(**GPU.facts() | {"compute_mode": "Exclusive_Process"}))
     result = run(containers=False, node=False, gpus=False)
-    assert statuses(result) == {"no-files": "passed", "no-processes": "passed"}
+    always = ("no-files", "no-credentials", "no-processes")
+    assert statuses(result) == dict.fromkeys(always, "passed")
 
 
 def test_files_and_processes_that_are_left(machine: Machine) -> None:
@@ -86,6 +89,33 @@ def test_files_and_processes_that_are_left(machine: Machine) -> None:
     left = SimpleNamespace(name=lambda: "etcd", pid=7)
     machine.patch.setattr(life, "processes", lambda _: [left])
     assert failed("no-processes")["found"] == "etcd (7)"
+
+
+COPIES = {
+    "embedded": "certificate-authority: {}/.run/{}/kwok/clusters/lab/pki/ca.crt\n",
+    "existing": "extension: {{folder: {}/.run/{}/}}\n",
+    "kind": "# {}\n- name: kind-dra-workshop-{}\n",
+}
+"""What tells whose a copy is, by the folder and the stack."""
+
+
+@pytest.mark.parametrize("kind_of_cluster", COPIES)
+def test_kubeconfigs_that_the_provider_left_are_found_and_removed(
+    kind_of_cluster: str, machine: Machine
+) -> None:
+    temporary = machine.folder / "tmp"
+    temporary.mkdir()
+    (temporary / "kubeconfig-of-a-folder").mkdir()
+    text = COPIES[kind_of_cluster]
+    ours, theirs = temporary / "kubeconfig1", temporary / "kubeconfig2"
+    ours.write_text(text.format(machine.folder, "lab"))
+    theirs.write_text(text.format(machine.folder, "lab2"))
+    found = failed("no-credentials")
+    assert found["found"] == str(ours)
+    assert found["remedy"] == "run: make destroy STACK=lab"
+    temporary_files.remove("lab")
+    assert run()["status"] == "passed"
+    assert theirs.exists()
 
 
 def test_containers_of_the_cluster(machine: Machine) -> None:
