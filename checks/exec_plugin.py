@@ -47,7 +47,8 @@ def run(user: str, entry: Config, cluster: Config) -> Config:
     try:
         done = subprocess.run(
             [entry["command"], *(entry.get("args") or [])], env=environment, check=False,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise NotSo(f"{plugin} did not end within {SECONDS:g} s") from error

@@ -123,8 +123,9 @@ def _ask(*command: str) -> str | None:
     """What a program prints, None where it is not installed or fails."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS
-        )
+            command, capture_output=True, text=True, errors="replace", check=False,
+            timeout=ANSWER_SECONDS,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
     return None if done.returncode else done.stdout

@@ -1,9 +1,9 @@
 """Programs in several pods start at the same second: the one that their annotation names.
 
 The pod mounts its own annotations by the downward API; whoever wants them to start together
-writes dra-workshop/start, seconds since 1970, into every one, and leaves the kubelet some seconds to
-show it to the pods. The kubelet promises no time for that. A program that is told too late begins
-at once and reports `late_seconds`; whether all worked at the same time is for the reader to judge.
+writes dra-workshop/start, seconds since 1970, into every one, and leaves the kubelet some seconds
+to show it to the pods. The kubelet promises no time for that. A program that is told too late
+begins at once and reports `late_seconds`; the reader judges whether all worked at one time.
 """
 
 from __future__ import annotations
