@@ -71,9 +71,18 @@ def _value(attribute: Any) -> str | int | bool:
 
 
 def wait_for(
-    kube: Kube, nodes: list[str], per_node: int, seconds: float, driver: str = DRIVER
+    kube: Kube,
+    nodes: list[str],
+    per_node: int,
+    seconds: float,
+    driver: str = DRIVER,
+    *,
+    exactly: bool = False,
 ) -> list[Device]:
     """Every expected GPU, as soon as all are published.
+
+    exactly: and no others, which a driver that was configured for fewer withdraws by and by; those
+    that are there at the deadline come back too.
 
     Raises NotSo at the deadline, naming each node and how many of its GPUs are missing.
     """
@@ -82,9 +91,14 @@ def wait_for(
         have = {node: sum(d.node == node for d in devices) for node in nodes}
         return {node: per_node - count for node, count in have.items() if count < per_node}
 
+    def settled(slices: list[Any]) -> bool:
+        found = published(slices, driver)
+        surplus = exactly and len(found) > per_node * len(nodes)
+        return not missing(found) and not surplus
+
     slices = kube.wait(
         kube.resource.list_resource_slice,
-        lambda found: not missing(published(found, driver)),
+        settled,
         seconds,
     )
     devices = published(slices, driver)

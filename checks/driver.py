@@ -63,7 +63,9 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist.verify(
         "devices-published",
         "every GPU is in a ResourceSlice",
-        lambda: _published(devices.wait_for(kube, nodes, per_node, SECONDS, driver), parameters),
+        lambda: _published(
+            devices.wait_for(kube, nodes, per_node, SECONDS, driver, exactly=True), parameters
+        ),
         expected=f"{len(nodes) * per_node} GPUs",
         simulated=made_up,
         remedy=AGAIN,

@@ -10,6 +10,7 @@ import pulumi
 
 from checks.devices import GPU, MOCK, SIMULATED
 from checks.result import joined, verdict
+from components import leftovers
 from components.check import Check, Gate, Result, Verdict
 from components.cluster import provision
 from components.dra_driver import DraDriver, DraDriverArgs
@@ -57,6 +58,7 @@ def add_cluster(site: Site) -> None:
     """The cluster and its nodes, unless a prerequisite is missing."""
     gate = Gate("prerequisites-met", site.checks["0"])
     provision.provide(site, gate.passed)
+    site.nodes.made.append(leftovers.removed(site))
 
 
 def add_driver(site: Site) -> None:

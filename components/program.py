@@ -8,7 +8,7 @@ program runs again, and only inputs that every version of the command plugin kno
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,15 @@ def _files(paths: Iterable[Path]) -> Iterable[Path]:
             yield from sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".pyc")
         else:
             yield path
+
+
+def digest_of(given: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
+    """The same over values, as soon as they are known."""
+
+    def digest(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    return pulumi.Output.json_dumps(dict(given), sort_keys=True).apply(digest)
 
 
 def run(

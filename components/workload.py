@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import manifests, runs
+from components import manifests, program, runs
 from components.check import digest_of
 from components.drivers import Driver
 from components.modules.registry import MODULES
@@ -150,19 +150,28 @@ class Opening:
         return manifests.create(claim, resource, self.inside)
 
     def run(
-        self, check: str, programs: Sequence[str], name: str = "workshop"
+        self,
+        check: str,
+        programs: Sequence[str],
+        parameters: Mapping[str, pulumi.Input[Any]],
+        name: str = "workshop",
     ) -> pulumi.Output[str]:
         """The run of the check that looks: the uid of the ConfigMap that holds it.
 
         Pods mount the ConfigMap, of that name, at /workshop, and find the programs there.
+        parameters: of the check, which looks again when they change. It needs fresh pods for that,
+        and those that the configuration names no more must be gone.
         """
         digest = digest_of(observed(self.folder, programs))
         life = self.site.cluster.life
         held = k8s.core.v1.ConfigMap(
             f"{self.folder}-{name}",
             metadata={"name": name, "namespace": self.namespace},
-            data={f"{program}.py": (PROGRAMS / f"{program}.py").read_text() for program in programs}
-            | {"run": runs.run_id(self.site.settings.stack, check, life, digest)},
+            data={f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
+            | {
+                "run": runs.run_id(self.site.settings.stack, check, life, digest),
+                "parameters": program.digest_of(parameters),
+            },
             opts=self.inside,
         )
         return manifests.uid(held)

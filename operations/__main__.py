@@ -57,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
         "--stack", required=True
     )
     groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
+    groups.add_parser(
+        "leftovers", help="remove from a cluster what is not configured any more; JSON on stdin"
+    )
     groups.add_parser("list", help="the stacks: what each shows, needs and takes")
     for name, help_text in {
         "up": "configure a stack, bring it up and show what was found",
@@ -100,6 +103,12 @@ def run(options: argparse.Namespace) -> int:
         given = json.load(sys.stdin)
         told = kind_gpus.told(given["mounts"], given["subsets"], given["driver"])
         output.write(kind_gpus.summary(told))
+        return 0
+    if options.group == "leftovers":
+        from operations import leftovers
+
+        for removed in leftovers.remove(leftovers.Specification(**json.load(sys.stdin))):
+            sys.stdout.write(f"{removed} removed: it is not configured any more\n")
         return 0
     if options.group == "preview-diff":
         return run_preview_diff(options)

@@ -96,7 +96,7 @@ def _of_existing(site: Site) -> list[Program]:
         site.outside = cluster_scoped(
             kind, settings.driver_chart, chart_values, settings.kubernetes_version
         )
-    modules = [f"dra-{MODULES[module].stack}" for module in site.modules if uses_gpu(module)]
+    modules = [MODULES[module].namespace for module in site.modules if uses_gpu(module)]
     return [
         (
             "existing",

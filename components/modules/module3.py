@@ -21,7 +21,14 @@ def build(site: Site) -> list[Check]:
     opened = Opening(site, "3", NAMESPACE)
     chapter, objects = opened.chapter, opened.objects
     claims = [opened.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
-    run = opened.run(CHECK, INSPECT)
+    parameters = {
+        "kubeconfig": site.cluster.kubeconfig,
+        "namespace": NAMESPACE,
+        "uuid": site.target,
+        "driver": site.kind_of_driver.domain,
+        "devices": site.devices,
+    }
+    run = opened.run(CHECK, INSPECT, parameters)
     unclaimed = manifests.create(
         in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", opened.inside
     )
@@ -40,13 +47,7 @@ def build(site: Site) -> list[Check]:
         CheckArgs(
             program=CHECK,
             module="3",
-            parameters={
-                "kubeconfig": site.cluster.kubeconfig,
-                "namespace": NAMESPACE,
-                "uuid": site.target,
-                "driver": site.kind_of_driver.domain,
-                "devices": site.devices,
-            },
+            parameters=parameters,
             subjects=[manifests.uid(pod) for pod in pods],
             manifests=observed(FOLDER, INSPECT),
             needs=site.needed_by("3"),

@@ -21,7 +21,15 @@ def build(site: Site) -> list[Check]:
     opened = Opening(site, "4", NAMESPACE)
     chapter, objects = opened.chapter, opened.objects
     claims = [opened.claim(name, f"module4-{name}-claim") for name in ("shared", "own")]
-    run = opened.run(CHECK, PROGRAMS)
+    parameters = {
+        "kubeconfig": site.cluster.kubeconfig,
+        "namespace": NAMESPACE,
+        "driverNamespace": site.driver.namespace,
+        "uuid": site.target,
+        "pods": list(SHARING),
+        "simulated": site.simulated,
+    }
+    run = opened.run(CHECK, PROGRAMS, parameters)
     pods = [
         manifests.create(
             in_run(objects[f"Pod/{name}"], run, claims[0]),
@@ -40,14 +48,7 @@ def build(site: Site) -> list[Check]:
         CheckArgs(
             program=CHECK,
             module="4",
-            parameters={
-                "kubeconfig": site.cluster.kubeconfig,
-                "namespace": NAMESPACE,
-                "driverNamespace": site.driver.namespace,
-                "uuid": site.target,
-                "pods": list(SHARING),
-                "simulated": site.simulated,
-            },
+            parameters=parameters,
             subjects=[manifests.uid(pod) for pod in (*pods, waiting)],
             manifests=observed(FOLDER, PROGRAMS),
             needs=site.needed_by("4"),

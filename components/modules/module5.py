@@ -80,7 +80,14 @@ class _Scene(Opening):
 
     def percentage(self) -> Check:
         """The sweep, then the clients that share."""
-        settings, run = self.site.settings, self.run(PERCENTAGE, BENCHMARK, "percentage")
+        settings = self.site.settings
+        sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
+        parameters = self.parameters(
+            percentages=list(settings.mps_percentages),
+            sharePercentage=settings.mps_share_percentage,
+            pods=sharing,
+        )
+        run = self.run(PERCENTAGE, BENCHMARK, parameters, "percentage")
         jobs: list[Any] = []
         for percentage in settings.mps_percentages:
             name = f"percentage-{percentage}"
@@ -93,7 +100,6 @@ class _Scene(Opening):
             )
             jobs.append(manifests.create(in_run(job, run, claim), f"module5-{name}", opts))
         claim = self.limited_claim("share", settings.mps_share_percentage)
-        sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
         pods = [
             manifests.create(
                 in_run(renamed(self.objects["Pod/share-1"], name, claim="share"), run, claim),
@@ -102,18 +108,17 @@ class _Scene(Opening):
             )
             for name in sharing
         ]
-        told = {
-            "percentages": list(settings.mps_percentages),
-            "sharePercentage": settings.mps_share_percentage,
-            "pods": sharing,
-        }
-        return self.verified(PERCENTAGE, told, [*jobs, *pods])
+        return self.verified(PERCENTAGE, parameters, [*jobs, *pods])
 
     def memory(self, percentage: Check) -> Check:
         """Clients under a memory limit, when the GPU is free again."""
-        settings, run = self.site.settings, self.run(MEMORY, BENCHMARK, "memory")
+        settings = self.site.settings
         limit = settings.mps_memory_mib
         share = settings.mps_share_percentage
+        parameters = self.parameters(
+            sharePercentage=share, limitMib=limit, under=under(limit), over=over(limit)
+        )
+        run = self.run(MEMORY, BENCHMARK, parameters, "memory")
         claim = self.limited_claim("memory", share, settings.mps_memory_limit)
         pod = {name: self.objects[f"Pod/{name}"] for name in CLIENTS}
         pod["allocator"] = allocating(pod["allocator"], [*under(limit), *over(limit)])
@@ -128,31 +133,29 @@ class _Scene(Opening):
             )
             for name in CLIENTS
         ]
-        told = {
-            "sharePercentage": share,
-            "limitMib": limit,
-            "under": under(limit),
-            "over": over(limit),
-        }
-        return self.verified(MEMORY, told, pods)
+        return self.verified(MEMORY, parameters, pods)
 
-    def verified(self, check: str, told: dict[str, Any], subjects: list[Any]) -> Check:
+    def parameters(self, **told: Any) -> dict[str, Any]:
+        """What a check is told beside what both are told."""
+        settings = self.site.settings
+        return told | {
+            "kubeconfig": self.site.cluster.kubeconfig,
+            "namespace": NAMESPACE,
+            "uuid": self.site.target,
+            "simulated": self.site.simulated,
+            "versions": {
+                "kubernetes": settings.kubernetes_version,
+                "dra_driver": settings.driver_version,
+            },
+        }
+
+    def verified(self, check: str, parameters: dict[str, Any], subjects: list[Any]) -> Check:
         site = self.site
         return Check(
             CheckArgs(
                 program=check,
                 module="5",
-                parameters=told
-                | {
-                    "kubeconfig": site.cluster.kubeconfig,
-                    "namespace": NAMESPACE,
-                    "uuid": site.target,
-                    "simulated": site.simulated,
-                    "versions": {
-                        "kubernetes": site.settings.kubernetes_version,
-                        "dra_driver": site.settings.driver_version,
-                    },
-                },
+                parameters=parameters,
                 subjects=[manifests.uid(subject) for subject in subjects],
                 manifests=observed(FOLDER, BENCHMARK),
                 needs=site.needed_by("5"),

@@ -27,6 +27,11 @@ class Module:
     def stack(self) -> str:
         return "module" + self.id.replace(".", "-")
 
+    @property
+    def namespace(self) -> str:
+        """Of its pods, where it has some."""
+        return f"dra-{self.stack}"
+
 
 MODULES: dict[str, Module] = {
     module.id: module

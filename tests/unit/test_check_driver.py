@@ -208,6 +208,13 @@ def test_gpus_that_are_not_published_in_time_are_counted_by_node(kube: FakeKube)
     assert statuses(run())["device-attributes"] == "needs devices-published"
 
 
+def test_gpus_that_are_withdrawn_in_time_pass(kube: FakeKube) -> None:
+    """As by a driver that was configured for fewer a moment ago."""
+    kube.slices[0] = gpu_slice("gpu-node-0", 5)
+    kube.changes = [lambda: kube.slices.__setitem__(0, gpu_slice("gpu-node-0", 2, generation=2))]
+    assert findings(run())["devices-published"]["status"] == "passed"
+
+
 def test_gpus_that_are_published_in_time_pass(kube: FakeKube) -> None:
     late = kube.slices.pop()
     kube.changes = [lambda: kube.slices.append(late)]

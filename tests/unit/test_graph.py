@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from components.gpu_node import node_names
 from components.modules import module0
 from tests.unit.graph import Graph, build
 
@@ -31,6 +32,9 @@ def stdin(graph: Graph, command: str) -> dict[str, Any]:
         ("kubernetes/cluster", "Command/cluster-running"),
         ("ResourceSlice/slice-gpu-node-0", "Node/gpu-node-0"),
         ("Release/driver", "Node/gpu-node-0"),
+        ("Release/driver", "Command/leftovers-removed"),
+        ("Command/leftovers-removed", "Command/cluster-running"),
+        ("Command/check-cluster", "Command/leftovers-removed"),
         ("Release/driver", "Namespace/driver"),
         ("Command/devices-published", "Release/driver"),
         ("Command/devices-published", "ResourceSlice/slice-gpu-node-0"),
@@ -64,6 +68,26 @@ def test_objects_go_with_their_cluster(graph: Graph) -> None:
     objects = [r for r in graph.resources.values() if r.type.startswith(kinds)]
     assert len(objects) == 11
     assert {r.deleted_with for r in objects} == {"Command/cluster"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "nodes", "modules"),
+    [
+        ({"nodes": "15"}, ["gpu-node-15"], {"4", "5"}),
+        ({"nodes": "16", "modules": '["5"]'}, [], {"3"}),
+        ({"nodes": "16", "modules": '["3", "5"]'}, [], set()),
+        ({"node": "host"}, node_names(16), {"4", "5"}),
+        ({"cluster": "kind"}, [], {"4", "5"}),
+        ({"cluster": "kind", "modules": '["1"]'}, [], {"3", "4", "5"}),
+    ],
+)
+def test_what_is_not_configured_is_removed_before_anything_is_checked(
+    changes: dict[str, str], nodes: list[str], modules: set[str]
+) -> None:
+    told = stdin(build("module3", **changes), "leftovers-removed")
+    assert told["nodes"] == nodes
+    assert told["namespaces"] == sorted(f"dra-module{module}" for module in modules)
+    assert told["labels"] == {}
 
 
 def test_commands_carry_no_absolute_path(graph: Graph) -> None:

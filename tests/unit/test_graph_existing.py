@@ -39,6 +39,7 @@ def stdin(graph: Graph, command: str) -> dict[str, Any]:
         ("Command/cluster-running", "Command/cluster"),
         ("kubernetes/cluster", "Command/cluster-running"),
         ("Command/devices-published", "Command/cluster-running"),
+        ("Command/devices-published", "Command/leftovers-removed"),
         ("Namespace/module3", "Command/devices-published"),
         ("Command/check-driver", "Command/check-cluster"),
         ("Command/verdict", "Command/check-exclusive"),
@@ -46,6 +47,13 @@ def stdin(graph: Graph, command: str) -> dict[str, Any]:
 )
 def test_what_waits_for_what(graph: Graph, later: str, earlier: str) -> None:
     assert graph.reaches(later, earlier)
+
+
+def test_only_pods_of_the_lab_itself_are_left_over(graph: Graph) -> None:
+    told = stdin(graph, "leftovers-removed")
+    assert told["nodes"] == []
+    assert told["namespaces"] == ["dra-module4", "dra-module5"]
+    assert told["labels"] == {LAB: "of-this-lab"}
 
 
 def objects(graph: Graph) -> set[str]:

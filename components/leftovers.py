@@ -1,0 +1,43 @@
+"""What the configuration does not name any more is removed before anything is checked.
+
+Pulumi deletes it when all else is done. A smaller lab would never get there: its checks would find
+the larger one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from components import program
+from components.cluster.provision import uses_gpu
+from components.gpu_node import node_names
+from components.modules.registry import MODULES
+from components.settings import MOST_NODES, Settings
+from components.site import Site
+
+
+def removed(site: Site) -> pulumi.Resource:
+    """Done when they are gone: what is checked, and what needs the GPU, waits for it."""
+    others = [module for module in MODULES if uses_gpu(module) and module not in site.modules]
+    given: dict[str, pulumi.Input[Any]] = {
+        "kubeconfig": site.cluster.kubeconfig,
+        "nodes": other_nodes(site.settings),
+        "namespaces": [MODULES[module].namespace for module in others],
+        "labels": dict(site.cluster.namespace_labels),
+    }
+    return program.run(
+        "leftovers-removed",
+        "operations leftovers",
+        pulumi.Output.all(**given),
+        pulumi.ResourceOptions(depends_on=[site.cluster.provider]),
+    )
+
+
+def other_nodes(settings: Settings) -> list[str]:
+    """The simulated nodes that the lab could have and has not; none on clusters that never do."""
+    if settings.cluster != "embedded":
+        return []
+    count = settings.nodes if settings.node == "simulated" else 0
+    return node_names(MOST_NODES)[count:]
