@@ -49,15 +49,13 @@ def remove(wanted: Specification) -> list[str]:
 
 def _pods_of_modules(kube: Kube, wanted: Specification) -> list[str]:
     removed: list[str] = []
-    if not wanted.namespaces:
-        return removed
-    for item in kube.get(kube.core.list_namespace).items:
-        name, labels = item.metadata.name, item.metadata.labels or {}
-        if name not in wanted.namespaces or not wanted.labels.items() <= labels.items():
+    for name in wanted.namespaces:
+        found = _if_there(kube.core.read_namespace, name)
+        if found is None or not wanted.labels.items() <= (found.metadata.labels or {}).items():
             continue
         for job in kube.get(kube.batch.list_namespaced_job, namespace=name).items:
             delete = partial(kube.batch.delete_namespaced_job, propagation_policy="Background")
-            _delete(delete, job.metadata.name, name)
+            _if_there(delete, job.metadata.name, name)
         removed += _pods(kube, kube.core.list_namespaced_pod, namespace=name)
     return removed
 
@@ -73,8 +71,8 @@ def _nodes(kube: Kube, names: Sequence[str]) -> list[str]:
         of_node = {"field_selector": f"spec.nodeName={name}"}
         _pods(kube, kube.core.list_pod_for_all_namespaces, **of_node)
         for item in kube.get(kube.resource.list_resource_slice, **of_node).items:
-            _delete(kube.resource.delete_resource_slice, item.metadata.name)
-        _delete(kube.core.delete_node, name)
+            _if_there(kube.resource.delete_resource_slice, item.metadata.name)
+        _if_there(kube.core.delete_node, name)
     if going:
         _wait_until_gone(kube, kube.core.list_node, lambda item: item.metadata.name in going)
     return [f"node {name}" for name in going]
@@ -85,7 +83,7 @@ def _pods(kube: Kube, lister: Callable[..., Any], **selection: str) -> list[str]
     found = [pod for pod in kube.get(lister, **selection).items if not _of_daemon_set(pod)]
     for pod in found:
         metadata = pod.metadata
-        _delete(kube.core.delete_namespaced_pod, metadata.name, metadata.namespace)
+        _if_there(kube.core.delete_namespaced_pod, metadata.name, metadata.namespace)
     if found:
         _wait_until_gone(kube, lister, lambda pod: not _of_daemon_set(pod), **selection)
     return [f"pod {pod.metadata.namespace}/{pod.metadata.name}" for pod in found]
@@ -95,14 +93,15 @@ def _of_daemon_set(pod: Any) -> bool:
     return any(owner.kind == "DaemonSet" for owner in pod.metadata.owner_references or [])
 
 
-def _delete(delete: Callable[..., Any], *names: str) -> None:
-    """Somebody else may have removed it meanwhile."""
+def _if_there(call: Callable[..., Any], *names: str) -> Any:
+    """What the API server answers, None if there is no such object, or no more."""
     with explained():
         try:
-            delete(*names, _request_timeout=ANSWER_SECONDS)
+            return call(*names, _request_timeout=ANSWER_SECONDS)
         except ApiException as error:
             if error.status != NOT_FOUND:
                 raise
+    return None
 
 
 def _wait_until_gone(

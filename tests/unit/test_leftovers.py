@@ -63,8 +63,12 @@ class Cluster(FakeKube):
 class Api(FakeApi):
     kube: Cluster
 
-    def list_namespace(self) -> Any:
-        return self._list("list_namespace", self.kube.namespaces)
+    def read_namespace(self, name: str, **_: Any) -> Any:
+        self.answer("read_namespace")
+        for item in self.kube.namespaces:
+            if item.metadata.name == name:
+                return item
+        raise NOT_FOUND
 
     def list_node(self, **selection: str) -> Any:
         return self._list("list_node", self.kube.nodes, **selection)
