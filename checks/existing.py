@@ -19,7 +19,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from checks import cluster, connection, devices, kubeconfig, prerequisites, survey
+from checks import cluster, connection, devices, images, kubeconfig, prerequisites, survey
 from checks.kube import Kube, message, opened
 from checks.result import Checklist, NotKnown, NotSo
 from components.cluster import life
@@ -30,7 +30,6 @@ NOT_FOUND = 404
 NOBODY = "system:anonymous"
 NAMED = re.compile(r'User "([^"]+)"')
 """How the API server says whom it has refused something."""
-IMAGE = "localhost/dra-workshop/workload:1"
 ARCHIVE = ".tools/images/workload.tar"
 MOST = 300
 LISTED = (
@@ -387,10 +386,10 @@ def target(checklist: Checklist, look: Look) -> None:
             "its node has the image of the lab's pods",
             lambda: _image(look),
             needs=["target-published"],
-            expected=IMAGE,
+            expected=look.given["workloadImage"],
             failure="warning",
-            remedy=f"copy {ARCHIVE} (make setup-host) there, and run: "
-            "ctr -n k8s.io images import workload.tar",
+            remedy=f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make "
+            "setup-host) there, and run: ctr -n k8s.io images import workload.tar",
         )
 
 
@@ -429,12 +428,17 @@ def _usable(look: Look) -> str:
 
 
 def _image(look: Look) -> str:
-    """A node lists its largest images only, so this one may be there all the same."""
-    node = look.nodes[_device(look).node]
+    """A node lists its largest images only, so this one may be there all the same. One of a
+    registry is fetched by the node; whether it can is not known before."""
+    node, wanted = look.nodes[_device(look).node], look.given["workloadImage"]
     names = [name for image in node.status.images or [] for name in image.names or []]
-    if not any(name.endswith(IMAGE.partition("/")[2]) for name in names):
+    _, _, digest = wanted.partition("@")
+    telling = digest or wanted.partition("/")[2] or wanted
+    if any(name.endswith(telling) for name in names):
+        return str(wanted)
+    if wanted.startswith(images.OF_SET_UP):
         raise NotSo(f"{node.metadata.name} does not list it")
-    return IMAGE
+    raise NotKnown(f"{node.metadata.name} does not list it; it is pulled when a pod starts there")
 
 
 # --- room for the lab ----------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from checks import connection, kubeconfig
+from checks import connection, images, kubeconfig
 from checks.result import NotSo
 
 GONE = 410
@@ -255,8 +255,7 @@ def describe(pod: Any) -> str:
     scheduled = condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         return f"{pod.status.phase}, {scheduled.reason}: {scheduled.message}"
-    return (
-        f"{pod.status.phase} on {pod.spec.node_name}"
-        if pod.spec.node_name
-        else str(pod.status.phase)
-    )
+    if not pod.spec.node_name:
+        return str(pod.status.phase)
+    why = images.trouble(pod)
+    return f"{pod.status.phase} on {pod.spec.node_name}" + (f", {why}" if why else "")

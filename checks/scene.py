@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from checks import devices
+from checks import devices, images
 from checks.kube import Kube, condition, describe
 from checks.result import Checklist, NotSo
 
@@ -74,7 +74,8 @@ class Scene:
                 self.namespace, name, lambda p: p.status.phase in (*phases, *ENDED), SECONDS
             )
             if pod is None or pod.status.phase not in phases:
-                raise NotSo(f"{name}: {describe(pod)}" if found else describe(pod))
+                said = f"{name}: {describe(pod)}" if found else describe(pod)
+                raise NotSo(said, remedy=images.remedy(pod))
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
 

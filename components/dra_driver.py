@@ -64,7 +64,13 @@ class DraDriver(pulumi.ComponentResource):
             namespace=namespace.metadata["name"],
             chart=args.chart,
             version=args.version,
-            values=values(args.driver, args.version, args.gpus_per_node, args.driver_root),
+            values=values(
+                args.driver,
+                args.version,
+                args.gpus_per_node,
+                args.driver_root,
+                shared=args.outside is not None,
+            ),
             # Only ComputeDomains have CRDs, and Helm would never remove them.
             skip_crds=True,
             # Helm would look again only every two seconds, and by the chart's own rules a plugin

@@ -57,13 +57,15 @@ def values(
     version: str,
     devices: pulumi.Input[int],
     driver_root: pulumi.Input[str] | None = None,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """The values of the driver's chart. devices: on each node, which only mocks have to be told, 0
     for as many as the chart says; driver_root: folder of the node under which the GPU driver lies
-    as distributions have it, None for the chart's own, "/"."""
+    as distributions have it, None for the chart's own, "/". shared: whether the cluster is one of
+    others, whose nodes have no image of set-up: those of the charts are in registries."""
     if driver == "example":
         repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
-        image = {"image": {"repository": repository, "tag": tag}}
+        image = {} if shared else {"image": {"repository": repository, "tag": tag}}
         return image | ({"kubeletPlugin": {"numDevices": devices}} if devices != 0 else {})
     return _of_nvidia(version, driver_root)
 

@@ -21,6 +21,7 @@ from components.cluster.host_networks import Networks, unusable
 from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
 from components.modules.registry import MODULES, closure
+from toolchain.images import WORKLOAD_IMAGE
 from toolchain.tools import DRIVER_CHARTS
 
 CLUSTERS = ("embedded", "kind", "existing")
@@ -49,9 +50,20 @@ OLDEST_DRIVER = semver.Version(0, 4, 1)
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 GPU_UUID = re.compile(r"(GPU|gpu)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """dra-example-driver writes its own with small letters."""
-IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]*(@sha256:[0-9a-f]{64})?")
 MEMORY_UNITS = ("Ki", "Mi", "Gi", "Ti")
 MEMORY = re.compile(r"[0-9]{1,12}(" + "|".join(MEMORY_UNITS) + ")")
+PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+IMAGE = re.compile(
+    rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?{PART}(?:/{PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+"""A reference as container runtimes read it: host and port, path, tag, digest."""
+PYTHON_IMAGE = (
+    "docker.io/library/python:3.13.15-slim-trixie"
+    "@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285"
+)
+"""What the lab's pods run on a cluster of others, whose nodes have no image of set-up; for all
+machines that Docker Hub has it for, x86_64 and aarch64 among them."""
 SUBSET = re.compile(r"[0-9]+(\+[0-9]+)*")
 GATE = re.compile(r"[A-Z][A-Za-z0-9]*=(true|false)")
 API = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+){1,2}=(true|false)")
@@ -69,7 +81,8 @@ class SettingsError(ValueError):
 class Settings:
     """What one stack is to be. Versions carry no leading "v"; `target` is a GPU's UUID or None.
 
-    node: simulated, host, or OWN; node_image: of a Kind node, "" for the one of the version;
+    node: simulated, host, or OWN; workload_image: of the pods that use the GPU; node_image: of a
+    Kind node, "" for the one of the version;
     gpu_subsets: for each worker of a Kind cluster the indices of its GPUs, () for all to the only
     one; kubeconfig: of an existing cluster, "" for kubectl's own choice; install_driver: whether
     the driver is brought, or has to be there.
@@ -88,6 +101,7 @@ class Settings:
     driver_chart: str
     feature_gates: tuple[str, ...]
     runtime_config: tuple[str, ...]
+    workload_image: str
     node_image: str
     gpu_mounts: str
     gpu_subsets: tuple[tuple[int, ...], ...]
@@ -125,6 +139,7 @@ KEYS = (
     "driverChart",
     "featureGates",
     "runtimeConfig",
+    "workloadImage",
     "nodeImage",
     "gpuMounts",
     "gpuSubsets",
@@ -193,7 +208,8 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
             API,
             "each is group/version=true or group/version=false",
         ),
-        node_image=_image(given["nodeImage"]),
+        workload_image=_workload_image(given["workloadImage"], cluster),
+        node_image=_image("nodeImage", given["nodeImage"], "kindest/node:v1.36.4"),
         gpu_mounts=_one_of("gpuMounts", given["gpuMounts"], MOUNTS),
         gpu_subsets=_subsets(given["gpuSubsets"]),
         kubeconfig=given["kubeconfig"],
@@ -402,10 +418,16 @@ def _install(value: str, cluster: str) -> bool:
     return wanted
 
 
-def _image(value: str) -> str:
+def _image(key: str, value: str, example: str) -> str:
     if value and not IMAGE.fullmatch(value):
-        raise SettingsError("nodeImage", value, "a reference, such as kindest/node:v1.36.4")
+        raise SettingsError(key, value, f"a reference, such as {example}")
     return value
+
+
+def _workload_image(value: str, cluster: str) -> str:
+    """The image that is given, else the one that nodes of such a cluster can have."""
+    given = _image("workloadImage", value, PYTHON_IMAGE.partition("@")[0])
+    return given or (PYTHON_IMAGE if cluster == "existing" else WORKLOAD_IMAGE)
 
 
 def _subsets(value: str) -> tuple[tuple[int, ...], ...]:

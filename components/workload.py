@@ -16,8 +16,10 @@ from components.check import digest_of
 from components.drivers import Driver
 from components.modules.registry import MODULES
 from components.site import Chapter, Site
+from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
+PODS = ("Job", "Pod")
 INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
 BENCHMARK = (
     "gpu_benchmark",
@@ -80,6 +82,18 @@ def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
     return pod
 
 
+def with_image(
+    objects: Mapping[str, manifests.Manifest], image: str
+) -> dict[str, manifests.Manifest]:
+    """The objects with that image in the place of set-up's, which is the one in the files."""
+    changed = copy.deepcopy(dict(objects))
+    for item in changed.values():
+        for container in pod_of(item)["spec"]["containers"] if item["kind"] in PODS else []:
+            if container["image"] == WORKLOAD_IMAGE:
+                container["image"] = image
+    return changed
+
+
 def in_run(
     manifest: manifests.Manifest, run: pulumi.Input[str], claim: Any = None
 ) -> manifests.Manifest:
@@ -133,7 +147,7 @@ class Opening:
     def __init__(self, site: Site, module: str, namespace: str) -> None:
         self.site, self.namespace, self.folder = site, namespace, MODULES[module].stack
         self.chapter = Chapter(module)
-        self.objects = manifests.load(self.folder)
+        self.objects = with_image(manifests.load(self.folder), site.settings.workload_image)
         after = (site.driver.ready, *site.gpu_users)
         made = manifests.create(
             labelled(self.objects[f"Namespace/{namespace}"], site.cluster.namespace_labels),

@@ -57,10 +57,18 @@ def up(stack: str, changes: str, verify: bool) -> int:
         "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
         extra={VERIFY: "1"} if verify else None,
     )  # fmt: skip
+    if code:
+        _explain(stack)
     # An update that broke off before its verdict has no results; older ones would mislead.
     if code == 0 or results.latest(stack) != before:
         results.show_latest(stack)
     return code
+
+
+def _explain(stack: str) -> None:
+    from operations import stuck_pods  # it loads the Kubernetes client, which takes a while
+
+    stuck_pods.explain(stack, [f"dra-{MODULES[module].stack}" for module in modules_of(stack)])
 
 
 def prepare(stack: str) -> int:

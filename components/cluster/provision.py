@@ -92,7 +92,7 @@ def _of_existing(site: Site) -> list[Program]:
     settings, kind = site.settings, site.kind_of_driver
     installs = settings.install_driver and needs_gpu(site)
     if installs:
-        chart_values = values(settings.driver, settings.driver_version, 0)
+        chart_values = values(settings.driver, settings.driver_version, 0, shared=True)
         site.outside = cluster_scoped(
             kind, settings.driver_chart, chart_values, settings.kubernetes_version
         )
@@ -114,6 +114,7 @@ def _of_existing(site: Site) -> list[Program]:
                 "namespaces": [*([kind.name] if installs else []), *modules],
                 "outside": site.outside if site.outside is not None else [],
                 "target": settings.target or "",
+                "workloadImage": settings.workload_image,
                 "featureGates": list(settings.feature_gates),
             },
         )

@@ -283,15 +283,15 @@ def running(container: str) -> Any:
     return _container(container, state)
 
 
-def pulling(container: str, reason: str, message: str) -> Any:
+def pulling(container: str, reason: str, message: str, image: str = "") -> Any:
     """The status of a container that waits."""
     waiting = client.V1ContainerStateWaiting(reason=reason, message=message)
-    return _container(container, client.V1ContainerState(waiting=waiting))
+    return _container(container, client.V1ContainerState(waiting=waiting), image)
 
 
-def _container(name: str, state: Any) -> Any:
+def _container(name: str, state: Any, image: str = "") -> Any:
     return client.V1ContainerStatus(
-        name=name, image="", image_id="", ready=False, restart_count=0, state=state
+        name=name, image=image, image_id="", ready=False, restart_count=0, state=state
     )
 
 

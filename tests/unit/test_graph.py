@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from components import manifests
 from components.gpu_node import node_names
 from components.modules import module0
+from components.workload import with_image
 from tests.unit.graph import Graph, build
 
 
@@ -251,6 +253,41 @@ def test_without_a_memory_limit_module_5_shows_percentages_only() -> None:
     assert "Command/check-mps-memory" not in graph.resources
     assert "ResourceClaim/module5-memory-claim" not in graph.resources
     assert stdin(graph, "devices-published")["memoryLimit"] is None
+
+
+IMAGE = "registry.test/python@sha256:" + "1" * 64
+
+
+def images(graph: Graph) -> dict[str, set[str]]:
+    """Pod or Job → the images of its containers."""
+    found = {}
+    for name, resource in graph.resources.items():
+        if name.startswith(("Pod/", "Job/")):
+            spec = resource.inputs["spec"]
+            pod = spec["template"]["spec"] if name.startswith("Job/") else spec
+            found[name] = {container["image"] for container in pod["containers"]}
+    return found
+
+
+def test_every_pod_has_the_image_that_is_configured() -> None:
+    """Also those on simulated nodes, where nobody pulls it."""
+    found = images(build("module5", modules='["3", "5"]', workloadImage=IMAGE))
+    assert {name.partition("-")[0] for name in found} == {
+        "Pod/module3", "Pod/module4", "Pod/module5", "Job/module5",
+    }  # fmt: skip
+    assert set.union(*found.values()) == {IMAGE}
+
+
+def test_without_one_pods_have_set_ups(limits: Graph) -> None:
+    assert set.union(*images(limits).values()) == {"localhost/dra-workshop/workload:1"}
+
+
+def test_an_image_that_somebody_wrote_into_a_manifest_stays() -> None:
+    objects = manifests.load("module3")
+    objects["Pod/pod-1"]["spec"]["containers"][0]["image"] = "mine:2"
+    changed = with_image(objects, IMAGE)
+    (mine, other) = (changed[f"Pod/{name}"]["spec"]["containers"] for name in ("pod-1", "pod-2"))
+    assert (mine[0]["image"], other[0]["image"]) == ("mine:2", IMAGE)
 
 
 def test_a_stack_without_limits_asks_nothing_of_the_gpus_memory(graph: Graph) -> None:

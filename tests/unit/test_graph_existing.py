@@ -99,6 +99,17 @@ def test_the_preflight_knows_what_will_be_made(graph: Graph, installing: Graph) 
     assert installing.outputs["driver"]["outside"] == brought["outside"]
 
 
+def test_nothing_has_to_be_imported_on_the_nodes_of_others(graph: Graph) -> None:
+    """Set-up's images are in no registry."""
+    told = stdin(graph, "check-existing")["parameters"]["workloadImage"]
+    assert told.startswith("docker.io/library/python:3.")
+    pods = [r.inputs["spec"] for name, r in graph.resources.items() if name.startswith("Pod/")]
+    assert {each["image"] for pod in pods for each in pod["containers"]} == {told}
+    example = build("module3", **CHOSEN, installDriver="true", driver="example")
+    for resource in example.resources.values():
+        assert "localhost/" not in json.dumps(resource.inputs, default=str)
+
+
 def test_checks_expect_no_numbers_and_look_at_the_one_gpu(graph: Graph) -> None:
     for command in ("devices-published", "check-driver"):
         told = stdin(graph, command)

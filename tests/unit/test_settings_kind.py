@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pulumi
 import pytest
@@ -60,7 +61,7 @@ def test_versions_that_kind_has_images_of(version: str) -> None:
     "image",
     [
         "localhost/dra-workshop/kind-node:v1.36.4-791639923b57",
-        "registry.test:5000/Node",
+        "registry.test:5000/node",
         f"kindest/node:v1.36.4@sha256:{DIGESTS['1.36.4']}",
         "sha256:2c4a8f362b43",
     ],
@@ -89,6 +90,7 @@ def test_with_an_image_of_ones_own_any_version_will_do() -> None:
         ("nodeImage", "my node", "a reference, such as kindest/node:v1.36.4"),
         ("nodeImage", "--privileged", "a reference, such as"),
         ("nodeImage", "node@sha256:12", "a reference, such as"),
+        ("nodeImage", "registry.test:5000/Node", "a reference, such as"),
         ("gpuMounts", "bind", "allowed: auto, toolkit, cdi"),
         ("gpuMounts", "", "allowed: auto, toolkit, cdi"),
         ("gpuSubsets", subsets("0,1"), "indices of GPUs joined by +, such as 0+1"),
@@ -198,6 +200,43 @@ def test_what_an_existing_cluster_cannot_be(key: str, value: str, said: str) -> 
 
 def test_modules_that_use_no_gpu_need_no_target() -> None:
     assert parse(EXISTING | {"target": "", "modules": '["2"]'}, "dev").target is None
+
+
+# --- the image of pods -------------------------------------------------------------------------
+
+LOCAL = "localhost/dra-workshop/workload:1"
+
+
+@pytest.mark.parametrize(
+    ("given", "local"),
+    [
+        (DEFAULTS, True),
+        (DEFAULTS | {"node": "host", "nodes": "1"}, True),
+        (KIND, True),
+        (EXISTING, False),
+    ],
+    ids=["simulated", "host", "kind", "existing"],
+)
+def test_pods_have_set_ups_image_where_nodes_do_and_a_public_one_elsewhere(
+    given: dict[str, str], local: bool
+) -> None:
+    image = parse(given, "dev").workload_image
+    assert (image == LOCAL) is local
+    if not local:
+        assert re.fullmatch(
+            r"docker\.io/library/python:3\.[0-9.]+-slim.*@sha256:[0-9a-f]{64}", image
+        )
+    named = {"workloadImage": "registry.test:5000/team/python@sha256:" + "0" * 64}
+    assert parse(given | named, "dev").workload_image == named["workloadImage"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Python:3.13", "python 3", "python:3.13@sha256:12", "python:", "a//b", "--x", "/python"],
+)
+def test_what_no_runtime_reads_as_an_image_is_refused(value: str) -> None:
+    said = "a reference, such as docker.io/library/python:3.13"
+    refused(DEFAULTS | {"workloadImage": value}, "workloadImage", said)
 
 
 # --- a stack has one cluster at a time ---------------------------------------------------------
