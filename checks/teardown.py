@@ -1,8 +1,8 @@
 """After a removal: nothing of the lab is left on this machine, and its GPUs are everybody's again.
 
 Parameters: stack, and what the lab had of this machine: containers (of Docker; recorded: the state
-knew of them), node (the machine itself as one), gpus. Only that is looked at: a driver of somebody
-else has files of the same names.
+knew of them; daemon: id of the Docker daemon that they were in), node (the machine itself as one),
+gpus. Only that is looked at: a driver of somebody else has files of the same names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from checks import gpus
 from checks.result import Checklist, NotKnown, NotSo
 from components.cluster import host_places, life
-from operations import gpu_host, host_node, kind_docker, temporary_files
+from operations import docker, gpu_host, host_node, kind_docker, temporary_files
 
 AGAIN = "run: make destroy STACK={}"
 
@@ -38,7 +38,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         verify(
             "no-containers",
             "no container of it is left in Docker",
-            lambda: _containers(stack, parameters["recorded"]),
+            lambda: _containers(stack, parameters["recorded"], parameters["daemon"]),
             again,
         )
     if parameters["node"]:
@@ -67,9 +67,15 @@ def _processes(stack: str) -> str:
     return "nothing"
 
 
-def _containers(stack: str, recorded: bool) -> str:
+def _containers(stack: str, recorded: bool, daemon: str) -> str:
     """Containers without a mark may be of a cluster that an earlier version made, if there was one
     by the state; or somebody else's."""
+    if daemon and (asked := str(docker.info().get("ID"))) != daemon:
+        raise NotSo(
+            f"the cluster was made in Docker daemon {daemon}, and this is {asked}",
+            remedy="have docker ask that one (DOCKER_HOST, docker context) and run: make destroy "
+            f"STACK={stack}; if that daemon is gone for good, so is the cluster",
+        )
     if left := kind_docker.ours(stack):
         raise NotSo(", ".join(left))
     if recorded and (left := kind_docker.ours(stack, unmarked=True)):

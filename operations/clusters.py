@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 from components.cluster import life
 from operations import docker, embedded, existing, host_node, kind, stacks, temporary_files
@@ -56,13 +57,14 @@ def may_have_containers(stack: str) -> bool:
     return kind.is_ours(stack) or kind.is_recorded(stack) or bool(configured)
 
 
-def had(stack: str) -> dict[str, bool]:
+def had(stack: str) -> dict[str, Any]:
     """What the stack has of this machine, and has to give back: containers, whole or half-made; the
-    machine itself as a node; GPUs. recorded: whether containers are known beside Docker."""
+    machine itself as a node; GPUs. recorded, daemon: what is known of containers beside Docker."""
     node = host_node.is_ours(stack)
     return {
         "containers": may_have_containers(stack),
         "recorded": kind.is_recorded(stack),
+        "daemon": kind.daemon(stack),
         "node": node,
         "gpus": node or kind.has_gpus(stack),
     }

@@ -105,6 +105,7 @@ def create(wanted: Specification) -> dict[str, Any]:
             "server": _server(folder / KUBECONFIG),
             "specification": asdict(wanted),
             "image": image,
+            "daemon": docker.info().get("ID", ""),
             "nodes": nodes,
             "incarnation": secrets.token_hex(4),
             "seconds": round(time.monotonic() - started, 1),
@@ -198,6 +199,11 @@ def has_gpus(stack: str) -> bool:
 def is_ours(stack: str) -> bool:
     """Whether there are files of a Kind cluster of the stack, whole or half-made."""
     return (RUN / stack / CONFIG).exists()
+
+
+def daemon(stack: str) -> str:
+    """The id of the Docker daemon that the stack's cluster was made in, "" if that is not known."""
+    return str((identity.facts(stack) or identity.in_state(stack)).get("daemon", ""))
 
 
 def is_recorded(stack: str) -> bool:

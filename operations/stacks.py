@@ -93,7 +93,7 @@ def destroy(stack: str) -> int:
     return _remove(stack) or _prove(stack, had)
 
 
-def _prove(stack: str, had: dict[str, bool]) -> int:
+def _prove(stack: str, had: dict[str, Any]) -> int:
     """Show that nothing is left; 1 if something is. had: what of, see checks/teardown.py."""
     from checks import teardown
     from report import results

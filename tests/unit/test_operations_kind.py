@@ -40,7 +40,7 @@ echo "docker $*" >> calls
 test ! -e no-daemon || {{ echo 'Cannot connect to the Docker daemon at unix:///x' >&2; exit 1; }}
 case "$1 $2 $3" in 'ps --all --quiet') test ! -e used || echo 1; ls containers; exit ;; esac
 case "$1 $2" in
-'info --format') echo '{{"CgroupVersion": "1"}}' ;;
+'info --format') echo '{{"CgroupVersion": "1", "ID": "this-one"}}' ;;
 'ps --all') grep -l "${{4#label=io.x-k8s.kind.cluster=}}" containers/* | sed 's:.*/::' ;;
 'images --quiet') test ! -e image || echo 1 ;;
 'load --input') touch image ;;
@@ -659,7 +659,9 @@ def test_when_docker_is_asked(
     monkeypatch.setattr(host_node, "is_ours", lambda _: False)
     if not program:
         monkeypatch.setenv("PATH", "/nowhere")
-    assert clusters.had("lab")["containers"] is asked
+    had = clusters.had("lab")
+    assert had["containers"] is asked
+    assert had["daemon"] == ("this-one" if files or recorded else "")
     assert clusters.whole("lab") is not (recorded and not files), "else there is an API to ask"
     if asked and not program:
         with pytest.raises(docker.NoProgram):

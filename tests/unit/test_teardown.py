@@ -54,8 +54,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def run(**had: bool) -> dict[str, Any]:
-    everything = {"containers": True, "recorded": True, "node": True, "gpus": True}
+def run(**had: Any) -> dict[str, Any]:
+    everything = {"containers": True, "recorded": True, "daemon": "", "node": True, "gpus": True}
     return teardown.run("0", {"stack": "lab"} | everything | had)
 
 
@@ -138,6 +138,16 @@ def test_containers_of_which_docker_does_not_tell_whose_they_are(machine: Machin
     assert found["status"] == "failed"
     assert "Docker does not tell whose they are" in found["found"]
     assert "run: docker rm --force --volumes dra-workshop-lab-worker" in found["remedy"]
+
+
+def test_another_docker_is_no_proof(machine: Machine) -> None:
+    machine.patch.setattr(docker, "info", lambda: {"ID": "second"})
+    assert run(daemon="second")["status"] == "passed"
+    found = findings(run(daemon="first"))["no-containers"]
+    assert found["status"] == "failed"
+    assert found["found"] == "the cluster was made in Docker daemon first, and this is second"
+    assert "DOCKER_HOST" in found["remedy"]
+    assert "make destroy STACK=lab" in found["remedy"]
 
 
 def test_a_docker_that_cannot_be_asked_is_no_proof(machine: Machine) -> None:
