@@ -14,6 +14,7 @@ from kubernetes import client
 from prometheus_client.parser import text_string_to_metric_families
 
 from checks.kube import Kube, condition
+from checks.permissions import on
 from checks.result import Checklist, NotKnown, NotSo
 
 KINDS = {"deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices"}
@@ -22,6 +23,7 @@ GATES = "kubernetes_feature_enabled"
 READY_SECONDS = 30.0
 LOGS = "see the logs: make logs STACK=…"
 AT_LEAST = ">="
+PERMISSIONS = (*on("nodes", "list"), *on("nodes", "watch", real=True))
 OF_OTHERS = "ask whoever runs the cluster"
 
 

@@ -3,8 +3,9 @@
 Reads only. Parameters: stack, kubeconfig and context (as configured), driver (name by which its
 devices are known), chart (its name), driverChart (its reference), plugin (its DaemonSet), install
 (whether the lab brings the driver), usesDriver (whether it needs one), driverNamespace (where it
-would bring it), namespaces (which the lab will make), outside (what the driver's chart makes beside
-them: "apiVersion Kind name"), target (UUID, "" where no module needs a GPU), featureGates
+would bring it), namespaces (which the lab will make), modules (id → its namespace), outside (what
+the driver's chart makes beside them: "apiVersion Kind name"), makes (permissions for all that the
+graph makes, see checks/permissions.py), target (UUID, "" where no module needs a GPU), featureGates
 ("Name=true" strings).
 """
 
@@ -20,7 +21,9 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from checks import cluster, connection, devices, images, kubeconfig, prerequisites, survey
+from checks import existing_permissions as allowed
 from checks.kube import Kube, message, opened
+from checks.permissions import in_words
 from checks.result import Checklist, NotKnown, NotSo
 from components.cluster import life
 
@@ -32,26 +35,6 @@ NAMED = re.compile(r'User "([^"]+)"')
 """How the API server says whom it has refused something."""
 ARCHIVE = ".tools/images/workload.tar"
 MOST = 300
-LISTED = (
-    ("", "nodes"),
-    ("resource.k8s.io", "resourceslices"),
-    ("resource.k8s.io", "deviceclasses"),
-)
-INSIDE = (
-    ("create", "", "pods"),
-    ("patch", "", "pods"),
-    ("get", "", "pods/log"),
-    ("create", "", "configmaps"),
-    ("create", "resource.k8s.io", "resourceclaims"),
-)
-"""What the lab does in each of its namespaces: verb, group, resource."""
-CHART = (
-    ("create", "rbac.authorization.k8s.io", "clusterroles"),
-    ("create", "rbac.authorization.k8s.io", "clusterrolebindings"),
-    ("create", "resource.k8s.io", "deviceclasses"),
-    ("create", "admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    ("create", "admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
-)
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -477,34 +460,33 @@ def _namespaces(look: Look) -> str:
 
 
 def _permissions(look: Look) -> str:
-    wanted = [("list", group, resource, "") for group, resource in LISTED]
-    if names := look.given["namespaces"]:
-        wanted += [("create", "", "namespaces", ""), ("delete", "", "namespaces", "")]
-        wanted += [(*each, names[0]) for each in INSIDE]
-    if look.given["install"]:
-        wanted += [(*each, "") for each in CHART]
-    refused = [each for each in wanted if not _may(look.kube, *each)]
-    if refused:
-        texts = [f"{verb} {resource}" + (f" in {where}" if where else "")
-                 for verb, _, resource, where in refused]  # fmt: skip
-        raise NotSo(f"may not {', '.join(texts)}")
+    wanted = allowed.needed(look.given, _driver_namespace(look), _all_simulated(look))
+    if refused := allowed.refused(look.kube, wanted):
+        raise NotSo(f"may not {in_words(refused)}")
+    if look.given["install"] and (barred := allowed.refused(look.kube, allowed.ESCALATION)):
+        raise NotSo(
+            f"may not {in_words(barred)}: then the chart's roles can be made only by who has "
+            "all that they give",
+            warning=True,
+        )
     return f"{len(wanted)} of {len(wanted)} allowed"
 
 
-def _may(kube: Kube, verb: str, group: str, resource: str, namespace: str) -> bool:
-    """What the API server says; where it does not say, the update will."""
-    name, _, subresource = resource.partition("/")
-    attributes = {
-        "verb": verb,
-        "group": group,
-        "resource": name,
-        "subresource": subresource,
-        "namespace": namespace,
-    }
-    review = {"spec": {"resourceAttributes": attributes}}
+def _driver_namespace(look: Look) -> str:
+    """Where the driver's pods are, "" where that is not known."""
+    if look.given["install"]:
+        return str(look.given["driverNamespace"])
     try:
-        api = client.AuthorizationV1Api(kube.api)
-        answer = api.create_self_subject_access_review(review, _request_timeout=ANSWER_SECONDS)
-    except ApiException:
-        return True
-    return bool(answer.status.allowed)
+        return next((str(item.metadata.namespace) for item in look.drivers), "")
+    except NotSo:
+        return ""
+
+
+def _all_simulated(look: Look) -> bool:
+    """Whether the lab's pods will run on simulated nodes only; False where that is not known."""
+    try:
+        where = look.target.node if look.target else ""
+        kind = survey.kind_of_devices(look.gpu_nodes, where, look.given["driver"])
+    except NotSo:
+        return False
+    return kind == devices.SIMULATED

@@ -15,10 +15,13 @@ from checks.clients import Told
 from checks.devices import NO_GPU, SIMULATED
 from checks.kube import Kube, condition, describe
 from checks.mps_sharing import LEAD_SECONDS, LEAST_IN_COMMON
+from checks.permissions import on
 from checks.result import Checklist, NotSo
 from checks.scene import SECONDS, Scene, Verify
 
 SHARE = "share"
+PERMISSIONS = (*on("jobs", "list", "watch", group="batch"), *pod_start.PERMISSIONS)
+"""In the namespace, beside the scene's."""
 TABLE = "mps-thread-percentage"
 JOB_NAME = "batch.kubernetes.io/job-name"
 """The label by which the Job controller marks a Job's pods."""

@@ -16,9 +16,14 @@ from typing import Any
 from checks import clients, pod_start
 from checks.devices import NO_GPU, SIMULATED
 from checks.kube import Kube, describe
+from checks.permissions import on
 from checks.result import Checklist, NotSo
 from checks.scene import ENDED, TAKEN, Scene, Verify, has_device, last_json
 
+PERMISSIONS = (*on("pods", "get"), *pod_start.PERMISSIONS)
+"""In the namespace, beside the scene's."""
+IN_DRIVER = (*on("pods", "list", real=True), *on("pods/exec", "create", "get", real=True))
+"""In the driver's namespace. A websocket is a GET; from Kubernetes 1.35 it is a create too."""
 SHARED, OWN = "shared", "own"
 LEAD_SECONDS = 10.0
 """From the annotation to the start that it names: the kubelet shows it to the pods in between."""

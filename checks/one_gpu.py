@@ -15,9 +15,21 @@ from typing import Any
 from checks import devices, driver, survey, trouble
 from checks.cluster import wait_for_nodes
 from checks.kube import Kube, condition, describe
+from checks.permissions import DRA, on
 from checks.result import Checklist, NotSo
 
 OF_OTHERS = "the driver is not the lab's: ask whoever runs the cluster"
+PERMISSIONS = (
+    *on("deviceclasses", "list", group=DRA),
+    *on("resourceslices", "list", group=DRA),
+    *on("resourceslices", "watch", group=DRA, real=True),
+)
+IN_DRIVER = (
+    *on("daemonsets", "get", group="apps"),
+    *on("pods", "list"),
+    *on("pods", "watch", real=True),
+)
+"""In the driver's namespace."""
 UNKNOWN = "which DaemonSet brings the driver is not known"
 
 

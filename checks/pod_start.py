@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from checks.clients import Told
+from checks.permissions import on
 from checks.result import NotSo
 from checks.scene import Scene
 
@@ -18,6 +19,8 @@ MPS_SECONDS = 5.0
 driver looks whether the daemon is ready after 1 to 2 s, and then after 2 to 4 s more."""
 RETRIED = "FailedPrepareDynamicResources"
 """The kubelet's event for a claim whose preparation failed and is tried again."""
+PERMISSIONS = on("events", "list", real=True)
+"""In the namespace, beside the scene's."""
 
 
 def table(scene: Scene, told: Mapping[str, Told]) -> dict[str, Any]:

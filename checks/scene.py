@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from checks import devices, images
 from checks.kube import Kube, condition, describe
+from checks.permissions import DRA, on
 from checks.result import Checklist, NotSo
 
 SECONDS = 60.0
@@ -21,6 +22,12 @@ START = "dra-workshop/start"
 TAKEN = "cannot allocate all claims"
 """How the scheduler's DRA plugin says that no free device fits a claim."""
 ENDED = ("Succeeded", "Failed")
+PERMISSIONS = (
+    *on("pods", "list", "watch", "patch"),
+    *on("pods/log", "get", real=True),
+    *on("resourceclaims", "list", "watch", group=DRA),
+)
+"""In the namespace."""
 
 
 class Verify(Protocol):

@@ -15,6 +15,7 @@ from typing import Any
 from checks.devices import DRIVER as NVIDIA
 from checks.devices import GPU, MOCK, SIMULATED, Device
 from checks.kube import Kube, condition
+from checks.permissions import DRA, on, plural, within
 from checks.quantity import parse
 from checks.result import NotSo
 from components.cluster import identity
@@ -41,6 +42,17 @@ LAB = "dra-workshop/lab"
 RELEASED_IN = "meta.helm.sh/release-namespace"
 """Annotation by which Helm says whose an object is."""
 NOT_FOUND = 404
+FOREVER = "kube-system"
+"""The namespace that is made with a cluster and goes with it; its uid tells clusters apart."""
+PERMISSIONS = (
+    *on("nodes", "list"),
+    *on("namespaces", "list"),
+    *within(FOREVER, on("namespaces", "get")),
+    *on("daemonsets", "list", group="apps"),
+    *on("resourceslices", "list", group=DRA),
+    *on("resourceclaims", "list", group=DRA),
+)
+"""Of the preflight, and of attaching to the cluster and detaching from it."""
 FORBIDS = ("NoSchedule", "NoExecute")
 
 
@@ -194,14 +206,6 @@ def kind_of_devices(nodes: Sequence[GpuNode], where: str, driver: str) -> str:
 def is_ours(metadata: Any, stack: str) -> bool:
     label = (metadata.labels or {}).get(LAB)
     return bool(label and label == identity.known(stack))
-
-
-def plural(kind: str) -> str:
-    """As Kubernetes names the resource of a kind."""
-    word = kind.lower()
-    if word.endswith("y"):
-        return f"{word.removesuffix('y')}ies"
-    return f"{word}es" if word.endswith("s") else f"{word}s"
 
 
 def there(kube: Kube, thing: str) -> dict[str, Any] | None:

@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
+from checks.permissions import Permission, Permissions, on, within
 from components import manifests
 from components.drivers import DRIVERS, attributes, values
 from components.published import GateArgs, devices_published
+
+INSIDE = frozenset(
+    (
+        "ConfigMap",
+        "DaemonSet",
+        "Deployment",
+        "Job",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Role",
+        "RoleBinding",
+        "Secret",
+        "Service",
+        "ServiceAccount",
+        "StatefulSet",
+    )
+)
+"""Kinds that lie in a namespace. Any other that a chart makes is told of: what is told of too much
+does no harm."""
+HELM = ("create", "get", "delete")
+"""What Helm does with each object of a chart."""
+RELEASE = on("secrets", "create", "get", "list", "update", "delete")
+"""And where it keeps what it knows of a release."""
+
+
+def permissions(namespace: str, rendered: Iterable[Mapping[str, Any]]) -> Permissions:
+    """For bringing the chart, as rendered, into that namespace of its own, and removing it."""
+    found: set[Permission] = {*manifests.of_namespace(namespace), *within(namespace, RELEASE)}
+    for each in rendered:
+        made = manifests.of_kind(each["apiVersion"], each["kind"], HELM)
+        found |= {*(within(namespace, made) if each["kind"] in INSIDE else made)}
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True)

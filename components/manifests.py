@@ -5,7 +5,7 @@ The files are valid for `kubectl apply`; components patch only what configuratio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,13 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
+from checks.permissions import Permissions, on, plural, within
+
 MANIFESTS = Path("manifests")
 Manifest = dict[str, Any]
+VERBS = ("create", "get", "watch", "delete")
+"""What Pulumi's provider does with an object in the course of its life; of whatever namespace, it
+watches the events too."""
 
 _TYPES: Mapping[tuple[str, str], Any] = {
     ("v1", "ConfigMap"): k8s.core.v1.ConfigMap,
@@ -84,6 +89,26 @@ def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> Any:
     return k8s.apiextensions.CustomResource(
         name, api_version=identity[0], kind=identity[1], **fields, opts=opts
     )
+
+
+def permissions(folder: str, namespace: str, kinds: Iterable[tuple[str, str]]) -> Permissions:
+    """For making and removing the objects of that folder, which lie in that namespace, and beside
+    them objects of other kinds (apiVersion, kind)."""
+    found = {(each["apiVersion"], each["kind"]) for each in load(folder).values()} | {*kinds}
+    inside = [of_kind(version, kind) for version, kind in found if kind != "Namespace"]
+    made = [permission for each in inside for permission in each]
+    return (*of_namespace(namespace), *within(namespace, (*made, *on("events", "watch"))))
+
+
+def of_namespace(name: str) -> Permissions:
+    """For the namespace itself. The provider watches its events where those of nodes are."""
+    created = (*on("namespaces", "create", "watch"), *on("events", "watch"))
+    return (*created, *within(name, on("namespaces", "get", "delete")))
+
+
+def of_kind(version: str, kind: str, verbs: Sequence[str] = VERBS) -> Permissions:
+    group = version.rpartition("/")[0]
+    return on(plural(kind), *verbs, group=group)
 
 
 def uid(resource: Any) -> pulumi.Output[str]:

@@ -32,6 +32,8 @@ BENCHMARK = (
     "start_barrier",
 )
 """Programs with the files that they import, which lie side by side in a pod."""
+RUN = ("v1", "ConfigMap")
+"""The kind of object that holds them."""
 
 
 def naming(

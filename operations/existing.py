@@ -24,8 +24,6 @@ from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, is_being_remov
 from operations.errors import OperationError
 
 KIND = "existing"
-FOREVER = "kube-system"
-"""The namespace that is made with a cluster and goes with it; its uid tells clusters apart."""
 BEFORE = "PULUMI_COMMAND_STDOUT"
 """Environment variable in which the command plugin hands on what was printed the last time."""
 
@@ -207,7 +205,7 @@ def _require_same(stack: str, context: str, found: str, before: str) -> None:
 
 
 def _incarnation(kube: Kube) -> str:
-    return str(kube.get(kube.core.read_namespace, FOREVER).metadata.uid)
+    return str(kube.get(kube.core.read_namespace, survey.FOREVER).metadata.uid)
 
 
 def _facts(wanted: Specification, config: kubeconfig.Config, kube: Kube) -> dict[str, Any]:

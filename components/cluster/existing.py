@@ -18,26 +18,9 @@ from checks.survey import LAB
 from components import program
 from components.check import Program
 from components.cluster import life
+from components.dra_driver import INSIDE
 from components.drivers import Driver
 
-INSIDE = frozenset(
-    (
-        "ConfigMap",
-        "DaemonSet",
-        "Deployment",
-        "Job",
-        "NetworkPolicy",
-        "PodDisruptionBudget",
-        "Role",
-        "RoleBinding",
-        "Secret",
-        "Service",
-        "ServiceAccount",
-        "StatefulSet",
-    )
-)
-"""Kinds that lie in a namespace. Any other that a chart makes is told of: what is told of too much
-does no harm."""
 NOWHERE = ".run/no-cluster"
 """A kubeconfig that is not there: charts are rendered without a cluster."""
 SERVED = [
@@ -123,10 +106,10 @@ class ExistingNodes:
         self.checks: Sequence[Program] = ()
 
 
-def cluster_scoped(
+def rendered(
     driver: Driver, chart: str, values: dict[str, Any], kubernetes_version: str
-) -> pulumi.Output[list[str]]:
-    """What the driver's chart makes outside its namespace, each as "apiVersion Kind name".
+) -> pulumi.Output[list[dict[str, Any]]]:
+    """The objects of the driver's chart.
 
     Rendered by the Kubernetes provider, without a cluster, so that a preview knows it too.
     """
@@ -140,16 +123,17 @@ def cluster_scoped(
         "kube_version": kubernetes_version,
         "skip_crd_rendering": True,
     }
-    rendered = pulumi.runtime.invoke_output(
+    answered = pulumi.runtime.invoke_output(
         "kubernetes:helm:template",
         {"jsonOpts": json.dumps(asked)},
         pulumi.InvokeOutputOptions(provider=renderer),
     )
-    return rendered.apply(lambda answer: outside((answer or {}).get("result") or []))
+    return answered.apply(lambda answer: (answer or {}).get("result") or [])
 
 
 def outside(objects: list[dict[str, Any]]) -> list[str]:
-    """The objects that lie in no namespace; the renderer writes one on all of them."""
+    """Those that lie in no namespace, each as "apiVersion Kind name"; the renderer writes one on
+    all of them."""
     return sorted(
         f"{item['apiVersion']} {item['kind']} {item['metadata']['name']}"
         for item in objects

@@ -5,13 +5,15 @@ The only place, beside the clusters themselves, that knows what kinds of cluster
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import pulumi
 
+from checks.permissions import Permissions
 from checks.survey import OLDEST
+from components import manifests
 from components.check import Program
 from components.cluster import life
 from components.cluster.embedded import EmbeddedCluster, EmbeddedClusterArgs
@@ -19,10 +21,12 @@ from components.cluster.existing import (
     ExistingCluster,
     ExistingClusterArgs,
     ExistingNodes,
-    cluster_scoped,
+    outside,
+    rendered,
 )
 from components.cluster.host_node import HostNode
 from components.cluster.kind import KindCluster, KindClusterArgs, KindNodes
+from components.dra_driver import permissions
 from components.drivers import values
 from components.existing_driver import ExistingDriver, ExistingDriverArgs
 from components.gpu_host import GpuHost, GpuHostArgs
@@ -31,6 +35,7 @@ from components.modules.registry import MODULES
 from components.published import GateArgs
 from components.settings import Settings
 from components.site import Site
+from components.workload import RUN
 from toolchain.images import KIND_IMAGES
 
 IMAGES = Path(".tools/images")
@@ -91,12 +96,13 @@ def _of_kind(site: Site) -> list[Program]:
 def _of_existing(site: Site) -> list[Program]:
     settings, kind = site.settings, site.kind_of_driver
     installs = settings.install_driver and needs_gpu(site)
+    modules = {module: MODULES[module].namespace for module in site.modules if uses_gpu(module)}
+    makes: pulumi.Input[list[str]] = _made(modules)
     if installs:
         chart_values = values(settings.driver, settings.driver_version, 0, shared=True)
-        site.outside = cluster_scoped(
-            kind, settings.driver_chart, chart_values, settings.kubernetes_version
-        )
-    modules = [MODULES[module].namespace for module in site.modules if uses_gpu(module)]
+        chart = rendered(kind, settings.driver_chart, chart_values, settings.kubernetes_version)
+        site.outside = chart.apply(outside)
+        makes = chart.apply(lambda objects: _made(modules, permissions(kind.name, objects)))
     return [
         (
             "existing",
@@ -111,7 +117,9 @@ def _of_existing(site: Site) -> list[Program]:
                 "install": installs,
                 "usesDriver": needs_gpu(site),
                 "driverNamespace": kind.name,
-                "namespaces": [*([kind.name] if installs else []), *modules],
+                "namespaces": [*([kind.name] if installs else []), *modules.values()],
+                "modules": modules,
+                "makes": makes,
                 "outside": site.outside if site.outside is not None else [],
                 "target": settings.target or "",
                 "workloadImage": settings.workload_image,
@@ -119,6 +127,14 @@ def _of_existing(site: Site) -> list[Program]:
             },
         )
     ]
+
+
+def _made(modules: Mapping[str, str], chart: Permissions = ()) -> list[str]:
+    """What the graph makes on the cluster, as permissions. modules: id → its namespace."""
+    found = set(chart)
+    for module, namespace in modules.items():
+        found |= {*manifests.permissions(MODULES[module].stack, namespace, [RUN])}
+    return [str(each) for each in sorted(found)]
 
 
 def uses_gpu(module: str) -> bool:

@@ -108,6 +108,7 @@ def only_warning(text: str) -> bool:
 def assert_nothing_left(checkout: Checkout, stack: str, outputs: dict[str, Any]) -> None:
     assert checkout.processes() == []
     assert not (checkout.folder / ".run" / stack).exists()
+    assert checkout.credentials(stack) == []
     for port in outputs["cluster"].get("ports", {}).values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} still answers"

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,7 +24,20 @@ BARE = {
     "runtime_config": [],
     "stages": "",
 }
+AUDIT_POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+"""
 NODES = (NODE, "gpu-node-1")
+
+
+def audit_policy(folder: Path) -> dict[str, str]:
+    """The environment in which kwokctl makes a cluster whose API server logs what it is asked."""
+    path = folder / "audit-policy.yaml"
+    path.write_text(AUDIT_POLICY)
+    return {"KWOK_KUBE_AUDIT_POLICY": str(path)}
 
 
 @contextmanager
@@ -46,7 +60,8 @@ def with_driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theirs]:
     checkout = Checkout.make(folder / "checkout")
     with ended(checkout):
         checkout.stack("module2")
-        made = checkout.up("module2")
+        policy = audit_policy(folder)
+        made = checkout.up("module2", **policy)
         assert made.code == 0, made.text
         theirs = Theirs(checkout, "module2", folder / "person")
         theirs.kubectl("create", "namespace", "somebody")
@@ -62,9 +77,11 @@ def without_driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theirs]
     folder = tmp_path_factory.mktemp("without-driver")
     checkout = Checkout.make(folder / "checkout")
     command = (".venv/bin/python", "-m", "operations", "cluster")
+    policy = audit_policy(folder)
     with ended(checkout):
         done = subprocess.run(
-            [*command, "create"], cwd=checkout.folder, env=checkout.environment(), text=True,
+            [*command, "create"], cwd=checkout.folder, text=True,
+            env=checkout.environment() | policy,
             input=json.dumps(BARE), capture_output=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -53,8 +53,10 @@ def test_the_lab_brings_the_driver_and_leaves_nothing(
     verified = ours.operate("up", "--stack", STACK, "--verify")
     assert verified.code == 0, verified.text
 
+    assert ours.credentials(STACK), "the provider's copies are known by their mark"
     gone = ours.operate("destroy", "--stack", STACK)
     assert gone.code == 0, gone.text
+    assert ours.credentials(STACK) == []
     assert differences(before, theirs.objects()) == []
     assert not (ours.folder / ".run" / STACK).exists()
     assert person.read_text() == content
@@ -74,6 +76,7 @@ def test_what_a_killed_update_made_is_taken_away_too(
         engine.kill()
     gone = ours.operate("destroy", "--stack", STACK)
     assert gone.code == 0, gone.text
+    assert ours.credentials(STACK) == []
     assert differences(before, without_driver.objects()) == []
 
 

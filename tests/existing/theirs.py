@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 from deepdiff import DeepDiff
 
 from checks.kube import Kube
@@ -79,24 +80,47 @@ class Theirs:
 
     def expired(self) -> dict[str, str]:
         """A user's certificate that the cluster's authority signed, and that ended yesterday."""
-        pki = self.checkout.folder / ".run" / self.name / "kwok" / "clusters" / self.name / "pki"
-        key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
-        admin = x509.load_pem_x509_certificate((pki / "admin.crt").read_bytes())
-        yesterday = datetime.now(UTC) - timedelta(days=1)
+        subject = x509.load_pem_x509_certificate((self.pki / "admin.crt").read_bytes()).subject
+        return self._certified("expired", subject, datetime.now(UTC) - timedelta(days=1))
+
+    def user(self, name: str) -> dict[str, str]:
+        """A user of that name, who may do nothing yet."""
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        return self._certified(name, subject, datetime.now(UTC) + timedelta(days=1))
+
+    @property
+    def pki(self) -> Path:
+        return self._made / "pki"
+
+    @property
+    def audit_log(self) -> Path:
+        return self._made / "logs" / "audit.log"
+
+    @property
+    def _made(self) -> Path:
+        """What kwokctl made."""
+        return self.checkout.folder / ".run" / self.name / "kwok" / "clusters" / self.name
+
+    def _certified(self, name: str, subject: x509.Name, end: datetime) -> dict[str, str]:
+        key = serialization.load_pem_private_key((self.pki / "ca.key").read_bytes(), None)
+        admin = x509.load_pem_x509_certificate((self.pki / "admin.crt").read_bytes())
         made = (
             x509.CertificateBuilder()
-            .subject_name(admin.subject)
+            .subject_name(subject)
             .issuer_name(admin.issuer)
             .public_key(admin.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(yesterday - timedelta(days=1))
-            .not_valid_after(yesterday)
+            .not_valid_before(end - timedelta(days=2))
+            .not_valid_after(end)
             .sign(key, hashes.SHA256())  # type: ignore[arg-type]
         )
-        path = self.folder / "pki" / "expired.crt"
+        path = self.folder / "pki" / f"{name}.crt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        return {"client-certificate": "pki/expired.crt", "client-key": str(pki / "admin.key")}
+        return {
+            "client-certificate": f"pki/{name}.crt",
+            "client-key": str(self.pki / "admin.key"),
+        }
 
     def objects(self) -> Objects:
         """Every object of every kind that can be listed, without what changes by itself."""
@@ -165,7 +189,7 @@ def slice_of(node: str, version: str = "0.5.0") -> dict[str, Any]:
     }
 
 
-def lab(folder: Path, theirs: Theirs, **configuration: str) -> Checkout:
+def lab(folder: Path, theirs: Theirs, **configuration: str | list[str]) -> Checkout:
     """A checkout whose stack is to run on their cluster."""
     made = Checkout.make(folder)
     made.stack(STACK)
@@ -194,7 +218,7 @@ def refused(theirs: Theirs, ours: Checkout, *told: str, **configuration: str) ->
     assert not (ours.folder / ".run" / STACK / "kubeconfig").exists()
 
 
-def configure(checkout: Checkout, **values: str) -> None:
+def configure(checkout: Checkout, **values: str | list[str]) -> None:
     """As `pulumi config set` writes it, which takes a second for each."""
     path = checkout.folder / f"Pulumi.{STACK}.yaml"
     content = yaml.safe_load(path.read_text())

@@ -44,6 +44,7 @@ def require_clean_destroy(checkout: Checkout, stack: str = STACK) -> None:
 def require_nothing_left(checkout: Checkout, stack: str = STACK) -> None:
     assert [line for line in checkout.processes() if f"/{stack}/" in line] == []
     assert not (checkout.folder / ".run" / stack).exists()
+    assert checkout.credentials(stack) == []
     locks = checkout.folder / ".state/.pulumi/locks/organization/dra-workshop" / stack
     assert list(locks.glob("*.json")) == []
     state = checkout.pulumi("stack", "export", "--stack", stack)

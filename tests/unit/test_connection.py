@@ -41,7 +41,9 @@ def _own_environment(monkeypatch: Patch) -> None:
             monkeypatch.delenv(name)
 
 
-def written(folder: Path, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
+def written(
+    folder: Path, server: str, user: dict[str, Any] | None = None, /, **cluster: Any
+) -> Path:
     """A kubeconfig with one context, "private"."""
     path = folder / "config"
     content = {
@@ -364,7 +366,7 @@ def look(path: Path, stack: Path, monkeypatch: Patch) -> dict[str, dict[str, Any
     given = {"stack": "s", "kubeconfig": str(path), "context": "private", "driver": "d",
              "chart": "c", "driverChart": "", "plugin": "p", "install": False,
              "usesDriver": False, "driverNamespace": "", "namespaces": [], "outside": [],
-             "target": "", "featureGates": [], "modules": []}  # fmt: skip
+             "target": "", "featureGates": [], "modules": {}, "makes": []}  # fmt: skip
     found = existing.run("0", given)["checks"]
     return {finding["id"]: finding for finding in found}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from checks.permissions import DRA, Permission, on, within
 from checks.survey import LAB
 from components.cluster.existing import outside
 from tests.unit.graph import Graph, build
@@ -108,6 +109,23 @@ def test_nothing_has_to_be_imported_on_the_nodes_of_others(graph: Graph) -> None
     example = build("module3", **CHOSEN, installDriver="true", driver="example")
     for resource in example.resources.values():
         assert "localhost/" not in json.dumps(resource.inputs, default=str)
+
+
+def test_the_preflight_asks_for_all_that_will_be_made(graph: Graph, installing: Graph) -> None:
+    told = stdin(graph, "check-existing")["parameters"]
+    assert told["modules"] == {"3": "dra-module3"}
+    made = {Permission.parse(each) for each in told["makes"]}
+    assert made >= {*within("dra-module3", on("pods", "create", "get", "watch", "delete"))}
+    assert not [each for each in made if each.resource in ("jobs", "secrets")]
+    told = stdin(installing, "check-existing")["parameters"]
+    assert {Permission.parse(each) for each in told["makes"]} - made == {
+        *on("deviceclasses", "create", "get", "delete", group=DRA),
+        *within("dra-driver-nvidia-gpu", on("namespaces", "get", "delete")),
+        *within(
+            "dra-driver-nvidia-gpu",
+            on("secrets", "create", "get", "list", "update", "delete"),
+        ),
+    }
 
 
 def test_checks_expect_no_numbers_and_look_at_the_one_gpu(graph: Graph) -> None:

@@ -13,6 +13,7 @@ from kubernetes import client
 
 from checks import survey
 from checks.devices import GPU, MOCK, SIMULATED, published
+from checks.permissions import plural
 from checks.result import NotSo
 from components.cluster import identity
 from tests.unit.fake_kube import claim, daemon_set, gpu_slice, node, refusal
@@ -178,7 +179,7 @@ def test_a_lab_stays_the_owner_of_its_namespaces_after_a_move_and_on_a_renamed_h
     ],
 )
 def test_kinds_are_asked_for_as_kubernetes_names_them(kind: str, resource: str) -> None:
-    assert survey.plural(kind) == resource
+    assert plural(kind) == resource
 
 
 ID = "0123456789ab"
