@@ -33,6 +33,7 @@ GIVEN = {
     "install": False,
     "usesDriver": True,
     "target": TARGET,
+    "workloadImage": "registry.test/python:3",
 }
 Capture = pytest.CaptureFixture[str]
 

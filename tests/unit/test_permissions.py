@@ -82,7 +82,7 @@ def test_what_is_allowed_everywhere_is_asked_once(
         return SimpleNamespace(status=SimpleNamespace(allowed=str(question) in may))
 
     api = SimpleNamespace(create_self_subject_access_review=review)
-    monkeypatch.setattr(existing_permissions.client, "AuthorizationV1Api", lambda _: api)
+    monkeypatch.setattr("kubernetes.client.AuthorizationV1Api", lambda _: api)
     kube: Any = SimpleNamespace(api=None)
     wanted = [*within("a", on("pods", "list", "get")), *within("b", on("pods", "list", "get"))]
     found = existing_permissions.refused(kube, wanted)

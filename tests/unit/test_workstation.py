@@ -705,9 +705,9 @@ def test_a_driver_where_the_plugin_would_not_look(gpu_machine: Machine) -> None:
 def test_a_driver_in_a_folder_below_the_usual_one(gpu_machine: Machine) -> None:
     """Debian's, by a toolkit that names both: the plugin looks in the outer one only."""
     text = json.dumps(gpu_machine.spec).replace("-linux-gnu/", "-linux-gnu/nvidia/current/")
-    gpu_machine.spec = json.loads(text)
     outer = "/usr/lib/x86_64-linux-gnu"
-    gpu_machine.spec["containerEdits"]["hooks"] = [
+    gpu_machine.spec = spec = json.loads(text)
+    spec["containerEdits"]["hooks"] = [
         {
             "hookName": "createContainer",
             "path": "/usr/bin/nvidia-cdi-hook",
