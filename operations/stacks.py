@@ -52,6 +52,10 @@ def up(stack: str, changes: str, verify: bool) -> int:
         sys.stderr.write(f"the removal of stack {stack} was begun; it is finished first\n")
         if code := _remove(stack):
             return code
+    if life.kind_of(stack) == "existing":
+        from operations import existing  # it loads the Kubernetes client, which takes a while
+
+        existing.renew_login(stack)
     before = results.latest(stack)
     code = pulumi(
         "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,

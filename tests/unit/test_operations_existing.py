@@ -106,6 +106,27 @@ def test_files_that_were_lost_are_made_anew(theirs: TheirCluster) -> None:
     assert life.of(STACK) == "first"
 
 
+def test_who_logged_in_again_is_known_at_the_next_update(theirs: TheirCluster) -> None:
+    def token() -> str:
+        content = yaml.safe_load((folder() / life.KUBECONFIG).read_text())
+        return str(content["users"][0]["user"]["token"])
+
+    existing.attach(wanted())
+    config = Path("config")
+    config.write_text(config.read_text().replace("secret", "newer"))
+    existing.renew_login(STACK)
+    assert token() == "newer"
+    config.write_text(config.read_text().replace("newer", "of-another-cluster"))
+    theirs.incarnation = "uid-2"
+    existing.renew_login(STACK)
+    assert token() == "newer"
+
+
+def test_without_a_lab_there_is_no_login_to_renew(theirs: TheirCluster) -> None:
+    existing.renew_login(STACK)
+    assert not life.RUN.exists()
+
+
 def test_an_unknown_context_changes_nothing(theirs: TheirCluster) -> None:
     with pytest.raises(OperationError, match="no context 'prodd' in config; contexts: other, prod"):
         existing.attach(wanted("prodd"))
