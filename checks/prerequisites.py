@@ -19,6 +19,7 @@ import psutil
 
 from checks.result import Checklist, NotSo
 from components.cluster import life
+from toolchain import bootstrap
 from toolchain.errors import disk_full
 from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
 
@@ -92,6 +93,13 @@ def add_platform(checklist: Checklist) -> None:
         failure="warning",
         remedy="it may well work; please report what you see",
     )
+    checklist.verify(
+        "checkout-path",
+        "the tools can work where this checkout lies",
+        _place,
+        expected=f"none of {' '.join(bootstrap.REFUSED)} in the path",
+        remedy="move the checkout to another folder; then run: make clean setup",
+    )
 
 
 def add_chart(checklist: Checklist, reference: str) -> None:
@@ -132,6 +140,12 @@ def _platform() -> str:
     if found != TESTED:
         raise NotSo(" ".join(found))
     return " ".join(found)
+
+
+def _place() -> str:
+    if odd := bootstrap.refused(Path.cwd()):
+        raise NotSo(f"{odd} in {Path.cwd()}")
+    return "none"
 
 
 def _tools(kubernetes: str) -> list[tuple[str, str, str]]:

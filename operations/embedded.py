@@ -14,9 +14,9 @@ import socket
 import subprocess
 import time
 import zlib
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ from components.cluster.life import (
     RUN,
     STAGES,
     is_being_removed,
+    make_folder,
     makers,
     processes,
     was_moved,
 )
-from operations.errors import OperationError
+from operations import failed_start, kwokctl_config
+from operations.errors import OperationError, removed_on_failure
 from operations.processes import stop
 from toolchain import cache
 from toolchain.errors import disk_full
@@ -56,8 +58,10 @@ COMPONENTS = (
     "kube-controller-manager",
     "kube-scheduler",
 )
-WORKDIR = "KWOK_WORKDIR"
-"""Environment variable that tells kwokctl where the cluster's files are."""
+HOME = "HOME"
+"""Environment variable that tells kwokctl where the cluster's files are: in `.kwok` of that folder.
+KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.0)."""
+WORK = "kwok"
 LEASE_SECONDS = 8
 READY_SECONDS = 60
 FULL = 1e7
@@ -70,7 +74,7 @@ class Specification:
 
     gates and runtime_config are "Name=true" strings. The version is checked by module 0. stages:
     digest of the files by which kwok runs simulated nodes. networks: what a host node uses, as in
-    Networks.
+    Networks. recipe: see life.RECIPE.
     """
 
     stack: str
@@ -79,6 +83,7 @@ class Specification:
     runtime_config: list[str]
     stages: str
     networks: dict[str, str] = field(default_factory=dict)
+    recipe: int = 1
 
 
 def create(wanted: Specification) -> dict[str, Any]:
@@ -89,15 +94,16 @@ def create(wanted: Specification) -> dict[str, Any]:
     Raises OperationError, having removed what it made, with the reason from the logs.
     """
     started = time.monotonic()
-    folder = RUN / wanted.stack
-    down(wanted.stack)
-    try:
-        folder.mkdir(parents=True)
+    stack = wanted.stack
+    folder = RUN / stack
+    down(stack)
+    with removed_on_failure(partial(down, stack), partial(_last_words, stack)):
+        make_folder(stack)
         ports = _start(wanted, folder)
         _wait_until_usable(folder / KUBECONFIG, ports)
         facts = {
             "kind": "embedded",
-            "name": wanted.stack,
+            "name": stack,
             "kubeconfig": str(folder / KUBECONFIG),
             "server": _server(folder / KUBECONFIG),
             "specification": asdict(wanted),
@@ -109,12 +115,6 @@ def create(wanted: Specification) -> dict[str, Any]:
             "seconds": round(time.monotonic() - started, 1),
         }
         (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
-    except BaseException as error:
-        reason = _reason(folder)
-        down(wanted.stack)
-        if isinstance(error, OperationError):
-            raise OperationError(f"{error}{reason}") from error
-        raise
     return facts
 
 
@@ -137,13 +137,14 @@ def revive(stack: str, incarnation: str, life: str) -> None:
             f"certificates are looked for there; run: make destroy STACK={stack}, then: make up "
             f"STACK={stack}"
         )
-    kept = folder / "kwok" / "clusters" / stack
+    kept = folder / WORK / "clusters" / stack
     whole = all((kept / part).exists() for part in ("kwok.yaml", "pki", "etcd"))
     if not whole or facts.get("incarnation") != incarnation:
         raise OperationError(
             f"the files of cluster {stack} are gone, and all that was on it; run: "
             f"make destroy STACK={stack}, then: make up STACK={stack}"
         )
+    make_folder(stack)
     if not (folder / KUBECONFIG).exists():
         shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
     if len(processes(folder)) < facts["processes"]:
@@ -287,9 +288,8 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
         for stages in sorted(STAGES.glob("*.yaml")):
             arguments += ["--config", str(stages)]
         networks = Networks(**wanted.networks)
-        arguments += ["--config", str(_certificate_names(folder, networks))]
-        for extra in _extra_arguments(ports, pki(folder, wanted.stack), networks):
-            arguments += ["--extra-args", extra]
+        told = kwokctl_config.write(folder, ports, pki(folder, wanted.stack), networks)
+        arguments += ["--config", str(told)]
         done = _kwokctl(arguments, folder)
     if done.returncode:
         raise OperationError(f"the control plane of {wanted.stack} did not start")
@@ -298,53 +298,7 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
 
 def pki(folder: Path, name: str) -> Path:
     """The cluster's authority and the certificate of its administrator."""
-    return (folder / "kwok" / "clusters" / name / "pki").absolute()
-
-
-def _certificate_names(folder: Path, networks: Networks) -> Path:
-    """kwokctl's own configuration file: pods know the API server by its service address."""
-    path = folder / "kwokctl.json"
-    configuration = {
-        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
-        "kind": "KwokctlConfiguration",
-        "options": {"kubeApiserverCertSANs": [networks.api]},
-    }
-    path.write_text(json.dumps(configuration))
-    return path
-
-
-def _extra_arguments(
-    ports: dict[str, int], certificates: Path, networks: Networks
-) -> Iterator[str]:
-    """What kwokctl has no option for: loopback only, no election where there is one of each, and
-    room for real nodes beside those that kwok runs.
-
-    By default it listens on every address, etcd even without a password; a scheduler that was
-    started again would wait for the lease of its killed forerunner to end; and kwok takes every
-    node for one of its own. Each component comes once before one is repeated: kwokctl 0.8.0
-    panics otherwise.
-    """
-    peer = f"http://127.0.0.1:{ports['etcd-peer']}"
-    client = f"http://127.0.0.1:{ports['etcd']}"
-    yield f"etcd=listen-client-urls={client}"
-    yield "kube-apiserver=bind-address=127.0.0.1"
-    yield "kube-controller-manager=bind-address=127.0.0.1"
-    yield "kube-scheduler=bind-address=127.0.0.1"
-    yield f"kwok-controller=server-address=127.0.0.1:{ports['kwok-controller']}"
-    yield "kube-controller-manager=leader-elect=false"
-    yield "kube-scheduler=leader-elect=false"
-    yield f"etcd=advertise-client-urls={client}"
-    yield f"etcd=listen-peer-urls={peer}"
-    yield f"etcd=initial-advertise-peer-urls={peer}"
-    yield f"etcd=initial-cluster=node0={peer}"
-    yield f"kube-apiserver=service-cluster-ip-range={networks.services}"
-    # Else it takes the address of the default route, and does not start where there is none.
-    yield f"kube-apiserver=advertise-address={networks.node_address}"
-    yield f"kube-apiserver=kubelet-client-certificate={certificates / 'admin.crt'}"
-    yield f"kube-apiserver=kubelet-client-key={certificates / 'admin.key'}"
-    yield "kube-apiserver=kubelet-preferred-address-types=InternalIP"
-    yield "kwok-controller=manage-all-nodes=false"
-    yield "kwok-controller=manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake"
+    return (folder / WORK / "clusters" / name / "pki").absolute()
 
 
 def _free_ports(folder: Path) -> dict[str, int]:
@@ -380,13 +334,21 @@ def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
 
 def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
     # The control plane speaks to itself and to nodes of this machine: never through a proxy.
-    direct = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-    own = {WORKDIR: str((folder / "kwok").absolute()), identity.MARK: identity.of(folder.name)}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.lower().endswith("_proxy") and not key.startswith("KWOK_")
+    }
+    own = {HOME: str(folder.absolute()), identity.MARK: identity.of(folder.name)}
+    (folder / WORK).mkdir(exist_ok=True)
+    if not (folder / f".{WORK}").exists():
+        (folder / f".{WORK}").symlink_to(WORK)
     # A file, not a pipe: the daemons inherit it, and a pipe would keep the Command waiting.
     with (folder / "log").open("ab") as log:
         return subprocess.run(
             [str(BIN / "kwokctl"), *arguments],
-            env=direct | own,
+            env=kept | own,
+            umask=0o077,  # it writes its keys for all to read
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -398,13 +360,17 @@ def _reason(folder: Path) -> str:
     """The last errors of the control plane, for a person."""
     if shutil.disk_usage(folder).free < FULL:
         return f": {disk_full(folder)}"
-    errors: list[str] = []
-    for log in sorted(folder.rglob("*log")):
-        if log.is_file():
-            lines = log.read_text(errors="replace").splitlines()
-            telling = [line for line in lines if line.startswith(("E", "F")) or "error" in line]
-            errors += [f"\n  {log.name}: {line[:300]}" for line in telling[-2:]]
-    return "".join(errors)
+    return failed_start.last_errors(_logs(folder), 2)
+
+
+def _last_words(stack: str) -> str:
+    """The same of one that is about to be removed, and where all of its logs are kept."""
+    folder = RUN / stack
+    return _reason(folder) + failed_start.keep(stack, _logs(folder))
+
+
+def _logs(folder: Path) -> list[Path]:
+    return [log for log in sorted(folder.rglob("*log")) if log.is_file()]
 
 
 def _server(kubeconfig: Path) -> str:

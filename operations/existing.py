@@ -20,7 +20,7 @@ from checks import devices, kubeconfig, output, survey
 from checks.kube import Kube, opened
 from checks.result import NotSo
 from components.cluster import identity
-from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, is_being_removed
+from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, is_being_removed, make_folder
 from operations.errors import OperationError
 
 KIND = "existing"
@@ -188,7 +188,7 @@ def _chosen(given: str, context: str) -> kubeconfig.Config:
 
 
 def _take_place(folder: Path, config: kubeconfig.Config) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.name)
     kubeconfig.write(folder / KUBECONFIG, kubeconfig.marked(config, folder))
 
 

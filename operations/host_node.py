@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +29,8 @@ from components.cluster import host_places as places
 from components.cluster import identity
 from components.cluster.host_networks import Networks
 from components.cluster.life import RUN, processes, was_moved
-from operations import embedded, gpu_host, node_files, node_machine, node_network
-from operations.errors import OperationError
+from operations import embedded, failed_start, gpu_host, node_files, node_machine, node_network
+from operations.errors import OperationError, removed_on_failure
 from operations.processes import stop
 from operations.waiting import until
 from toolchain import host, images
@@ -71,17 +72,11 @@ def make(wanted: Specification) -> dict[str, Any]:
     with _alone():
         require_usable(wanted.stack, Networks(**wanted.networks))
         _remove()
-        try:
+        with removed_on_failure(_remove, partial(_last_words, wanted.stack)):
             _take(wanted.stack)
             _lay_out()
             facts = _join(wanted, started)
-        except BaseException as error:
-            reason = _reason()
-            _remove()
-            if isinstance(error, OperationError):
-                raise OperationError(f"{error}{reason}") from error
-            raise
-    (RUN / wanted.stack / places.FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+            (RUN / wanted.stack / places.FACTS).write_text(json.dumps(facts, indent=2) + "\n")
     return facts
 
 
@@ -116,6 +111,7 @@ def revive(stack: str, incarnation: str, life: str) -> None:  # noqa: ARG001, an
                 f"the files of the host node of stack {stack} are gone; run: "
                 f"make destroy STACK={stack}, then: make up STACK={stack}"
             )
+        node_machine.make_folders()
         driver, _ = found_gpus()
         # Those it was made with: addresses are in its files, and in the cluster's certificates.
         networks = Networks(**facts["specification"]["networks"])
@@ -214,7 +210,7 @@ def require_usable(stack: str, networks: Networks) -> str:
 
 def _take(stack: str) -> None:
     """Note whose the node is, and what it will change, before anything is changed."""
-    places.STATE.mkdir(parents=True, exist_ok=True)
+    node_machine.make_folders()
     new = places.OWNER.with_suffix(".new")
     known = {
         "stack": stack,
@@ -397,14 +393,10 @@ def _pki(stack: str) -> Path:
     return embedded.pki(RUN / stack, stack)
 
 
-def _reason() -> str:
-    """The last errors of the daemons, for a person."""
-    told = ""
-    for log in sorted(node_files.LOGS.glob("*.log")):
-        lines = log.read_text(errors="replace").splitlines()
-        telling = [line for line in lines if line.startswith(("E", "F")) or "level=error" in line]
-        told += "".join(f"\n  {log.name}: {line[:300]}" for line in telling[-3:])
-    return told
+def _last_words(stack: str) -> str:
+    """The last errors of the daemons, for a person, and where all of their logs are kept."""
+    logs = sorted(node_files.LOGS.glob("*.log"))
+    return failed_start.last_errors(logs, 3, "level=error") + failed_start.keep(stack, logs)
 
 
 # --- removing --------------------------------------------------------------------------------

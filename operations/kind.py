@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,18 @@ import yaml
 from checks.kube import Kube
 from checks.result import NotSo
 from components.cluster import identity, kind_images, kind_places
-from components.cluster.life import FACTS, KUBECONFIG, LIFE, RUN, STARTED, is_being_removed
+from components.cluster.life import (
+    FACTS,
+    KUBECONFIG,
+    LIFE,
+    RUN,
+    STARTED,
+    is_being_removed,
+    make_folder,
+)
 from operations import docker, embedded, gpu_host, kind_config, kind_docker, kind_node
 from operations.docker import DockerError
-from operations.errors import OperationError
+from operations.errors import OperationError, removed_on_failure
 from operations.processes import stop
 from operations.waiting import until
 
@@ -86,9 +95,9 @@ def create(wanted: Specification) -> dict[str, Any]:
     folder = RUN / wanted.stack
     if folder.exists():  # a half-made cluster of another kind
         embedded.down(wanted.stack)
-    folder.mkdir(parents=True)
-    (folder / CONFIG).touch()
-    try:
+    with removed_on_failure(partial(down, wanted.stack), str):
+        make_folder(wanted.stack)
+        (folder / CONFIG).touch()
         image = _have_image(wanted.image, wanted.kubernetes_version)
         _write_config(wanted, name, image, folder)
         _create(name, folder)
@@ -112,21 +121,7 @@ def create(wanted: Specification) -> dict[str, Any]:
         }
         _note_start(folder, nodes)
         (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
-    except OperationError as error:
-        _take_back(wanted.stack, error)
-        raise
-    except BaseException:
-        down(wanted.stack)
-        raise
     return facts
-
-
-def _take_back(stack: str, reason: OperationError) -> None:
-    """Remove what was made. Raises OperationError with both reasons where that fails too."""
-    try:
-        down(stack)
-    except OperationError as left:
-        raise OperationError(f"{reason}\nand what was made is not all removed: {left}") from reason
 
 
 def revive(stack: str, incarnation: str, life: str) -> None:
@@ -148,6 +143,7 @@ def revive(stack: str, incarnation: str, life: str) -> None:
         raise OperationError(f"cluster {name}, as the stack knows it, is gone", again)
     if lost := sorted(set(facts["nodes"]) - set(kind_docker.ours(stack))):
         raise OperationError(f"of cluster {name} these nodes are gone: {', '.join(lost)}", again)
+    make_folder(stack)
     if not (folder / KUBECONFIG).exists():
         _kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
     if kind_places.started(facts["nodes"]) != started_as_noted(stack):

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from components.cluster import host_places as places
+from components.cluster.life import PRIVATE
 from operations.errors import OperationError
 from operations.node_files import CGROUP, NETWORK
 
@@ -118,6 +119,13 @@ def _remove_empty(folder: Path) -> None:
                 socket.unlink()
         with suppress(OSError):
             Path(path).rmdir()
+
+
+def make_folders() -> None:
+    """Have the node's own folders, for root only: keys, logs and what pods are given lie there."""
+    for folder in OWN:
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        folder.chmod(PRIVATE)
 
 
 # --- mounts ----------------------------------------------------------------------------------

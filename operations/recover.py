@@ -257,7 +257,7 @@ def settle(stack: str, operation: dict[str, Any]) -> list[str]:
     resource = operation["resource"]
     match operation["type"], resource["type"]:
         case "deleting", "command:local:Command" if resource["urn"].endswith("::cluster"):
-            (life.RUN / stack).mkdir(parents=True, exist_ok=True)
+            life.make_folder(stack)
             life.begin_removal(stack)
         case ("creating", _) | ("updating", "kubernetes:helm.sh/v3:Release"):
             taken_over = resource["type"] == NAMESPACE and life.kind_of(stack) != "existing"

@@ -20,6 +20,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
+REFUSED = '%#?:"$`\\'
+"""Characters in a checkout's path that Pulumi, in the URL of its state, or a shell would take for
+something else; ":" ends a folder of PATH."""
+
+
+def refused(root: Path) -> str:
+    """The characters of a path with which a lab cannot work, for a person; "" if it is fine."""
+    odd = {letter for letter in str(root) if letter in REFUSED or not letter.isprintable()}
+    return " ".join(letter if letter.isprintable() else repr(letter) for letter in sorted(odd))
 
 
 def fail(message: str) -> None:
@@ -121,6 +130,9 @@ def main() -> None:
         )
     if sys.platform not in ("linux", "darwin"):
         fail(f"platform {sys.platform} is not supported; Linux and macOS are (Windows: use WSL2)")
+
+    if odd := refused(ROOT):
+        fail(f"the path of this checkout has {odd} in it: {ROOT}; move it where none is in the way")
 
     import fcntl  # not on Windows, so only after the line above
 

@@ -88,6 +88,7 @@ def install(host_node: bool = False, kind: bool = False) -> None:
     charts = [*CHARTS, *KIND_CHARTS * kind]
     for folder in (BIN, PULUMI_HOME, ROOT / ".state"):
         folder.mkdir(parents=True, exist_ok=True)
+    (ROOT / ".state").chmod(0o700)  # what a lab is made of is its owner's
     wanted = [release for release in releases if not (mode == AUTO and _on_path(release))]
     released, changed = _place_released(wanted, mode)
     built = [tool for release in wanted if release not in released for tool in release.instead_of]

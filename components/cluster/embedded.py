@@ -39,6 +39,7 @@ class EmbeddedCluster(OwnCluster):
             "runtime_config": list(args.runtime_config),
             "networks": asdict(args.networks),
             "stages": program.digest(life.STAGES),
+            "recipe": life.RECIPE,
         }
         own = OwnClusterArgs("cluster", specification, args.disposable, create="3m")
         super().__init__("EmbeddedCluster", own, opts)

@@ -20,9 +20,14 @@ import psutil
 from components.cluster import host_places, identity, kind_places
 
 RUN = Path(".run")
+PRIVATE = 0o700
+"""Mode of folders that hold keys, and so are for their owner only."""
 STAGES = Path("manifests/simulation")
 """How kwok runs simulated nodes and their pods; it is told when the cluster is made."""
 MAKER = "kwokctl"
+RECIPE = 2
+"""How an embedded cluster is made. A new number takes the place of clusters that were made in a way
+that is not to be kept: those of 1 let every user of the machine write into etcd."""
 FACTS = "cluster.json"
 KUBECONFIG = "kubeconfig"
 REMOVING = "removing"
@@ -83,6 +88,14 @@ def kind_of(stack: str, run: Path = RUN) -> str:
 def is_made(stack: str, run: Path = RUN) -> bool:
     """Whether the stack has a cluster already, with all that it takes of this machine."""
     return (run / stack / FACTS).exists()
+
+
+def make_folder(stack: str, run: Path = RUN) -> Path:
+    """Have the folder of the stack's cluster, for its owner only, and return it."""
+    for folder in (run, run / stack):
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        folder.chmod(PRIVATE)  # one that was made when it was open to all
+    return run / stack
 
 
 def is_being_removed(stack: str, run: Path = RUN) -> bool:

@@ -81,6 +81,22 @@ def test_a_first_set_up_makes_the_environment_and_hands_over(
     assert commands.lines[2] == [python, "-m", "toolchain", "install"]
 
 
+def test_a_path_in_which_a_lab_cannot_work_is_refused_before_anything_is_made(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "100%: my\nlab"
+    root.mkdir()
+    monkeypatch.setattr(bootstrap, "ROOT", root)
+    told = str(set_up())
+    assert told.startswith("set-up: the path of this checkout has '\\n' % : in it: ")
+    assert (commands.steps, list(root.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["my lab", "it's", "a,b=c&d;e(f)+@[g]", "Übung"])
+def test_other_paths_are_not_refused(name: str) -> None:
+    assert bootstrap.refused(Path("/home/a") / name) == ""
+
+
 def test_a_host_node_is_handed_on(commands: Commands) -> None:
     set_up("--host-node")
     assert commands.lines[-1][1:] == ["-m", "toolchain", "install", "--host-node"]

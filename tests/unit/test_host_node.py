@@ -12,13 +12,21 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from cryptography import x509
 
 from components.cluster import host_places as places
 from components.cluster import identity
 from components.cluster.host_networks import Networks
 from components.cluster.life import RUN
-from operations import embedded, host_node, node_files, node_machine, node_network
+from operations import (
+    embedded,
+    host_node,
+    kwokctl_config,
+    node_files,
+    node_machine,
+    node_network,
+)
 from operations.errors import OperationError
 from toolchain.install import ROOT
 
@@ -410,5 +418,47 @@ def test_a_folder_with_something_mounted_in_it_is_not_removed(
 
 
 def test_every_cluster_tells_which_node_it_may_have(tmp_path: Path) -> None:
-    path = embedded._certificate_names(tmp_path, OURS)
-    assert json.loads(path.read_text())["options"]["kubeApiserverCertSANs"] == [OURS.api]
+    ports = dict.fromkeys(embedded.COMPONENTS, 1)
+    path = kwokctl_config.write(tmp_path, ports, tmp_path, Networks())
+    told = next(yaml.safe_load_all(path.read_text()))
+    assert told["options"]["kubeApiserverCertSANs"] == [OURS.api]
+
+
+def test_the_folders_of_a_node_are_for_root_only_also_older_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = (tmp_path / "run", tmp_path / "kubelet", tmp_path / "state")
+    monkeypatch.setattr(node_machine, "OWN", own)
+    own[2].mkdir(mode=0o755)
+    node_machine.make_folders()
+    assert [folder.stat().st_mode & 0o777 for folder in own] == [0o700] * 3
+
+
+def test_a_node_that_does_not_start_tells_why_whatever_cannot_be_removed(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(machine)
+    logs = machine / "logs"
+    logs.mkdir()
+    (logs / "kubelet.log").write_text("E0101 no cgroups\n")
+    monkeypatch.setattr(node_files, "LOGS", logs)
+    monkeypatch.setattr(host_node, "LOCK", machine / "lock")
+    removals = iter([None, OperationError("mount /x is left")])
+
+    def remove() -> None:
+        if (error := next(removals)) is not None:
+            raise error
+
+    def take(stack: str) -> None:
+        raise OperationError("the kubelet does not answer")
+
+    monkeypatch.setattr(host_node, "_remove", remove)
+    monkeypatch.setattr(host_node, "_take", take)
+    with pytest.raises(OperationError) as failure:
+        host_node.make(host_node.Specification("dev", "1"))
+    assert str(failure.value) == (
+        "the kubelet does not answer\n  kubelet.log: E0101 no cgroups\n"
+        "  all logs: .results/dev/failed-start/\n"
+        "and what was made is not all removed: mount /x is left"
+    )
+    assert (machine / ".results" / "dev" / "failed-start" / "kubelet.log").exists()

@@ -16,10 +16,11 @@ from pathlib import Path
 import filelock
 import psutil
 import pytest
+import yaml
 
 from components.cluster import identity, life
 from components.cluster.host_networks import Networks
-from operations import embedded, processes
+from operations import embedded, kwokctl_config, processes
 from operations.embedded import COMPONENTS, Specification
 from operations.errors import OperationError
 from toolchain import cache
@@ -75,39 +76,57 @@ def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyP
     assert sorted(embedded._free_ports(Path("dev")).values(), reverse=True) == free
 
 
+Told = dict[str, dict[str, str]]
+
+
 @pytest.fixture
-def loopback_options() -> list[tuple[str, str]]:
-    """Component and address of every option."""
+def told() -> Told:
+    """Component → flag → value, of what kwokctl is told in its file."""
     ports = {name: 20000 + number for number, name in enumerate(COMPONENTS)}
-    options = [
-        option.split("=", 1)
-        for option in embedded._extra_arguments(ports, Path("/pki"), Networks())
-    ]
-    return [(component, option) for component, option in options]
+    return kwokctl_config.arguments(ports, Path("/pki"), Networks())
 
 
-def test_every_component_listens_on_loopback_only(
-    loopback_options: list[tuple[str, str]],
-) -> None:
-    assert {component for component, _ in loopback_options} == set(COMPONENTS) - {"etcd-peer"}
+def test_every_component_listens_on_loopback_only(told: Told) -> None:
+    assert set(told) == set(COMPONENTS) - {"etcd-peer"}
     listening = ("bind-address", "server-address", "client-urls", "peer-urls", "initial-cluster")
-    of_addresses = [option for _, option in loopback_options if any(k in option for k in listening)]
-    assert len(of_addresses) == 9
-    assert all("127.0.0.1" in option for option in of_addresses)
+    flags = [item for of_one in told.values() for item in of_one.items()]
+    addresses = [value for flag, value in flags if flag.endswith(listening)]
+    assert len(addresses) == 9
+    assert all("127.0.0.1" in address for address in addresses)
 
 
-def test_kwok_leaves_real_nodes_alone(loopback_options: list[tuple[str, str]]) -> None:
-    told = [option for component, option in loopback_options if component == "kwok-controller"]
-    assert "manage-all-nodes=false" in told
-    assert "manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake" in told
+def test_etcd_asks_for_a_certificate_at_every_address(told: Told) -> None:
+    etcd = told["etcd"]
+    urls = [value for value in etcd.values() if "://" in value]
+    assert len(urls) == 5
+    assert all("https://" in url for url in urls)
+    assert etcd["client-cert-auth"] == etcd["peer-client-cert-auth"] == "true"
+    assert told["kube-apiserver"]["etcd-servers"] == etcd["advertise-client-urls"]
 
 
-def test_each_component_comes_once_before_one_is_repeated(
-    loopback_options: list[tuple[str, str]],
-) -> None:
-    order = [component for component, _ in loopback_options]
-    different = len(set(order))
-    assert set(order[:different]) == set(order)
+def test_what_kwokctl_gives_too_is_replaced_where_values_would_add_up(tmp_path: Path) -> None:
+    ports = {name: 20000 + number for number, name in enumerate(COMPONENTS)}
+    path = kwokctl_config.write(tmp_path, ports, Path("/pki"), Networks())
+    of_cluster, of_kwok = yaml.safe_load_all(path.read_text())
+    replaced = {
+        (patch["name"], argument["key"])
+        for patch in of_cluster["componentsPatches"]
+        for argument in patch["extraArgs"]
+        if argument["override"]
+    }
+    paths = "authorization-always-allow-paths"
+    assert replaced == {
+        ("kube-apiserver", "etcd-servers"),
+        ("kube-controller-manager", paths),
+        ("kube-scheduler", paths),
+    }
+    assert of_kwok["options"]["enableDebuggingHandlers"] is False
+
+
+def test_kwok_leaves_real_nodes_alone(told: Told) -> None:
+    kwok = told["kwok-controller"]
+    assert kwok["manage-all-nodes"] == "false"
+    assert kwok["manage-nodes-with-annotation-selector"] == "kwok.x-k8s.io/node=fake"
 
 
 # --- processes -----------------------------------------------------------------------------------
@@ -327,10 +346,8 @@ def test_a_cluster_is_made_and_its_facts_are_kept(kwokctl: Kwokctl, folder: Path
     assert facts["specification"] == asdict(WANTED)
 
 
-def test_nobody_waits_for_the_lease_of_a_killed_forerunner(
-    loopback_options: list[tuple[str, str]],
-) -> None:
-    alone = {component for component, option in loopback_options if option == "leader-elect=false"}
+def test_nobody_waits_for_the_lease_of_a_killed_forerunner(told: Told) -> None:
+    alone = {name for name, flags in told.items() if flags.get("leader-elect") == "false"}
     assert alone == {"kube-controller-manager", "kube-scheduler"}
 
 
@@ -342,7 +359,7 @@ def test_kwokctl_is_told_gates_apis_and_ports(kwokctl: Kwokctl) -> None:
     assert told["--kube-feature-gates"] == "DRAExtendedResource=true"
     assert told["--kube-runtime-config"] == "resource.k8s.io/v1=true"
     assert told["--kube-apiserver-port"] == str(ports["kube-apiserver"])
-    assert arguments.count("--extra-args") == 18
+    assert arguments[-2:] == ["--config", ".run/dev/kwokctl.yaml"]
 
 
 @pytest.mark.usefixtures("running")
@@ -393,8 +410,10 @@ def test_a_cluster_that_does_not_start_says_why_and_leaves_nothing(
     with pytest.raises(OperationError) as failure:
         embedded.create(WANTED)
     assert str(failure.value) == (
-        "the control plane of dev did not start\n  etcd.log: Error: disk full"
+        "the control plane of dev did not start\n  etcd.log: Error: disk full\n"
+        "  all logs: .results/dev/failed-start/"
     )
+    assert "Error: disk full" in Path(".results/dev/failed-start/etcd.log").read_text()
     assert kwokctl.verbs == ["create", "delete"]
     assert not folder.exists()
 
@@ -412,6 +431,58 @@ def test_a_cluster_that_did_not_get_ready_leaves_nothing(
         embedded.create(WANTED)
     assert kwokctl.verbs == ["create", "delete"]
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("running")
+def test_where_no_folder_can_be_made_the_cause_is_told_and_what_is_there_removed(
+    kwokctl: Kwokctl, folder: Path, monkeypatch: Patch
+) -> None:
+    removed = []
+    down = embedded.down
+    monkeypatch.setattr(embedded, "down", lambda stack: (removed.append(stack), down(stack)))
+    folder.parent.write_text("no folder")
+    with pytest.raises(FileExistsError, match=r"\.run"):
+        embedded.create(WANTED)
+    assert removed == ["dev", "dev"], "before, and again after the failure"
+    assert kwokctl.verbs == []
+
+
+@pytest.mark.usefixtures("running")
+def test_what_cannot_be_removed_after_a_failure_does_not_hide_it(
+    kwokctl: Kwokctl, monkeypatch: Patch
+) -> None:
+    kwokctl.fails = "create"
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(OperationError) as failure:
+        embedded.create(WANTED)
+    assert str(failure.value).startswith("the control plane of dev did not start\n")
+    assert "not all removed: .run/dev cannot be removed" in str(failure.value)
+
+
+@pytest.mark.usefixtures("running", "kwokctl")
+def test_the_folder_is_its_owners_only_also_one_that_was_open_to_all(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for path in (folder, folder.parent):
+        path.chmod(0o755)
+    embedded.create(WANTED)
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
+
+
+@pytest.mark.usefixtures("running")
+def test_kwokctl_finds_its_place_and_writes_for_nobody_else(
+    folder: Path, monkeypatch: Patch
+) -> None:
+    lab = folder.parent.parent / "a lab"
+    for path in (lab / ".run" / "dev", lab / ".tools" / "bin"):
+        path.mkdir(parents=True)
+    monkeypatch.chdir(lab)
+    monkeypatch.setenv("KWOK_WORKDIR", "/somewhere/else")
+    program = lab / ".tools" / "bin" / "kwokctl"
+    program.write_text('#!/bin/sh\nenv | grep KWOK_\nmkdir "$HOME/.kwok/made" && umask\n')
+    program.chmod(0o755)
+    assert embedded._kwokctl([], Path(".run/dev")).returncode == 0
+    assert Path(".run/dev/log").read_text() == "0077\n"
+    assert Path(".run/dev/kwok/made").is_dir()
 
 
 # --- starting again ------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from checks import prerequisites
 from tests.unit.fake_kube import findings
+from toolchain import bootstrap
 from toolchain.tools import KUBERNETES_VERSION
 
 Install = Callable[..., None]
@@ -98,6 +100,7 @@ def test_a_machine_with_everything_passes_and_says_what_it_has(machine: Path) ->
     assert (result["module"], result["status"]) == ("0", "passed")
     assert {identity: f["found"] for identity, f in findings(result).items()} == {
         "platform": "Linux x86_64",
+        "checkout-path": "none",
         "tool-kube-apiserver": "1.36.4",
         "tool-kube-controller-manager": "1.36.4",
         "tool-kube-scheduler": "1.36.4",
@@ -110,6 +113,20 @@ def test_a_machine_with_everything_passes_and_says_what_it_has(machine: Path) ->
         "disk": "20.0 GB free",
         "memory": "8.0 GB available",
     }
+
+
+@pytest.mark.parametrize("odd", ["50%", "a#b", "a:b", 'a"b', "a$b", "a\\b"])
+def test_a_path_in_which_the_tools_cannot_work_is_refused(
+    odd: str, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = machine / odd / "lab"
+    lab.parent.mkdir()
+    shutil.copytree(machine, lab, ignore=shutil.ignore_patterns(odd))
+    monkeypatch.chdir(lab)
+    finding = failed("checkout-path")
+    letter = next(letter for letter in odd if letter in bootstrap.REFUSED)
+    assert finding["found"] == f"{letter} in {lab}"
+    assert "move the checkout" in finding["remedy"]
 
 
 def test_gates_and_apis_may_be_left_at_their_defaults(machine: Path) -> None:
