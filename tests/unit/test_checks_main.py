@@ -306,7 +306,8 @@ def test_prerequisites_alone_for_an_existing_cluster_make_nothing_here(
 ) -> None:
     assert invoke("prerequisites", "--cluster", "existing", "--json") == 1
     said = json.loads(capsys.readouterr().out)
-    assert [finding["id"] for finding in said["checks"]] == ["platform", "driver-chart", "disk"]
+    ids = [finding["id"] for finding in said["checks"]]
+    assert ids == ["platform", "checkout-path", "driver-chart", "disk"]
 
 
 @pytest.mark.parametrize(

@@ -439,7 +439,12 @@ def test_where_no_folder_can_be_made_the_cause_is_told_and_what_is_there_removed
 ) -> None:
     removed = []
     down = embedded.down
-    monkeypatch.setattr(embedded, "down", lambda stack: (removed.append(stack), down(stack)))
+
+    def remove(stack: str) -> None:
+        removed.append(stack)
+        down(stack)
+
+    monkeypatch.setattr(embedded, "down", remove)
     folder.parent.write_text("no folder")
     with pytest.raises(FileExistsError, match=r"\.run"):
         embedded.create(WANTED)
