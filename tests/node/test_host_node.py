@@ -81,6 +81,22 @@ def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
     lab.require_clean_destroy(host, STACK)
 
 
+def test_other_networks_make_another_node(host: Checkout) -> None:
+    lab.require_passed(host, STACK)
+    for number, network in enumerate(("172.30.0.0/20", "172.30.16.0/24", "172.30.20.0/22")):
+        host.configure(STACK, f"hostNetworks[{number}]", network)
+
+    lab.require_passed(host, STACK)
+
+    assert host.preview(STACK, "--expect-no-changes").code == 0
+    run_pod(host)
+    assert host.kubectl(STACK, "logs", "seen").text.strip() == "200"
+    told = host.kubectl(
+        STACK, "get", "pod", "seen", "-o", "jsonpath={.status.podIP} {.status.hostIP}"
+    )
+    assert [ip.rpartition(".")[0] for ip in told.text.split()] == ["172.30.20", "172.30.16"]
+
+
 def test_killed_daemons_are_started_again(host: Checkout) -> None:
     lab.require_passed(host, STACK)
     run_pod(host)

@@ -705,8 +705,7 @@ def test_a_driver_where_the_plugin_would_not_look(gpu_machine: Machine) -> None:
 def test_a_driver_in_a_folder_below_the_usual_one(gpu_machine: Machine) -> None:
     """Debian's, by a toolkit that names both: the plugin looks in the outer one only."""
     text = json.dumps(gpu_machine.spec).replace("-linux-gnu/", "-linux-gnu/nvidia/current/")
-    outer = "/usr/lib/x86_64-linux-gnu"
-    gpu_machine.spec = spec = json.loads(text)
+    outer, spec = "/usr/lib/x86_64-linux-gnu", json.loads(text)
     spec["containerEdits"]["hooks"] = [
         {
             "hookName": "createContainer",
@@ -714,6 +713,7 @@ def test_a_driver_in_a_folder_below_the_usual_one(gpu_machine: Machine) -> None:
             "args": ["nvidia-cdi-hook", "update-ldcache", "--folder", outer],
         }
     ]
+    gpu_machine.spec = spec
     library = gpu_machine.folder / "lib/x86_64-linux-gnu/libnvidia-ml.so.580.95.05"
     (library.parent / "nvidia/current").mkdir(parents=True)
     library.rename(library.parent / "nvidia/current" / library.name)
