@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.workplace import workplace
 from checks.verdict import RESULTS, write
 from tests.checkout import ROOT
+from toolchain.numbers import option
 
 INTERRUPTED = 130
 
@@ -24,11 +25,9 @@ def main() -> int:
         description=bench.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--repeats", type=int, default=3, help="how often (default: 3)")
+    parser.add_argument("--repeats", type=option(1), default=3, help="how often (default: 3)")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of tables")
     options = parser.parse_args()
-    if options.repeats < 1:
-        parser.error("at least one repeat is needed")
     try:
         return run(options.repeats, options.json)
     except BenchError as error:

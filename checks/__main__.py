@@ -21,6 +21,7 @@ from checks import output, verdict
 from checks.result import NotSo, skipped
 from checks.result import verdict as overall
 from toolchain.errors import in_words
+from toolchain.numbers import option
 
 
 def of(module: str, function: str = "run") -> Callable[..., Any]:
@@ -145,18 +146,14 @@ def _add_options_of_alone(parser: argparse.ArgumentParser) -> None:
         "--strategy", choices=["toolkit", "cdi"], help="kind: how a node gets the GPU driver"
     )
     group.add_argument("--gpus", type=_names, help="kind: indices or UUIDs, with commas between")
-    group.add_argument("--workers", type=_count, help="kind: how many worker nodes")
+    group.add_argument(
+        "--workers", type=option(0, MOST_WORKERS), help="kind: how many worker nodes"
+    )
     group.add_argument("--node-image", dest="nodeImage", help="kind: image of the nodes")
 
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) > MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to {MOST_WORKERS}")
-    return int(text)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -22,6 +23,7 @@ from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
 from components.modules.registry import MODULES, closure
 from toolchain.images import WORKLOAD_IMAGE
+from toolchain.numbers import whole
 from toolchain.tools import DRIVER_CHARTS
 
 CLUSTERS = ("embedded", "kind", "existing")
@@ -52,6 +54,7 @@ GPU_UUID = re.compile(r"(GPU|gpu)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """dra-example-driver writes its own with small letters."""
 MEMORY_UNITS = ("Ki", "Mi", "Gi", "Ti")
 MEMORY = re.compile(r"[0-9]{1,12}(" + "|".join(MEMORY_UNITS) + ")")
+CHART = re.compile(r"oci://[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+)?")
 PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 IMAGE = re.compile(
     rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?{PART}(?:/{PART})*"
@@ -215,7 +218,7 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         kubeconfig=given["kubeconfig"],
         context=given["context"],
         install_driver=_install(given["installDriver"], cluster),
-        strict=_one_of("strict", given["strict"].lower(), ("true", "false")) == "true",
+        strict=_one_of("strict", given["strict"], ("true", "false")) == "true",
         target=_target(given.get("target", "")),
         mps_percentages=_percentages(given["mpsPercentages"]),
         mps_clients=_count("mpsClients", given["mpsClients"], MOST_CLIENTS, least=2),
@@ -338,14 +341,10 @@ def _matches(key: str, value: str, pattern: re.Pattern[str], allowed: str) -> st
 
 
 def _count(key: str, value: str, most: int, least: int = 1) -> int:
-    allowed = f"a whole number from {least} to {most}"
     try:
-        number = int(value)
-    except ValueError:
-        raise SettingsError(key, value, allowed) from None
-    if not least <= number <= most:
-        raise SettingsError(key, value, allowed)
-    return number
+        return whole(value, least, most)
+    except ValueError as error:
+        raise SettingsError(key, value, str(error)) from None
 
 
 def _version(key: str, value: str) -> semver.Version:
@@ -395,7 +394,7 @@ def _driver_version(value: str, driver: str, node: str) -> semver.Version:
 def _chart(value: str, driver: str, version: semver.Version) -> str:
     """The chart reference: the one that is given, else set-up's copy of that version."""
     if value:
-        return value
+        return _own_chart(value)
     if driver == "example":
         return f"./.tools/charts/dra-example-driver-{version}"
     if str(version) not in DRIVER_CHARTS:
@@ -408,11 +407,23 @@ def _chart(value: str, driver: str, version: semver.Version) -> str:
     return f"./.tools/charts/dra-driver-nvidia-gpu-{version}"
 
 
+def _own_chart(value: str) -> str:
+    """A folder or a packed chart on this machine, or what a registry has, which is asked later."""
+    packed = value.endswith(".tgz")
+    if not CHART.fullmatch(value) and not Path(value, "" if packed else "Chart.yaml").is_file():
+        raise SettingsError(
+            "driverChart",
+            value,
+            "a folder with Chart.yaml, a packed chart (.tgz), or oci://HOST/NAME",
+        )
+    return value
+
+
 def _install(value: str, cluster: str) -> bool:
     """Clusters of ours have no driver yet; into others one is only put when that is asked for."""
     if value == "":
         return cluster != "existing"
-    wanted = _one_of("installDriver", value.lower(), ("true", "false")) == "true"
+    wanted = _one_of("installDriver", value, ("true", "false")) == "true"
     if not wanted and cluster != "existing":
         raise SettingsError("installDriver", value, "false is for cluster=existing")
     return wanted

@@ -12,6 +12,7 @@ from checks import output
 from operations.errors import OperationError
 from toolchain import proxies
 from toolchain.errors import in_words
+from toolchain.numbers import option
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "kubectl":
             action.add_argument("--arguments", default="get pods,resourceclaims -A")
         if name == "logs":
-            action.add_argument("--lines", type=int, default=20)
+            action.add_argument("--lines", type=option(1), default=20)
     difference = groups.add_parser("preview-diff", help="what a change does to every stack")
     difference.add_argument("--base", default="", help="a revision to compare with")
     difference.add_argument("--stack", action="append", default=[], help="only these stacks")

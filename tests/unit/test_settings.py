@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,28 @@ def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
         ("nodes", "two", "a whole number from 1 to 16"),
         ("gpusPerNode", "0", "a whole number from 1 to 16"),
         ("gpusPerNode", "1.5", "a whole number from 1 to 16"),
+        *(
+            (key, bad, "a whole number from")
+            for key in ("nodes", "gpusPerNode", "mpsClients", "mpsSharePercentage")
+            for bad in (" 3 ", "3 ", "+3", "٣", "03", "1_0", "", "0x3", "9" * 5000)
+        ),
+        *(
+            ("mpsPercentages", json.dumps(["100", bad]), "a whole number from 1 to 100")
+            for bad in (" 3 ", "+3", "٣", "03")
+        ),
+        ("kubernetesVersion", "1.3٦.4", "a version such as 1.36.4"),
+        ("kubernetesVersion", "1.36.4 ", "a version such as 1.36.4"),
+        ("driverVersion", "0.5.0 ", "a version such as"),
+        ("strict", "True", "allowed: true, false"),
+        ("strict", " true", "allowed: true, false"),
+        ("installDriver", "TRUE", "allowed: true, false"),
+        ("driverChart", "anything", "a folder with Chart.yaml, a packed chart (.tgz)"),
+        ("driverChart", "docs", "a folder with Chart.yaml"),
+        ("driverChart", "driver.tgz", "a folder with Chart.yaml, a packed chart (.tgz)"),
+        ("driverChart", "https://example.test/chart", "or oci://HOST/NAME"),
+        ("driverChart", "oci://", "or oci://HOST/NAME"),
+        ("driverChart", "oci://host only", "or oci://HOST/NAME"),
+        ("driverChart", "oci://example.test/Chart?", "or oci://HOST/NAME"),
         ("gpuProfile", "h300", "rtx4090, a100, h100, h200, gb200, t4"),
         ("kubernetesVersion", "latest", "a version such as 1.36.4"),
         ("kubernetesVersion", "v1.36.4", "a version such as 1.36.4"),
@@ -154,9 +177,17 @@ def test_a_stack_name_that_is_no_dns_label_is_refused(stack: str) -> None:
         parse(DEFAULTS, stack)
 
 
-def test_another_chart_allows_another_version() -> None:
-    other = {"driverVersion": "0.6.0", "driverChart": "oci://example.test/chart"}
-    assert parse(DEFAULTS | other, "dev").driver_chart == "oci://example.test/chart"
+@pytest.mark.parametrize(
+    "chart",
+    ["oci://example.test/chart", "oci://localhost:5000/charts/dra:0.6.0", "FOLDER", "FOLDER.tgz"],
+)
+def test_another_chart_allows_another_version(chart: str, tmp_path: Path) -> None:
+    (tmp_path / "FOLDER").mkdir()
+    (tmp_path / "FOLDER" / "Chart.yaml").touch()
+    (tmp_path / "FOLDER.tgz").touch()
+    chart = chart.replace("FOLDER", f"{tmp_path}/FOLDER")
+    other = {"driverVersion": "0.6.0", "driverChart": chart}
+    assert parse(DEFAULTS | other, "dev").driver_chart == chart
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,13 @@ class Order:
         """From text, "" for what was not given. Raises SetupError for what cannot be used."""
         version = python or ".".join(map(str, sys.version_info[:2]))
         oldest = ".".join(map(str, OLDEST))
-        if not re.fullmatch(r"3\.\d+", version) or int(version[2:]) < OLDEST[1]:
+        if not re.fullmatch(r"3\.[1-9][0-9]?", version) or int(version[2:]) < OLDEST[1]:
             raise SetupError(f"PYTHON_VERSION={version} cannot be used; {oldest} or later, as 3.12")
-        if not re.fullmatch(r"([1-9]\d*)?", part_mb):
+        if not re.fullmatch(r"([1-9][0-9]{0,8})?", part_mb):
             raise SetupError(f"PART_MB={part_mb} cannot be used; a whole number from 1, as 60")
         if host not in ("", "0", "1"):
             raise SetupError(f"HOST={host} cannot be used; 1 with the host node's tools, 0 without")
-        if not re.fullmatch(r"\d?", preset):
+        if not re.fullmatch(r"[0-9]?", preset):
             raise SetupError(f"PRESET={preset} cannot be used; 0 (fast) to 9 (small)")
         return cls(
             version,
