@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from checks import gpus, host_guards
+from checks import gpus, host_guards, prerequisites
 from checks.result import Checklist, NotSo
 from components.cluster import host_places, life
 from components.cluster.host_networks import Networks
@@ -20,8 +20,6 @@ from toolchain import host
 CONTROLLERS = {"cpu", "memory", "pids"}
 NEEDED_DISK = 2.0
 """GB: programs, images unpacked, logs; half of it was seen to be used."""
-MADE_DISK = 0.1
-"""GB: what logs may add where the node is there already."""
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +36,7 @@ Statement = tuple[str, str, Callable[[], str], str]
 
 def _of_machine(parameters: dict[str, Any]) -> dict[str, Statement]:
     stack, networks = parameters["stack"], Networks(**parameters["networks"])
-    disk = MADE_DISK if life.is_made(stack) else NEEDED_DISK
+    disk = prerequisites.MADE_DISK if life.is_made(stack) else NEEDED_DISK
     return {
         "host-tools": (
             "the programs and images of the host node are there",

@@ -30,6 +30,8 @@ NEEDED_DISK = {".run": 0.3, ".state": 0.02, ".results": 0.02}
 with its history 2 MB (measured)."""
 OPERATOR_DISK = dict.fromkeys(NEEDED_DISK, 0.02)
 """GB: what a state and its results take where no cluster is made here, or it is made already."""
+MADE_DISK = 0.1
+"""GB: what logs may add where nodes are there already."""
 FULL = 0.01
 """GB: with so little free nothing can be written."""
 NEEDED_MEMORY = 1.5

@@ -68,8 +68,6 @@ INOTIFY = {"max_user_watches": 524288, "max_user_instances": 512}
 INOTIFY_FOLDER = Path("/proc/sys/fs/inotify")
 NODE_DISK, IMAGE_DISK = 1.0, 3.0
 """GB in Docker's folder, for each node and for the image, estimated."""
-MADE_DISK = 0.1
-"""GB: what logs may add where the nodes are there already."""
 NODE_MEMORY, CLUSTER_MEMORY = 0.7, 2.0
 """GB, estimated: half a GB a node was seen without a workload."""
 KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
@@ -315,7 +313,8 @@ def _add_machine(
 ) -> None:
     verify = partial(_verify, checklist)
     nodes = 1 + parameters["workers"]
-    disk = MADE_DISK if life.is_made(parameters["stack"]) else IMAGE_DISK + NODE_DISK * nodes
+    made = life.is_made(parameters["stack"])
+    disk = prerequisites.MADE_DISK if made else IMAGE_DISK + NODE_DISK * nodes
     verify(
         "disk-docker",
         "there is room for images and nodes where Docker keeps them",

@@ -37,8 +37,8 @@ def _files(paths: Iterable[Path]) -> Iterable[Path]:
             yield path
 
 
-def digest_of(given: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
-    """The same over values, as soon as they are known."""
+def digest_of_values(given: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
+    """Twelve hex digits over values, as soon as they are known."""
 
     def digest(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -186,7 +186,7 @@ class Opening:
             data={f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
             | {
                 "run": runs.run_id(self.site.settings.stack, check, life, digest),
-                "parameters": program.digest_of(parameters),
+                "parameters": program.digest_of_values(parameters),
             },
             opts=self.inside,
         )
