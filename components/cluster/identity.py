@@ -30,9 +30,13 @@ def of(stack: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{stack}.{secrets.token_hex(4)}")
         new.write_text(f"{known(stack) or secrets.token_hex(6)}\n", encoding="utf-8")
-        with suppress(FileExistsError):  # another program of the same update was faster
+        try:
             path.hardlink_to(new)
-        new.unlink()
+        except FileExistsError:
+            pass  # another program of the same update was faster
+        except OSError:  # a file system without hard links
+            new.replace(path)
+        new.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8").strip()
 
 

@@ -50,6 +50,14 @@ def test_programs_that_ask_at_once_get_the_same() -> None:
     assert [path.name for path in identity.IDS.iterdir()] == ["module3"]
 
 
+def test_a_file_system_without_hard_links_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert identity.of("module3") == identity.known("module3") != ""
+
+
 @pytest.mark.parametrize("where", ["files", "state"])
 def test_a_lab_of_before_goes_by_the_label_that_it_gave_its_namespaces(where: str) -> None:
     facts = json.dumps({"kind": "existing", "lab": "0123456789ab"})
