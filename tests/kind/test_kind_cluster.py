@@ -194,12 +194,12 @@ def test_a_cluster_whose_files_are_lost_is_found_in_docker(workstation: Inside) 
     workstation.configure(OTHER, "cluster", "kind")
     workstation.configure(OTHER, "driver", "example")
     lab.require_passed(workstation, OTHER)
-    put_somebodys(workstation, OTHER)
     lab.remove(workstation.folder / ".run")
-
     lost = lab.up(workstation, OTHER)
     assert lost.code != 0
-    assert "that is not known here: somebodys" in lost.text
+    assert f"run: make destroy STACK={OTHER}, then: make up STACK={OTHER}" in lost.text
+
+    put_somebodys(workstation, OTHER)
     nowhere = workstation.operate("destroy", "--stack", OTHER, DOCKER_HOST="unix:///nowhere")
     assert nowhere.code != 0
     assert "the Docker daemon does not run or cannot be reached" in nowhere.text
