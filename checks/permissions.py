@@ -59,8 +59,17 @@ def within(namespace: str, permissions: Iterable[Permission]) -> Permissions:
 
 
 def in_words(refused: Iterable[Permission]) -> str:
-    """For a person: the verbs of a resource together."""
+    """For a person: the verbs of a resource together, and the namespaces in which they are the
+    same."""
     verbs: dict[Permission, list[str]] = {}
     for each in sorted(refused):
         verbs.setdefault(replace(each, verb=""), []).append(each.verb)
-    return "; ".join(str(replace(what, verb=", ".join(verbs[what]))) for what in verbs)
+    namespaces: dict[tuple[Permission, bool], list[str]] = {}
+    for what, found in verbs.items():
+        # "" is everywhere, and no namespace among others.
+        everywhere = replace(what, verb=", ".join(found), namespace="")
+        key = (everywhere, bool(what.namespace))
+        namespaces.setdefault(key, []).append(what.namespace)
+    return "; ".join(
+        str(replace(what, namespace=", ".join(found))) for (what, _), found in namespaces.items()
+    )

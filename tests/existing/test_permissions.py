@@ -37,7 +37,7 @@ def test_the_preflight_asks_for_what_the_lab_does_and_for_nothing_else(
     )
     refused = ours.operate("up", "--stack", STACK)
     assert refused.code != 0
-    assert "may not list" in refused.text, refused.text
+    assert "found:    may not create" in refused.text, refused.text
     wanted = needed(parameters(ours), DRIVER, simulated=True)
     allow(theirs, {*wanted, *(ESCALATION if installs else ())})
     before = len(events(theirs))

@@ -56,9 +56,13 @@ def test_a_permission_is_what_its_text_says() -> None:
         assert Permission.parse(str(each)) == each
 
 
-def test_what_is_refused_is_told_with_its_verbs_together() -> None:
+def test_what_is_refused_is_told_with_its_verbs_and_namespaces_together() -> None:
     refused = [*within("ns", on("secrets", "list", "create")), *on("nodes", "list")]
     assert in_words(refused) == "list nodes; create, list secrets in ns"
+    refused += within("b", on("secrets", "list", "create"))
+    assert in_words(refused) == "list nodes; create, list secrets in b, ns"
+    refused += on("secrets", "list", "create")
+    assert in_words(refused) == "list nodes; create, list secrets; create, list secrets in b, ns"
 
 
 @pytest.mark.parametrize(
