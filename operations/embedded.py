@@ -162,7 +162,10 @@ def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
         _forget_dead(folder)
         done = _kwokctl(["start", "cluster", "--name", stack], folder)
     if done.returncode:
-        raise OperationError(f"the control plane of {stack} does not start again{_reason(folder)}")
+        raise OperationError(
+            f"the control plane of {stack} does not start again{_reason(folder)}\n"
+            f"  all logs: make logs STACK={stack}"
+        )
     _wait_until_usable(folder / KUBECONFIG, ports)
 
 
@@ -232,7 +235,7 @@ def down(stack: str) -> None:
     """
     folder = RUN / stack
     stop(makers(folder))
-    if folder.exists():
+    if (folder / WORK).exists():
         _kwokctl(["delete", "cluster", "--name", stack], folder)
     left = stop(processes(folder))
     if left:
@@ -337,7 +340,7 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.lower().endswith("_proxy") and not key.startswith("KWOK_")
+        if not key.lower().endswith("_proxy") and key != "KWOK_WORKDIR"
     }
     own = {HOME: str(folder.absolute()), identity.MARK: identity.of(folder.name)}
     (folder / WORK).mkdir(exist_ok=True)

@@ -21,7 +21,9 @@ class OperationError(Exception):
 
 
 @contextmanager
-def removed_on_failure(remove: Callable[[], None], reason: Callable[[], str]) -> Iterator[None]:
+def removed_on_failure(
+    remove: Callable[[], None], reason: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
     """Where the block fails, remove what it made; its own error comes first in what is told.
 
     reason: the last words of what was started, for a person. It is asked before they are removed.

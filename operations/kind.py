@@ -95,7 +95,7 @@ def create(wanted: Specification) -> dict[str, Any]:
     folder = RUN / wanted.stack
     if folder.exists():  # a half-made cluster of another kind
         embedded.down(wanted.stack)
-    with removed_on_failure(partial(down, wanted.stack), str):
+    with removed_on_failure(partial(down, wanted.stack)):
         make_folder(wanted.stack)
         (folder / CONFIG).touch()
         image = _have_image(wanted.image, wanted.kubernetes_version)

@@ -20,9 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
-REFUSED = '%#?:"$`\\'
+REFUSED = ',%#?:"$`\\'
 """Characters in a checkout's path that Pulumi, in the URL of its state, or a shell would take for
-something else; ":" ends a folder of PATH."""
+something else; ":" ends a folder of PATH, "," a file that kwok is told to read."""
 
 
 def refused(root: Path) -> str:

@@ -28,30 +28,26 @@ def checkout() -> Iterator[Checkout]:
     folder.chmod(0o755)
     made = Checkout.make(folder / "checkout")
     yield made
-    for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith(str(folder)):
-            process.kill()
+    for process in running(made):
+        process.kill()
     shutil.rmtree(folder)
 
 
-def listening(checkout: Checkout) -> list[int]:
-    """Every port on which a process of the checkout listens."""
+def running(checkout: Checkout) -> list[psutil.Process]:
     mark = str(checkout.folder.resolve())
-    return sorted(
-        connection.laddr.port
+    return [
+        process
         for process in psutil.process_iter(["cmdline"])
         if (process.info["cmdline"] or [""])[0].startswith(mark)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    )
+    ]
 
 
 def seen_by_others(checkout: Checkout, facts: dict[str, Any]) -> list[str]:
     """All that another user gets but kwok's counters."""
-    ports = listening(checkout)
-    assert set(ports) == set(facts["ports"].values())
+    addresses = stranger.listening(running(checkout))
+    assert {port for _, port in addresses} == set(facts["ports"].values())
     counters = f"{facts['ports']['kwok-controller']}/metrics: # HELP go_gc_duration"
-    seen = stranger.found([checkout.folder / ".run"], ports)
+    seen = stranger.found([checkout.folder / ".run"], addresses)
     return [line for line in seen if not line.startswith(counters)]
 
 
@@ -67,9 +63,8 @@ def test_another_user_reads_nothing_and_reaches_nothing_also_after_a_kill(
 ) -> None:
     facts = create(checkout)
     assert seen_by_others(checkout, facts) == []
-    for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith(str(checkout.folder.resolve())):
-            process.kill()
+    for process in running(checkout):
+        process.kill()
     revive(checkout, facts)
     assert seen_by_others(checkout, facts) == []
     down(checkout)

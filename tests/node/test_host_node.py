@@ -14,6 +14,7 @@ import pytest
 
 from components.cluster import host_places as places
 from operations import host_node, node_machine
+from tests import stranger
 from tests.checkout import Checkout
 from tests.faults import lab
 from toolchain import images
@@ -38,10 +39,13 @@ POD = {
                 "command": [
                     "python3",
                     "-c",
-                    "import ssl, urllib.request as r, os; c = ssl.create_default_context("
-                    "cafile='/var/run/secrets/kubernetes.io/serviceaccount/ca.crt'); "
+                    "import ssl, urllib.request as r, os; "
+                    "own = '/var/run/secrets/kubernetes.io/serviceaccount'; "
+                    "c = ssl.create_default_context(cafile=f'{own}/ca.crt'); "
                     "h = os.environ['KUBERNETES_SERVICE_HOST']; "
-                    "print(r.urlopen(f'https://{h}/version', context=c).status)",
+                    "who = {'Authorization': 'Bearer ' + open(f'{own}/token').read()}; "
+                    "asked = r.Request(f'https://{h}/version', headers=who); "
+                    "print(r.urlopen(asked, context=c).status)",
                 ],
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -75,6 +79,11 @@ def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
     run_pod(host)
     said = host.kubectl(STACK, "logs", "seen")
     assert said.text.strip() == "200"  # it reached the API server by its service address
+
+    own = [places.STATE, places.RUNTIME, places.KUBELET, host.folder / ".run"]
+    addresses = stranger.listening(places.daemons())
+    assert {(places.API, 443), (places.NODE_ADDRESS, places.KUBELET_PORT)} <= set(addresses)
+    assert stranger.found(own, addresses) == []
 
     lab.require_clean_destroy(host, STACK)
     assert host_node.leftovers() == []

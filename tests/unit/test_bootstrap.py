@@ -92,7 +92,7 @@ def test_a_path_in_which_a_lab_cannot_work_is_refused_before_anything_is_made(
     assert (commands.steps, list(root.iterdir())) == ([], [])
 
 
-@pytest.mark.parametrize("name", ["my lab", "it's", "a,b=c&d;e(f)+@[g]", "Übung"])
+@pytest.mark.parametrize("name", ["my lab", "it's", "b=c&d;e(f)+@[g]", "Übung"])
 def test_other_paths_are_not_refused(name: str) -> None:
     assert bootstrap.refused(Path("/home/a") / name) == ""
 

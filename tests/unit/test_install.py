@@ -167,6 +167,13 @@ def test_sources_and_compiled_packages_do_not_stay_in_the_cache() -> None:
     assert not (cache.folder() / "go-build").exists()
 
 
+@pytest.mark.usefixtures("go")
+def test_the_state_of_the_stacks_is_for_its_owner_only_also_an_older_one(checkout: Path) -> None:
+    (checkout / ".state").mkdir(mode=0o755)
+    install.install()
+    assert (checkout / ".state").stat().st_mode & 0o777 == 0o700
+
+
 def test_another_checkout_builds_nothing_again(go: Go, checkout: Path) -> None:
     install.install()
     compiled = builds(go)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -272,6 +273,20 @@ def test_kinds_reason_is_told_even_if_docker_has_gone(machine: Machine) -> None:
     (machine.folder / "no-daemon").unlink()
     kind.down("lab")
     nothing_is_left(machine)
+
+
+def test_a_disk_without_room_for_the_first_file_is_told_and_hinders_nothing_later(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as while_full:
+        while_full.setattr(Path, "touch", full)
+        with pytest.raises(OSError, match="No space left"):
+            created()
+    assert list(folder().iterdir()) == []
+    assert created()["kind"] == "kind"
 
 
 def test_an_archive_that_cannot_be_loaded(machine: Machine) -> None:

@@ -115,7 +115,7 @@ def test_a_machine_with_everything_passes_and_says_what_it_has(machine: Path) ->
     }
 
 
-@pytest.mark.parametrize("odd", ["50%", "a#b", "a:b", 'a"b', "a$b", "a\\b"])
+@pytest.mark.parametrize("odd", ["50%", "a,b", "a#b", "a:b", 'a"b', "a$b", "a\\b"])
 def test_a_path_in_which_the_tools_cannot_work_is_refused(
     odd: str, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
