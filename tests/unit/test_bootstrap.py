@@ -25,6 +25,7 @@ class Commands:
     steps: list[str] = field(default_factory=list)
     lines: list[list[str]] = field(default_factory=list)
     broken: str = ""
+    waited: bool = False
 
     def run(self, step: str, command: list[str], log: Path) -> None:
         if step.split()[0] == self.broken:
@@ -37,6 +38,13 @@ class Commands:
             (bootstrap.VENV / "bin").mkdir(parents=True)
             for name in ("python", "pip"):
                 (bootstrap.VENV / "bin" / name).touch()
+
+    def begin_compiling(self) -> Commands:
+        self.steps.append("compiling")
+        return self
+
+    def wait(self) -> None:
+        self.waited = True
 
     def hand_over(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.steps.append("toolchain")
@@ -57,6 +65,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(bootstrap, "run", noted.run)
+    monkeypatch.setattr(bootstrap, "begin_compiling", noted.begin_compiling)
     monkeypatch.setattr(subprocess, "run", noted.hand_over)
     monkeypatch.setattr(sys, "argv", ["bootstrap.py"])
     return noted
@@ -74,11 +83,12 @@ def test_a_first_set_up_makes_the_environment_and_hands_over(
     commands: Commands, tmp_path: Path
 ) -> None:
     assert set_up() == 0
-    assert commands.steps == ["making", "installing", "toolchain"]
+    assert commands.steps == ["making", "installing", "compiling", "toolchain"]
     python = str(tmp_path / ".venv" / "bin" / "python")
     assert commands.lines[1][-2:] == ["-r", str(tmp_path / "requirements.lock")]
     assert "--require-hashes" in commands.lines[1]
     assert commands.lines[2] == [python, "-m", "toolchain", "install"]
+    assert commands.waited
 
 
 def test_a_path_in_which_a_lab_cannot_work_is_refused_before_anything_is_made(
@@ -120,7 +130,7 @@ def test_a_changed_lock_file_is_installed_into_the_same_environment(
     commands.clear()
     (tmp_path / "requirements.lock").write_text("changed\n")
     set_up()
-    assert commands.steps == ["installing", "toolchain"]
+    assert commands.steps == ["installing", "compiling", "toolchain"]
     commands.clear()
     set_up()
     assert commands.steps == ["toolchain"]
@@ -141,7 +151,7 @@ def test_what_the_tests_need_is_added_to_the_environment_of_the_lab(commands: Co
     set_up()
     commands.clear()
     set_up("--dev")
-    assert commands.steps == ["installing", "toolchain"]
+    assert commands.steps == ["installing", "compiling", "toolchain"]
 
 
 def test_from_wheels_no_index_is_asked_and_pip_need_not_be_installed(
@@ -181,7 +191,7 @@ def test_an_installation_that_failed_is_made_again(commands: Commands, step: str
     commands.broken = ""
     commands.clear()
     assert set_up() == 0
-    assert commands.steps[-2:] == ["installing", "toolchain"]
+    assert commands.steps[-3:] == ["installing", "compiling", "toolchain"]
 
 
 def test_a_failed_change_leaves_an_environment_that_counts_as_not_made(
@@ -195,7 +205,7 @@ def test_a_failed_change_leaves_an_environment_that_counts_as_not_made(
     commands.broken = ""
     commands.clear()
     set_up()
-    assert commands.steps == ["installing", "toolchain"]
+    assert commands.steps == ["installing", "compiling", "toolchain"]
 
 
 def test_an_environment_whose_python_was_removed_is_made_again(
@@ -206,7 +216,7 @@ def test_an_environment_whose_python_was_removed_is_made_again(
     (tmp_path / ".venv" / "bin" / "python").unlink()
     (tmp_path / ".venv" / "bin" / "python").symlink_to(tmp_path / "removed")
     set_up()
-    assert commands.steps == ["making", "installing", "toolchain"]
+    assert commands.steps == ["making", "installing", "compiling", "toolchain"]
 
 
 def test_the_exit_code_is_that_of_the_toolchain(
