@@ -10,7 +10,7 @@ import pulumi
 
 from checks.devices import GPU, MOCK, SIMULATED
 from checks.result import joined, verdict
-from components import leftovers
+from components import leftovers, manifests
 from components.check import Check, Gate, Result, Verdict
 from components.cluster import provision
 from components.dra_driver import DraDriver, DraDriverArgs
@@ -39,8 +39,9 @@ class Lab:
 
 def build(settings: Settings) -> Lab:
     """Everything that the wanted modules need, in order, and the verdict over it."""
-    site = Site(settings)
     modules = closure(settings.modules)
+    manifests.require_valid(module.stack for module in modules)
+    site = Site(settings)
     for module in modules:
         if module.id == "1":
             add_cluster(site)

@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from checks.permissions import Permissions, on, plural, within
+from components import schema
 
 MANIFESTS = Path("manifests")
 Manifest = dict[str, Any]
@@ -42,19 +43,33 @@ class ManifestError(pulumi.RunError):
     """A manifest that cannot be used; the text names the file. Pulumi prints no traceback."""
 
 
+class Objects(dict[str, Manifest]):
+    """{"Kind/name": object} of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, key: str) -> Manifest:
+        there = ", ".join(self)
+        raise ManifestError(f"{self.folder}: the module needs {key}; found: {there}")
+
+
 def load(folder: str, root: Path = MANIFESTS) -> dict[str, Manifest]:
     """The objects of `manifests/<folder>/*.yaml` as {"Kind/name": object}, in file order.
 
     Raises ManifestError for a folder without files, YAML that does not parse, an object without
-    apiVersion, kind or name, and two objects of the same kind and name.
+    apiVersion, kind or name, two objects of the same kind and name, and fields that Kubernetes does
+    not have or that have another type there.
     """
-    objects: dict[str, Manifest] = {}
+    objects = Objects(root / folder)
+    refused: list[str] = []
     files = sorted((root / folder).glob("*.yaml"))
     if not files:
         raise ManifestError(f"{root / folder}: no manifests there")
     for path in files:
         try:
-            documents = list(yaml.safe_load_all(path.read_text()))
+            documents = schema.documents(path.read_text())
         except yaml.YAMLError as error:
             raise ManifestError(f"{path}: {error}") from error
         for document in documents:
@@ -62,7 +77,17 @@ def load(folder: str, root: Path = MANIFESTS) -> dict[str, Manifest]:
             if key in objects:
                 raise ManifestError(f"{path}: {key} is defined twice")
             objects[key] = document
+            refused += [f"{path}: {key}: {problem}" for problem in schema.problems(document)]
+    if refused:
+        raise ManifestError("\n".join([*refused, "correct what is named; nothing was changed"]))
     return objects
+
+
+def require_valid(folders: Iterable[str]) -> None:
+    """Raise ManifestError, before anything is made, if the manifests of a module cannot be used."""
+    for folder in folders:
+        if (MANIFESTS / folder).is_dir():
+            load(folder)
 
 
 def _key(path: Path, document: Any) -> str:

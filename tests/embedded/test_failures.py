@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import psutil
@@ -37,6 +38,53 @@ def rewrite_slice(checkout: Checkout, brand: str | None) -> None:
 
 def statuses(outputs: dict[str, Any]) -> dict[str, str]:
     return {module: result["status"] for module, result in outputs["verification"].items()}
+
+
+def test_a_typo_in_a_manifest_is_refused_before_anything_is_made(checkout: Checkout) -> None:
+    checkout.stack(STACK)
+    claims = "manifests/module3/10-claims.yaml"
+    right = "deviceClassName: gpu.nvidia.com"
+    typo = f"{right}\n          colour: red"
+    field = "spec.devices.requests[0].exactly.colour"
+    told = f"{claims}: ResourceClaim/claim-1: {field}: there is no such field; allowed: adminAccess"
+
+    checkout.edit(claims, right, typo)
+    for refused in (checkout.preview(STACK), checkout.up(STACK)):
+        assert refused.code != 0
+        assert told in refused.text
+        assert "Traceback" not in refused.text
+    assert not (checkout.folder / ".run").exists()
+
+    checkout.edit(claims, typo, right)
+    corrected = checkout.up(STACK)
+    assert corrected.code == 0, corrected.text
+    assert set(statuses(checkout.outputs(STACK)).values()) == {"passed"}
+
+    checkout.edit(claims, right, typo)
+    assert told in checkout.up(STACK).text
+    asked = checkout.kubectl(STACK, "create", "--dry-run=server", "--validate=strict", "-f", claims)
+    assert f'unknown field "{field}"' in asked.text, "the API server sees it as we do"
+    checkout.edit(claims, typo, right)
+    assert checkout.preview(STACK, "--expect-no-changes").code == 0
+    assert checkout.destroy(STACK).code == 0
+
+
+def test_a_shell_asks_the_cluster_of_its_stack(checkout: Checkout) -> None:
+    """Whatever the person's own kubeconfig names; and SET is written before that."""
+    theirs = {"KUBECONFIG": "/production"}
+    shell = [".venv/bin/python", "-m", "operations", "shell", "--stack", "module1"]
+    checkout.stack("module1")
+    none = checkout.run(*shell, **theirs)
+    assert none.text == "error: stack module1 has no cluster running; run: make up STACK=module1\n"
+    made = checkout.operate("up", "--stack", "module1", "--set", "nodes=2 featureGates=")
+    assert made.code == 0, made.text
+    asked = subprocess.run(
+        shell, input="kubectl get nodes --output name; pulumi stack output status -s module1",
+        cwd=checkout.folder, env=checkout.environment() | theirs, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert asked.stdout.split() == ["node/gpu-node-0", "node/gpu-node-1", "passed"], asked.stderr
+    assert checkout.operate("destroy", "--stack", "module1").code == 0
 
 
 def test_a_failed_check_fails_the_update_and_is_exported_until_it_is_mended(

@@ -42,16 +42,25 @@ def test_objects_come_in_file_order(tmp_path: Path) -> None:
         ("apiVersion: v1\nkind: Pod", "lacks apiVersion, kind or metadata.name"),
         ("- 1", "lacks apiVersion, kind or metadata.name"),
         (f"{POD}---\n{POD}", "Pod/a is defined twice"),
+        (f"{POD}metadata: {{name: b}}", "'metadata' is given twice\n.*line 4, column 1"),
+        (f"{POD}specs: {{}}", "a.yaml: Pod/a: specs: there is no such field; did you mean spec?"),
+        (f"{POD}spec: {{containers: []}}\ncolour: red\nshape: round", "Pod/a: colour: .*shape: "),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(manifests.ManifestError, match=reason):
+    with pytest.raises(manifests.ManifestError, match=f"(?s){reason}"):
         manifests.load("m", write(tmp_path, text))
 
 
 def test_a_folder_without_manifests_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(manifests.ManifestError, match="no manifests there"):
         manifests.load("nothing", tmp_path)
+
+
+def test_an_object_that_the_module_needs_is_named(tmp_path: Path) -> None:
+    objects = manifests.load("m", write(tmp_path, POD))
+    with pytest.raises(manifests.ManifestError, match="m: the module needs Pod/b; found: Pod/a"):
+        objects["Pod/b"]
 
 
 NVIDIA = DRIVERS["nvidia"]
