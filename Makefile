@@ -23,7 +23,7 @@ VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify results list kubectl logs bundle \
+.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify results list kubectl shell logs bundle \
         test lint types unit plan embedded faults bench golden docs lock clean
 
 help: ## what there is
@@ -72,6 +72,9 @@ list: setup ## the stacks: what each shows, needs and takes
 
 kubectl: setup ## run kubectl on a stack's cluster: ARGS='get pods -A'
 	@$(RUN) kubectl --stack '$(STACK)' --arguments "$$ARGS"
+
+shell: setup ## a shell whose kubectl asks a stack's cluster, and nothing else
+	@$(RUN) shell --stack '$(STACK)'
 
 logs: setup ## the end of the logs of a stack's control plane
 	@$(RUN) logs --stack '$(STACK)'

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         "recover": "settle what a killed update left (up and destroy do so by themselves)",
         "results": "what the last update of a stack found",
         "kubectl": "run kubectl on a stack's cluster",
+        "shell": "a shell whose kubectl and pulumi work on a stack",
         "logs": "the end of the logs of a stack's control plane",
     }.items():
         action = groups.add_parser(name, help=help_text)
@@ -134,6 +135,8 @@ def run(options: argparse.Namespace) -> int:
             return results.show_latest(options.stack, as_json=options.json)
         case "kubectl":
             return stacks.kubectl(options.stack, options.arguments)
+        case "shell":
+            stacks.shell(options.stack)
         case "logs":
             stacks.logs(options.stack, options.lines)
     return 0

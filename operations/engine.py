@@ -28,12 +28,11 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
     On a terminal it draws its own progress. Elsewhere its lines are handed on, without the JSON
     that check programs print for the graph.
     """
-    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
-    variables = os.environ | environment() | {"PATH": path} | (extra or {})
+    given = variables() | (extra or {})
     if quiet:
         done = subprocess.run(
             ["pulumi", *arguments],
-            env=variables,
+            env=given,
             capture_output=True,
             text=True,
             errors="replace",
@@ -43,16 +42,22 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
             raise OperationError(done.stderr.strip())
         return 0
     if sys.stdout.isatty():
-        return _ended(subprocess.Popen(["pulumi", *arguments], env=variables))
+        return _ended(subprocess.Popen(["pulumi", *arguments], env=given))
     plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
     with subprocess.Popen(
         ["pulumi", *arguments, *plain],
-        env=variables,
+        env=given,
         text=True,
         errors="replace",
         stdout=subprocess.PIPE,
     ) as engine:
         return _ended(engine, _hand_on)
+
+
+def variables() -> dict[str, str]:
+    """This process's environment with that of the project: its tools first, its own state."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | environment() | {"PATH": path}
 
 
 def _ended(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -18,7 +19,7 @@ from components.cluster.life import RUN
 from components.modules.registry import MODULES, closure
 from components.runs import VERIFY
 from components.settings import SettingsError, parse
-from operations.engine import STATE, pulumi
+from operations.engine import STATE, pulumi, variables
 from operations.errors import OperationError
 from operations.recover import forget_releases, recover
 from toolchain.errors import disk_full
@@ -253,9 +254,33 @@ def kubeconfig(stack: str) -> Path:
     return path
 
 
+def _to_ask(stack: str) -> Path:
+    """The kubeconfig of the stack's cluster; says so if that may not answer."""
+    path = kubeconfig(stack)
+    if not life.runs(stack):
+        sys.stderr.write(
+            f"not all of the cluster of stack {stack} runs; start it: make up STACK={stack}\n"
+        )
+    return path
+
+
 def kubectl(stack: str, arguments: str) -> int:
-    command = [str(BIN / "kubectl"), "--kubeconfig", str(kubeconfig(stack))]
-    return subprocess.run([*command, *_words("ARGS", arguments)], check=False).returncode
+    words = _words("ARGS", arguments)
+    command = [str(BIN / "kubectl"), "--kubeconfig", str(_to_ask(stack)), *words]
+    return subprocess.run(command, check=False).returncode
+
+
+def shell(stack: str) -> NoReturn:
+    """Become a shell whose kubectl asks the stack's cluster and whose pulumi has its state.
+
+    It reads no start files of the person's: they may name another cluster.
+    """
+    own = {"KUBECONFIG": str(_to_ask(stack).resolve()), "PS1": f"({stack}) \\w \\$ "}
+    given = {k: v for k, v in variables().items() if k not in ("ENV", "BASH_ENV")} | own
+    command = ["bash", "--norc"] if shutil.which("bash") else ["sh"]
+    sys.stderr.write(f"kubectl and pulumi of stack {stack}; leave with: exit\n")
+    sys.stderr.flush()
+    os.execvpe(command[0], command, given)  # noqa: S606 (it takes this process's place)
 
 
 def logs(stack: str, lines: int) -> None:

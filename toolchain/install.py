@@ -504,7 +504,8 @@ def environment(own_plugins: bool = True) -> dict[str, str]:
 
 def _write_env(own_plugins: bool) -> bool:
     lines = [
-        "# Source this to use pulumi and kubectl on this checkout's stacks.",
+        "# Source this to use pulumi on this checkout's stacks. What kubectl asks stays as it was,",
+        "# maybe a cluster of your own: `make shell STACK=NAME` has it ask that of a stack.",
         f'export PATH="{BIN}:$PATH"',
         'no_proxy="${no_proxy:-${NO_PROXY:-}}"',
         f'export no_proxy="${{no_proxy:+$no_proxy,}}{",".join(proxies.LOCAL)}"',

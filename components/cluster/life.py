@@ -46,13 +46,21 @@ def of(stack: str, run: Path = RUN) -> str:
     """The life that the cluster is in, a new one if it is not whole and running."""
     folder = run / stack
     try:
-        facts = json.loads((folder / FACTS).read_text())
         life = (folder / LIFE).read_text()
-        running = RUNNING[facts["kind"]](folder, facts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return _new
     whole = (folder / KUBECONFIG).exists() and not is_being_removed(stack, run)
-    return life if whole and running else _new
+    return life if whole and runs(stack, run) else _new
+
+
+def runs(stack: str, run: Path = RUN) -> bool:
+    """Whether all processes, or containers, of the cluster run as they were started."""
+    folder = run / stack
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        return RUNNING[facts["kind"]](folder, facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _processes_run(folder: Path, facts: dict[str, Any]) -> bool:

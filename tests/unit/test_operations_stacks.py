@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -168,9 +171,10 @@ def test_modules_that_are_needed_are_listed_too(checkout: Path) -> None:
         lambda: stacks.destroy("prod"),
         lambda: stacks.kubeconfig("prod"),
         lambda: stacks.kubectl("prod", "get pods"),
+        lambda: stacks.shell("prod"),
         lambda: stacks.logs("prod", 5),
     ],
-    ids=["require", "up", "preview", "destroy", "kubeconfig", "kubectl", "logs"],
+    ids=["require", "up", "preview", "destroy", "kubeconfig", "kubectl", "shell", "logs"],
 )
 def test_a_stack_that_is_not_there_is_answered_with_those_that_are(
     command: Callable[[], object], pulumi: Calls
@@ -322,6 +326,52 @@ def test_arguments_that_cannot_be_read_are_refused() -> None:
     with pytest.raises(OperationError) as refusal:
         stacks.kubectl("dev", "get pods -l 'app")
     assert str(refusal.value) == "ARGS cannot be read: No closing quotation: get pods -l 'app"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_shell_asks_the_cluster_of_the_stack_whatever_the_persons_own_asks(
+    checkout: Path, tmp_path: Path
+) -> None:
+    """Start files name the person's own cluster, here as they would in production."""
+    theirs = tmp_path / "bashrc"
+    theirs.write_text("export KUBECONFIG=/production\n")
+    (tmp_path / ".bashrc").write_text("export KUBECONFIG=/production\n")
+    program = (
+        "import sys; from operations import engine, stacks; stacks.life.runs = lambda _: True; "
+        "from pathlib import Path; engine.BIN = Path('/tools'); stacks.shell('dev')"
+    )
+    asked = 'echo "$KUBECONFIG"; echo "${PATH%%:*} $PULUMI_BACKEND_URL $PYTHONUTF8"; exit 3'
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=asked, cwd=checkout, capture_output=True, text=True,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "KUBECONFIG": "/production", "HOME": str(tmp_path)}
+        | {"BASH_ENV": str(theirs), "ENV": str(theirs)},
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        str(checkout / ".run" / "dev" / "kubeconfig"),
+        f"/tools file://{ROOT / '.state'} 1",
+    ]
+    assert done.returncode == 3
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("command", [stacks.shell, lambda stack: stacks.kubectl(stack, "get pods")])
+def test_a_stack_without_a_cluster_says_so_in_one_line(command: Callable[[str], object]) -> None:
+    with pytest.raises(OperationError, match=r"^stack dev has no cluster running; run: make up"):
+        command("dev")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_who_asks_a_cluster_that_has_ended_is_told(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.setattr(stacks, "BIN", checkout / "bin")
+    write_script(checkout / "bin" / "kubectl", "echo refused >&2; exit 1")
+    assert stacks.kubectl("dev", "get pods") == 1
+    assert capfd.readouterr().err == (
+        "not all of the cluster of stack dev runs; start it: make up STACK=dev\nrefused\n"
+    )
 
 
 def test_logs_are_the_end_of_every_log(cluster: Path, capsys: Capture) -> None:
