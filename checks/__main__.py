@@ -4,7 +4,7 @@ The graph gives the input as JSON on stdin. A program that a person can run alon
 takes its defaults instead and prints a table.
 
 Exit code 0: there is a verdict, passed or failed. Anything else: the program itself broke; for
-`require`, `verdict` and `gate-devices`, whose task it is to stop an update, also: it failed.
+`require`, `verdict` and the gates, whose task it is to stop an update, also: it failed.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ WORKSTATION = ("stack", "driver", "strategy", "gpus", "workers", "nodeImage")
 MOST_WORKERS = 16
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "gate-devices": of("driver", "gate"),
+    "gate-gpu": of("gpu_holders", "gate"),
     "require": lambda given: verdict.require(given["results"]),
     "verdict": verdict.weigh,
 }
@@ -186,6 +187,8 @@ def main() -> int:
             output.write(STOPPERS[options.name](given) or "passed")
     except (NotSo, output.OutputTooLong) as error:
         sys.stderr.write(f"{error}\n")
+        if options.name in STOPPERS and options.name != "verdict":  # which keeps results itself
+            verdict.refused(given["stack"], options.name, str(error).partition("\n")[0])
         return 1
     except OSError as error:
         sys.stderr.write(f"{in_words(error)}\n")

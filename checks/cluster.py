@@ -158,7 +158,12 @@ def wait_for_nodes(kube: Kube, names: list[str], seconds: float) -> str:
         states = ((node.metadata.name, condition(node, "Ready")) for node in nodes)
         return {name for name, state in states if state is not None and state.status == "True"}
 
-    nodes = kube.wait(kube.core.list_node, lambda found: set(names) <= ready(found), seconds)
+    nodes = kube.wait(
+        kube.core.list_node,
+        lambda found: set(names) <= ready(found),
+        seconds,
+        what=f"nodes {', '.join(names)}",
+    )
     if missing := set(names) - ready(nodes):
         raise NotSo(f"after {seconds:.0f} s not ready: {', '.join(sorted(missing))}")
     return ", ".join(sorted(names))

@@ -100,6 +100,7 @@ def wait_for(
         kube.resource.list_resource_slice,
         settled,
         seconds,
+        what=f"{per_node} GPUs of {', '.join(nodes)} in slices of {driver}",
     )
     devices = published(slices, driver)
     if short := missing(devices):

@@ -25,7 +25,10 @@ SECONDS = 30.0
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
 NO_LIMIT = "set mpsMemoryLimit=none: module 5 then shows thread percentages only"
-AGAIN = "run the update again; make kubectl ARGS='get pods -A' shows what hangs"
+AGAIN = (
+    "run: make up, which makes again what was deleted from the cluster; "
+    "make kubectl ARGS='get pods -A' shows what hangs"
+)
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
         kube.apps.list_namespaced_daemon_set,
         lambda d: ready(d) >= nodes,
         SECONDS,
+        what=f"DaemonSet {namespace}/{plugin}",
         namespace=namespace,
         field_selector=f"metadata.name={plugin}",
     )

@@ -7,7 +7,9 @@ reached, so that a probe need not catch anything.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ from checks import connection, images, kubeconfig
 from checks.result import NotSo
 
 GONE = 410
+PATIENCE_SECONDS = 5
 OK = 200
 ANSWER_SECONDS = 30
 """A server that takes a request and does not answer it counts as one that is not there."""
@@ -39,6 +42,20 @@ def explained() -> Iterator[None]:
         raise NotSo(f"the API server answers {error.status} {message(error)}") from error
     except (HTTPError, OSError) as error:
         raise NotSo(f"the API server cannot be reached: {error}") from error
+
+
+@contextmanager
+def announced(what: str, seconds: float) -> Iterator[None]:
+    """Say on stderr what is waited for, and for how long at most, once it takes a while."""
+    line = f"waiting for {what}, {seconds:.0f} s at most\n"
+    timer = threading.Timer(PATIENCE_SECONDS, sys.stderr.write, [line])
+    timer.daemon = True
+    if what and seconds > PATIENCE_SECONDS:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def message(error: ApiException) -> str:
@@ -158,15 +175,17 @@ class Kube:
         lister: Callable[..., Any],
         until: Callable[[list[Any]], bool],
         seconds: float,
+        what: str = "",
         **selection: Any,
     ) -> list[Any]:
         """The objects that `lister` lists, as soon as `until` holds of them, or at the deadline.
 
         Watches; where a watch ends early it is taken up again. The caller looks at what comes
-        back: nothing is raised for lateness, only for an API server that refuses.
+        back: nothing is raised for lateness, only for an API server that refuses. what: that is
+        waited for, as a person is told when it does not come at once.
         """
         deadline = time.monotonic() + seconds
-        with explained():
+        with explained(), announced(what, seconds):
             while True:
                 listed = lister(_request_timeout=ANSWER_SECONDS, **selection)
                 objects = {item.metadata.uid: item for item in listed.items}
@@ -185,6 +204,7 @@ class Kube:
             self.core.list_namespaced_pod,
             lambda pods: any(until(pod) for pod in pods),
             seconds,
+            what=f"pod {namespace}/{name}",
             namespace=namespace,
             field_selector=f"metadata.name={name}",
         )

@@ -221,6 +221,7 @@ class Percentages(Scene):
                 self.kube.batch.list_namespaced_job,
                 lambda found: any(condition(job, "Complete") for job in found),
                 SECONDS,
+                what=f"Job {self.namespace}/{name}",
                 namespace=self.namespace,
                 field_selector=f"metadata.name={name}",
             )

@@ -115,7 +115,10 @@ def published(kube: Kube, parameters: dict[str, Any], seconds: float) -> devices
         return [device for device in found if target in ("", device.uuid)]
 
     slices = kube.wait(
-        kube.resource.list_resource_slice, lambda found: bool(chosen(found)), seconds
+        kube.resource.list_resource_slice,
+        lambda found: bool(chosen(found)),
+        seconds,
+        what=f"{target or 'a device'} in a slice of {domain}",
     )
     found = chosen(slices)
     if not found:
@@ -156,7 +159,13 @@ def _plugin(kube: Kube, parameters: dict[str, Any]) -> str:
         states = [condition(pod, "Ready") for pod in here(pods)]
         return any(state is not None and state.status == "True" for state in states)
 
-    pods = kube.wait(kube.core.list_namespaced_pod, ready, driver.SECONDS, namespace=namespace)
+    pods = kube.wait(
+        kube.core.list_namespaced_pod,
+        ready,
+        driver.SECONDS,
+        what=f"the pod of {namespace}/{plugin} on {node}",
+        namespace=namespace,
+    )
     if not ready(pods):
         why = describe(here(pods)[0]) if here(pods) else "it has no pod there"
         raise NotSo(f"on {node}: {why}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -125,6 +125,24 @@ class Checklist:
             "checks": [asdict(finding) for finding in self.findings],
         }
         return result | ({"benchmarks": self.benchmarks} if self.benchmarks else {})
+
+
+def merged_results(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One result for all the programs of a module, without what they measured."""
+    first = {key: value for key, value in results[0].items() if key != "benchmarks"}
+    if len(results) == 1:
+        return first
+    reasons = [result["reason"] for result in results if "reason" in result]
+    raw = [place for result in results for place in result.get("raw", [])]
+    return (
+        {
+            "module": first["module"],
+            "status": verdict(result["status"] for result in results),
+            "checks": [finding for result in results for finding in result["checks"]],
+        }
+        | ({"reason": reasons[0]} if reasons else {})
+        | ({"raw": raw} if raw else {})
+    )
 
 
 def joined(earlier: dict[str, Any] | None, table: dict[str, Any]) -> dict[str, Any]:

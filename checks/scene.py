@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from checks import devices, images
+from checks import devices, gpu_holders, images
 from checks.kube import Kube, condition, describe
 from checks.permissions import DRA, on
 from checks.result import Checklist, NotSo
@@ -81,10 +81,17 @@ class Scene:
                 self.namespace, name, lambda p: p.status.phase in (*phases, *ENDED), SECONDS
             )
             if pod is None or pod.status.phase not in phases:
-                said = f"{name}: {describe(pod)}" if found else describe(pod)
+                why = self._standing(pod)
+                said = f"{name}: {why}" if found else why
                 raise NotSo(said, remedy=images.remedy(pod))
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
+
+    def _standing(self, pod: Any) -> str:
+        """Where a pod stands that should run, and who holds the GPU if it waits for that."""
+        text = describe(pod)
+        held = gpu_holders.held_by(self.kube, self.driver, self.uuid) if TAKEN in text else ""
+        return f"{text}; it waits for {held}" if held else text
 
     def refused(self, name: str) -> str:
         """That no node can have the pod because the device of its claim is taken."""
@@ -147,6 +154,7 @@ class Scene:
             self.kube.resource.list_namespaced_resource_claim,
             lambda claims: any(until(claim) for claim in claims),
             SECONDS,
+            what=f"claim {self.namespace}/{name}",
             namespace=self.namespace,
             field_selector=f"metadata.name={name}",
         )

@@ -1,5 +1,8 @@
 """The end of an update: keep every result, say what failed, and fail the update when strict.
 
+An update that breaks off before its verdict, and a removal, leave results as well: what lies under
+`latest` is never older than the lab.
+
 Results go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest.
 """
 
@@ -10,9 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from checks.result import NotSo, verdict
+import psutil
+
+from checks.result import NotSo, merged_results, verdict
 
 RESULTS = Path(".results")
+ENGINE = "pulumi"
 
 
 def weigh(given: dict[str, Any]) -> str:
@@ -34,6 +40,50 @@ def require(results: list[dict[str, Any]]) -> str:
     if failed:
         raise NotSo("\n".join(failed))
     return "passed"
+
+
+def broken_off(stack: str, since: float, reason: str) -> Path:
+    """Keep what an update found before it broke off; returns the file.
+
+    since: when it began, seconds since 1970; reason: why it broke off.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((RESULTS / stack / "checks").glob("*.json")):
+        record = json.loads(path.read_text())
+        if path.stat().st_mtime >= since and record["result"]:
+            found.setdefault(record["result"]["module"], []).append(record["result"])
+    verification = {module: merged_results(results) for module, results in found.items()}
+    return keep(
+        stack,
+        {"stack": stack, "status": "failed", "reason": reason, "verification": verification},
+    )
+
+
+def refused(stack: str, gate: str, reason: str) -> None:
+    """Keep that a gate has ended the update that runs it.
+
+    An update in progress is a process over this one; without one nothing is kept.
+    """
+    engines = [process for process in psutil.Process().parents() if process.name() == ENGINE]
+    if engines:
+        broken_off(stack, engines[0].create_time(), f"{gate}: {reason}")
+
+
+def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
+    """Keep that the lab was removed, beside what was found before.
+
+    removal: what proves that nothing is left (checks/teardown.py), where somebody looked.
+    """
+    path = RESULTS / stack / "latest" / "results.json"
+    try:
+        last = json.loads(path.read_text())
+    except (OSError, ValueError):
+        last = {"stack": stack, "verification": {}}
+    content = last | {"status": "removed", "reason": "", "removal": removal}
+    if last.get("status") == "removed":
+        write(path, content)  # the same removal, seen to its end
+    else:
+        keep(stack, content)
 
 
 def explain(results: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ class Gate(pulumi.ComponentResource):
         self.passed = program.run(
             name,
             "checks require",
-            pulumi.Output.all(results=[check.result for check in checks]),
+            pulumi.Output.all(stack=pulumi.get_stack(), results=[check.result for check in checks]),
             pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})

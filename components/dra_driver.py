@@ -13,7 +13,12 @@ import pulumi_kubernetes as k8s
 from checks.permissions import Permission, Permissions, on, within
 from components import manifests
 from components.drivers import DRIVERS, attributes, values
-from components.published import GateArgs, devices_published
+from components.published import (
+    PUBLISH_SECONDS,
+    SIMULATED_SECONDS,
+    GateArgs,
+    devices_published,
+)
 
 INSIDE = frozenset(
     (
@@ -129,6 +134,7 @@ class DraDriver(pulumi.ComponentResource):
                 args.gpus_per_node,
                 args.target,
                 args.memory_limit,
+                SIMULATED_SECONDS if args.publishers else PUBLISH_SECONDS,
             ),
             kind.name,
             self.identity,

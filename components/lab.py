@@ -9,8 +9,8 @@ from typing import Any
 import pulumi
 
 from checks.devices import GPU, MOCK, SIMULATED
-from checks.result import joined, verdict
-from components import leftovers, manifests
+from checks.result import joined, merged_results, verdict
+from components import leftovers, manifests, runs
 from components.check import Check, Gate, Result, Verdict
 from components.cluster import provision
 from components.dra_driver import DraDriver, DraDriverArgs
@@ -40,7 +40,7 @@ class Lab:
 def build(settings: Settings) -> Lab:
     """Everything that the wanted modules need, in order, and the verdict over it."""
     modules = closure(settings.modules)
-    manifests.require_valid(module.stack for module in modules)
+    manifests.require(module.stack for module in modules)
     site = Site(settings)
     for module in modules:
         if module.id == "1":
@@ -51,6 +51,7 @@ def build(settings: Settings) -> Lab:
     results = {module.id: merged(site.checks[module.id]) for module in modules}
     outputs = exports(site, modules, results)
     kept = {name: outputs[name] for name in ("simulated", "benchmarks")}
+    kept["run"] = runs.verdict_run(settings.stack)
     Verdict(settings.strict, results, kept)
     return Lab(outputs)
 
@@ -107,24 +108,7 @@ def slices_of(site: Site) -> list[Any]:
 
 def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:
     """One result for all the checks of a module, without what they measured."""
-
-    def merge(results: list[Result]) -> Result:
-        first = {key: value for key, value in results[0].items() if key != "benchmarks"}
-        if len(results) == 1:
-            return first
-        reasons = [result["reason"] for result in results if "reason" in result]
-        raw = [place for result in results for place in result.get("raw", [])]
-        return (
-            {
-                "module": first["module"],
-                "status": verdict(result["status"] for result in results),
-                "checks": [finding for result in results for finding in result["checks"]],
-            }
-            | ({"reason": reasons[0]} if reasons else {})
-            | ({"raw": raw} if raw else {})
-        )
-
-    return pulumi.Output.all(*(check.result for check in checks)).apply(merge)
+    return pulumi.Output.all(*(check.result for check in checks)).apply(merged_results)
 
 
 def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, Any]]:

@@ -33,6 +33,8 @@ _TYPES: Mapping[tuple[str, str], Any] = {
 }
 
 
+_OUTSIDE = ("Namespace", "Node", "DeviceClass", "ResourceSlice")
+"""Kinds of objects that lie in no namespace."""
 _IMMUTABLE: Mapping[tuple[str, str], list[str]] = {
     ("resource.k8s.io/v1", "ResourceClaim"): ["spec"],
 }
@@ -55,14 +57,15 @@ class Objects(dict[str, Manifest]):
         raise ManifestError(f"{self.folder}: the module needs {key}; found: {there}")
 
 
-def load(folder: str, root: Path = MANIFESTS) -> dict[str, Manifest]:
+def load(folder: str, root: Path = MANIFESTS) -> Objects:
     """The objects of `manifests/<folder>/*.yaml` as {"Kind/name": object}, in file order.
 
     Raises ManifestError for a folder without files, YAML that does not parse, an object without
-    apiVersion, kind or name, two objects of the same kind and name, and fields that Kubernetes does
-    not have or that have another type there.
+    apiVersion, kind or name, two objects of the same kind and name, fields that Kubernetes does not
+    have or that have another type there, and an object outside the namespace that the folder makes.
     """
     objects = Objects(root / folder)
+    origin: dict[str, Path] = {}
     refused: list[str] = []
     files = sorted((root / folder).glob("*.yaml"))
     if not files:
@@ -77,17 +80,35 @@ def load(folder: str, root: Path = MANIFESTS) -> dict[str, Manifest]:
             if key in objects:
                 raise ManifestError(f"{path}: {key} is defined twice")
             objects[key] = document
+            origin[key] = path
             refused += [f"{path}: {key}: {problem}" for problem in schema.problems(document)]
     if refused:
         raise ManifestError("\n".join([*refused, "correct what is named; nothing was changed"]))
+    _require_own_namespace(objects, origin)
     return objects
 
 
-def require_valid(folders: Iterable[str]) -> None:
-    """Raise ManifestError, before anything is made, if the manifests of a module cannot be used."""
+def require(folders: Iterable[str], root: Path = MANIFESTS) -> None:
+    """Raise ManifestError, before anything is made, if a folder has manifests that cannot be used.
+
+    Pulumi makes what was registered before an error in the program. A folder may be missing.
+    """
     for folder in folders:
-        if (MANIFESTS / folder).is_dir():
-            load(folder)
+        if (root / folder).is_dir():
+            load(folder, root)
+
+
+def _require_own_namespace(objects: Mapping[str, Manifest], origin: Mapping[str, Path]) -> None:
+    """An object elsewhere is never found by the checks, nor told from one of the user's own."""
+    made = [item["metadata"]["name"] for item in objects.values() if item["kind"] == "Namespace"]
+    for key, item in objects.items():
+        found = item["metadata"].get("namespace")
+        allowed = [None] if item["kind"] in _OUTSIDE else made
+        if made and found not in allowed:
+            raise ManifestError(
+                f"{origin[key]}: {key}: metadata.namespace: found {found or 'none'}, "
+                f"expected {' or '.join(filter(None, allowed)) or 'none'}; correct the manifest"
+            )
 
 
 def _key(path: Path, document: Any) -> str:

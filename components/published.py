@@ -12,7 +12,8 @@ from pulumi_command import local
 
 from components import program
 
-PUBLISH_SECONDS = 120
+PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
+"""On a real node the driver's plugin has to be fetched and started first."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class GateArgs:
     """kubeconfig: path; driver: name by which its devices are known; nodes and gpus_per_node: what
     must be published before the gate opens, 0 where only the driver knows; target: UUID that must
     be among it, None for any; memory_limit: what the GPUs must have memory for ({mib, clients}),
-    where module 5 is wanted."""
+    where module 5 is wanted; seconds: how long it waits."""
 
     kubeconfig: str
     driver: str
@@ -28,6 +29,7 @@ class GateArgs:
     gpus_per_node: pulumi.Input[int]
     target: str | None = None
     memory_limit: dict[str, int] | None = None
+    seconds: int = PUBLISH_SECONDS
 
 
 def devices_published(
@@ -39,12 +41,13 @@ def devices_published(
     """The gate, which prints {"uuid"} of the first device. namespace: of the driver's pods;
     subjects: change when the driver was installed anew."""
     given: dict[str, pulumi.Input[Any]] = {
+        "stack": pulumi.get_stack(),
         "kubeconfig": args.kubeconfig,
         "namespace": namespace,
         "driver": args.driver,
         "nodes": args.nodes,
         "gpusPerNode": args.gpus_per_node,
-        "seconds": PUBLISH_SECONDS,
+        "seconds": args.seconds,
         "subjects": list(subjects),
         "memoryLimit": args.memory_limit,
         "digest": program.digest(Path("checks")),

@@ -39,3 +39,15 @@ def run_id(stack: str, check: str, life: str, digest: str, results: Path = Path(
         return digest
     except (OSError, ValueError, KeyError, TypeError):
         return _now
+
+
+def verdict_run(stack: str, results: Path = Path(".results")) -> str:
+    """The run that the verdict is in: a new one for as long as the last results are not those of
+    an update that passed, so that they never stand beside a lab that does."""
+    try:
+        last = json.loads((results / stack / "latest" / "results.json").read_text())
+        return str(last.get("run", "")) if last["status"] == "passed" else _now
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return _now

@@ -15,6 +15,9 @@ from components.drivers import DRIVERS, Driver
 from components.modules.registry import MODULES, closure
 from components.settings import Settings
 
+AWAIT, AWAIT_IMAGES = "90s", "5m"
+"""How long the provider waits for an object; nodes of others may have to fetch images first."""
+
 
 class Chapter(pulumi.ComponentResource):
     """The parent of all that one module makes."""
@@ -154,12 +157,15 @@ class Site:
 
         On a cluster that is destroyed as a whole its objects go with it. They have fixed names,
         so an old one must be gone before its replacement is made; where the cluster itself is a
-        new one, "gone" is what the provider finds there.
+        new one, "gone" is what the provider finds there. The provider waits until they work, or
+        are gone, but not for ever.
         """
+        longest = AWAIT_IMAGES if self.settings.cluster == "existing" else AWAIT
         return pulumi.ResourceOptions(
             parent=parent,
             provider=self.cluster.provider,
             depends_on=list(after),
             deleted_with=self.cluster.disposable,
             delete_before_replace=True,
+            custom_timeouts=pulumi.CustomTimeouts(create=longest, update=longest, delete=AWAIT),
         )

@@ -84,11 +84,9 @@ def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
     return pod
 
 
-def with_image(
-    objects: Mapping[str, manifests.Manifest], image: str
-) -> dict[str, manifests.Manifest]:
+def with_image(objects: manifests.Objects, image: str) -> manifests.Objects:
     """The objects with that image in the place of set-up's, which is the one in the files."""
-    changed = copy.deepcopy(dict(objects))
+    changed = copy.deepcopy(objects)
     for item in changed.values():
         for container in pod_of(item)["spec"]["containers"] if item["kind"] in PODS else []:
             if container["image"] == WORKLOAD_IMAGE:
@@ -142,21 +140,47 @@ def labelled(
 class Opening:
     """How a chapter whose pods use the GPU begins.
 
-    Its namespace waits for the driver, and for those that use the GPU before it. objects: its
-    manifests; inside: the options of what lies in its namespace.
+    Its namespace waits for the driver, for those that use the GPU before it, and until nobody
+    else holds the GPU. programs: of the pods of each of its checks; objects: its manifests;
+    inside: the options of what lies in its namespace.
     """
 
-    def __init__(self, site: Site, module: str, namespace: str) -> None:
+    def __init__(
+        self, site: Site, module: str, namespace: str, programs: Mapping[str, Sequence[str]]
+    ) -> None:
         self.site, self.namespace, self.folder = site, namespace, MODULES[module].stack
         self.chapter = Chapter(module)
         self.objects = with_image(manifests.load(self.folder), site.settings.workload_image)
-        after = (site.driver.ready, *site.gpu_users)
+        self.programs = programs
+        free = self._gpu_free(site.driver.ready, *site.gpu_users)
         made = manifests.create(
             labelled(self.objects[f"Namespace/{namespace}"], site.cluster.namespace_labels),
             self.folder,
-            site.objects(self.chapter, *after),
+            site.objects(self.chapter, free),
         )
         self.inside = site.objects(self.chapter, made)
+
+    def _gpu_free(self, *after: pulumi.Resource) -> pulumi.Resource:
+        """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""
+        site = self.site
+        given = {
+            "stack": site.settings.stack,
+            "kubeconfig": site.cluster.kubeconfig,
+            "driver": site.kind_of_driver.domain,
+            "uuid": site.target,
+            "namespace": self.namespace,
+            "runs": [self._run_id(check) for check in self.programs],
+        }
+        return program.run(
+            f"{self.folder}-gpu-free",
+            "checks gate-gpu",
+            pulumi.Output.all(**given),
+            pulumi.ResourceOptions(parent=self.chapter, depends_on=list(after)),
+        )
+
+    def _run_id(self, check: str) -> str:
+        digest = digest_of(observed(self.folder, self.programs[check]))
+        return runs.run_id(self.site.settings.stack, check, self.site.cluster.life, digest)
 
     def claim(self, name: str, resource: str) -> Any:
         """The claim of that name for the site's GPU, as a resource of the other name."""
@@ -168,7 +192,6 @@ class Opening:
     def run(
         self,
         check: str,
-        programs: Sequence[str],
         parameters: Mapping[str, pulumi.Input[Any]],
         name: str = "workshop",
     ) -> pulumi.Output[str]:
@@ -178,16 +201,12 @@ class Opening:
         parameters: of the check, which looks again when they change. It needs fresh pods for that,
         and those that the configuration names no more must be gone.
         """
-        digest = digest_of(observed(self.folder, programs))
-        life = self.site.cluster.life
+        programs = self.programs[check]
         held = k8s.core.v1.ConfigMap(
             f"{self.folder}-{name}",
             metadata={"name": name, "namespace": self.namespace},
             data={f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
-            | {
-                "run": runs.run_id(self.site.settings.stack, check, life, digest),
-                "parameters": program.digest_of_values(parameters),
-            },
+            | {"run": self._run_id(check), "parameters": program.digest_of_values(parameters)},
             opts=self.inside,
         )
         return manifests.uid(held)

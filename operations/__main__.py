@@ -145,9 +145,11 @@ def run(options: argparse.Namespace) -> int:
 def run_cluster(options: argparse.Namespace) -> int:
     """Kept apart: a Command of the graph must not load the whole program."""
     if options.action == "removing":
+        from checks import verdict
         from components.cluster import life
 
         life.begin_removal(options.stack)
+        verdict.removed(options.stack)
         return 0
     from operations import embedded, temporary_files
 

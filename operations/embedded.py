@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import psutil
 import yaml
 
@@ -41,6 +40,7 @@ from components.cluster.life import (
 from operations import failed_start, kwokctl_config
 from operations.errors import OperationError, removed_on_failure
 from operations.processes import stop
+from operations.waiting import locked
 from toolchain import cache
 from toolchain.errors import disk_full
 
@@ -63,6 +63,8 @@ HOME = "HOME"
 KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.0)."""
 WORK = "kwok"
 LEASE_SECONDS = 8
+STARTING, PORTS_SECONDS = "the start of another cluster", 300
+"""Several labs may be made at once, one control plane after the other."""
 READY_SECONDS = 60
 FULL = 1e7
 """Bytes: where so few are free a control plane does not start, nor can its logs say why."""
@@ -157,7 +159,7 @@ def revive(stack: str, incarnation: str, life: str) -> None:
 def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
     if shutil.disk_usage(folder).free < FULL:  # etcd would try for minutes
         raise OperationError(f"the control plane of {stack} cannot be started{_reason(folder)}")
-    with filelock.FileLock(cache.folder() / PORTS_LOCK):
+    with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
         _require_ports(stack, folder, ports)
         _forget_dead(folder)
         done = _kwokctl(["start", "cluster", "--name", stack], folder)
@@ -249,7 +251,7 @@ def down(stack: str) -> None:
 def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     cache.folder().mkdir(parents=True, exist_ok=True)
     # Between choosing ports and listening on them nobody else may choose the same.
-    with filelock.FileLock(cache.folder() / PORTS_LOCK):
+    with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
         ports = _free_ports(folder)
         arguments = [
             "create",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,26 @@ REPORTED = re.compile(r'(.*command:local:Command \S+ \w+ \([\d.hms]+\)) \{".*\}\
 
 JSON anywhere else is the body of somebody's answer, and says what went wrong.
 """
+
+
+EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
+"""Environment without which the engine does not know of --event-log. Pulumi's own automation API
+uses both."""
+MOST = 1000
+
+
+def errors_in(events: Path) -> str:
+    """What the engine called errors, out of its log of events; each once."""
+    found = []
+    for line in events.read_text(encoding="utf-8").splitlines():
+        try:
+            event = json.loads(line).get("diagnosticEvent") or {}
+        except ValueError:  # the engine was killed as it wrote this
+            continue
+        if event.get("severity") == "error":
+            name = event.get("urn", "").rpartition("::")[2]
+            found.append(": ".join(filter(None, (name, event["message"].strip()))))
+    return "\n".join(dict.fromkeys(found))[:MOST] or "what it printed says why"
 
 
 def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import filelock
 import psutil
 
 from components.cluster import host_places as places
@@ -32,7 +31,7 @@ from components.cluster.life import RUN, processes, was_moved
 from operations import embedded, failed_start, gpu_host, node_files, node_machine, node_network
 from operations.errors import OperationError, removed_on_failure
 from operations.processes import stop
-from operations.waiting import until
+from operations.waiting import locked, until
 from toolchain import host, images
 from toolchain.install import ROOT
 
@@ -47,6 +46,7 @@ SOCKET_SECONDS = 20
 CTR_SECONDS = 60
 """Longer than an import takes on a slow disk."""
 READY_SECONDS = 60
+NODE_SECONDS = 300
 STOP = ("kubelet", "node-proxy", "containerd")
 """In this order: a kubelet would start again what is being ended."""
 
@@ -156,7 +156,7 @@ def facts_of(stack: str) -> dict[str, Any]:
 def _alone() -> Iterator[None]:
     try:
         LOCK.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(LOCK):
+        with locked(LOCK, "the work on this machine as a node", NODE_SECONDS):
             yield
     except PermissionError as error:
         raise OperationError("a host node needs root; run the same command with sudo") from error

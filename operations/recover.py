@@ -18,17 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import filelock
 import psutil
 
+from checks import verdict
 from components.cluster import identity, life
 from components.program import MARK, PYTHON
 from operations.engine import STATE, pulumi
 from operations.errors import OperationError
 from operations.processes import stop
+from operations.waiting import locked
 from toolchain.install import ROOT
 
 ENGINE = "pulumi"
+STACK = "pulumi:pulumi:Stack"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NAMESPACE = "kubernetes:core/v1:Namespace"
 """Taken over as it is: it takes Kubernetes five seconds and more to remove one. But on a cluster
@@ -77,6 +79,8 @@ def recover(stack: str) -> list[str]:
             done += settle(stack, operation)
         if locks or pending:
             life.end(stack)
+        if locks:
+            _keep_result(stack, locks)
         # Last, so that a recovery that is itself killed is taken up again.
         if locks:
             pulumi("cancel", "--yes", "--stack", stack, quiet=True)
@@ -87,9 +91,15 @@ def recover(stack: str) -> list[str]:
         return done
 
 
+def _keep_result(stack: str, locks: list[Lock]) -> None:
+    """Nobody else does: the update was killed."""
+    began = min(datetime.fromisoformat(lock.since).timestamp() for lock in locks)
+    verdict.broken_off(stack, began, f"the update was killed ({_names(locks)})")
+
+
 @contextmanager
 def _alone(stack: str) -> Iterator[None]:
-    with filelock.FileLock(STATE / f"{stack}.recover.lock"):
+    with locked(STATE / f"{stack}.recover.lock", f"the recovery of stack {stack}"):
         yield
 
 
@@ -228,6 +238,27 @@ def forget_releases(stack: str) -> None:
                 "state", "delete", resource["urn"], "--target-dependents", "--yes",
                 "--stack", stack, quiet=True,
             )  # fmt: skip
+
+
+def forget_passed(stack: str) -> None:
+    """Have the stack's output `status` no longer say that it passed, after an update that failed:
+    the outputs that Pulumi keeps are those of the last one that came to its end."""
+    try:
+        checkpoint = json.loads(identity.state_of(stack).read_text())["checkpoint"]
+    except FileNotFoundError:
+        return
+    every = (checkpoint.get("latest") or {}).get("resources") or []
+    outputs = [r.get("outputs") or {} for r in every if r["type"] == STACK]
+    if not any(found.get("status") == "passed" for found in outputs):
+        return
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        pulumi("stack", "export", "--stack", stack, "--file", file.name, quiet=True)
+        state = json.loads(Path(file.name).read_text())
+        for resource in state["deployment"]["resources"]:
+            if resource["type"] == STACK:
+                resource["outputs"]["status"] = "failed"
+        Path(file.name).write_text(json.dumps(state))
+        pulumi("stack", "import", "--stack", stack, "--file", file.name, quiet=True)
 
 
 # --- operations that were never finished -----------------------------------------------------

@@ -8,20 +8,24 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
+from checks import verdict
 from components.cluster import life
 from components.cluster.life import RUN
 from components.modules.registry import MODULES, closure
 from components.runs import VERIFY
 from components.settings import SettingsError, parse
-from operations.engine import STATE, pulumi, variables
+from operations import drift
+from operations.engine import EVENTS, STATE, errors_in, pulumi, variables
 from operations.errors import OperationError
-from operations.recover import forget_releases, recover
+from operations.recover import forget_passed, forget_releases, recover
 from toolchain.errors import disk_full
 from toolchain.install import BIN, committed_stacks
 
@@ -29,6 +33,7 @@ PROJECT = Path("Pulumi.yaml")
 ROOM = (".state", ".run", ".results")
 UNREACHABLE = "PULUMI_K8S_DELETE_UNREACHABLE"
 """Tells the provider to forget what is on a cluster that is gone."""
+MOST_LOST = 8
 NEEDED = 2e6
 """Bytes: the state of a lab, twice, and some results."""
 
@@ -57,16 +62,20 @@ def up(stack: str, changes: str, verify: bool) -> int:
         from operations import existing  # it loads the Kubernetes client, which takes a while
 
         existing.renew_login(stack)
-    before = results.latest(stack)
-    code = pulumi(
-        "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
-        extra={VERIFY: "1"} if verify else None,
-    )  # fmt: skip
+    drifted = repair_drift(stack)
+    before, began = results.latest(stack), time.time()
+    with tempfile.NamedTemporaryFile(suffix=".json") as events:
+        code = pulumi(
+            "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
+            *(["--refresh"] if drifted else []), "--event-log", events.name,
+            extra=EVENTS | ({VERIFY: "1"} if verify or drifted else {}),
+        )  # fmt: skip
+        if code and results.latest(stack) == before:
+            verdict.broken_off(stack, began, errors_in(Path(events.name)))
     if code:
         _explain(stack)
-    # An update that broke off before its verdict has no results; older ones would mislead.
-    if code == 0 or results.latest(stack) != before:
-        results.show_latest(stack)
+        forget_passed(stack)
+    results.show_latest(stack)
     return code
 
 
@@ -74,6 +83,20 @@ def _explain(stack: str) -> None:
     from operations import stuck_pods  # it loads the Kubernetes client, which takes a while
 
     stuck_pods.explain(stack, [f"dra-{MODULES[module].stack}" for module in modules_of(stack)])
+
+
+def repair_drift(stack: str) -> bool:
+    """Whether something of the lab was deleted from its cluster. What Pulumi cannot see of it is
+    made again here; the rest is for an update that refreshes its state."""
+    lost = drift.find(stack)
+    if lost:
+        more = f" and {len(lost) - MOST_LOST} more" if len(lost) > MOST_LOST else ""
+        sys.stderr.write(
+            f"deleted from the cluster of stack {stack}: {', '.join(lost[:MOST_LOST])}{more}; "
+            "it is made again, and every check runs again\n"
+        )
+        drift.restore_released(stack)
+    return bool(lost)
 
 
 def prepare(stack: str) -> int:
@@ -95,7 +118,11 @@ def destroy(stack: str) -> int:
     require(stack)
     prepare(stack)
     had = clusters.had(stack)
-    return _remove(stack) or _prove(stack, had)
+    if code := _remove(stack):
+        verdict.broken_off(stack, time.time(), "the removal did not come to its end")
+        forget_passed(stack)
+        return code
+    return _prove(stack, had)
 
 
 def _prove(stack: str, had: dict[str, Any]) -> int:
@@ -105,6 +132,7 @@ def _prove(stack: str, had: dict[str, Any]) -> int:
 
     found = teardown.run("0", {"stack": stack} | had)
     results.show_removal(stack, found)
+    verdict.removed(stack, found)
     return 0 if found["status"] == "passed" else 1
 
 

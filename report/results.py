@@ -128,7 +128,7 @@ def _facts(table: dict[str, Any]) -> str:
 
 
 def latest(stack: str) -> Path | None:
-    """The results of the last update of the stack that came to its verdict, None without one."""
+    """The results of the last update of the stack, or of its removal; None without one."""
     path = (RESULTS / stack / "latest").resolve() / "results.json"
     return path if path.exists() else None
 
@@ -145,10 +145,15 @@ def show_latest(stack: str, as_json: bool = False) -> int:
         return 0
     show(kept["verification"])
     show_benchmarks(kept.get("benchmarks", {}))
+    if reason := kept.get("reason"):
+        console().print(f"the update broke off: {reason}", markup=False)
+    if kept["status"] == "removed":
+        console().print("what stands above was found before the lab was removed", markup=False)
+    simulated = f", simulated: {kept['simulated']}" if "simulated" in kept else ""
     console().print(
         Text.assemble(
-            f"stack {stack}: ", status(kept["status"]), f", simulated: {kept['simulated']}, ",
-            f"results in {path.relative_to(Path.cwd())}",
+            f"stack {stack}: ", status(kept["status"]), simulated,
+            f", results in {path.relative_to(Path.cwd())}",
         )
     )  # fmt: skip
     return 0

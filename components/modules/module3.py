@@ -18,7 +18,7 @@ CHECK = "exclusive"
 
 
 def build(site: Site) -> list[Check]:
-    opened = Opening(site, "3", NAMESPACE)
+    opened = Opening(site, "3", NAMESPACE, {CHECK: INSPECT})
     chapter, objects = opened.chapter, opened.objects
     claims = [opened.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
     parameters = {
@@ -28,7 +28,7 @@ def build(site: Site) -> list[Check]:
         "driver": site.kind_of_driver.domain,
         "devices": site.devices,
     }
-    run = opened.run(CHECK, INSPECT, parameters)
+    run = opened.run(CHECK, parameters)
     unclaimed = manifests.create(
         in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", opened.inside
     )

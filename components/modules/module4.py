@@ -18,7 +18,7 @@ SHARING = ("shared-1", "shared-2")
 
 
 def build(site: Site) -> list[Check]:
-    opened = Opening(site, "4", NAMESPACE)
+    opened = Opening(site, "4", NAMESPACE, {CHECK: PROGRAMS})
     chapter, objects = opened.chapter, opened.objects
     claims = [opened.claim(name, f"module4-{name}-claim") for name in ("shared", "own")]
     parameters = {
@@ -29,7 +29,7 @@ def build(site: Site) -> list[Check]:
         "pods": list(SHARING),
         "simulated": site.simulated,
     }
-    run = opened.run(CHECK, PROGRAMS, parameters)
+    run = opened.run(CHECK, parameters)
     pods = [
         manifests.create(
             in_run(objects[f"Pod/{name}"], run, claims[0]),

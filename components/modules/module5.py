@@ -25,7 +25,7 @@ JOB_MINUTES = 6
 
 
 def build(site: Site) -> list[Check]:
-    scene = _Scene(site, "5", NAMESPACE)
+    scene = _Scene(site, "5", NAMESPACE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
     percentage = scene.percentage()
     site.gpu_users.append(percentage)
     if not site.settings.mps_memory_mib:
@@ -87,7 +87,7 @@ class _Scene(Opening):
             sharePercentage=settings.mps_share_percentage,
             pods=sharing,
         )
-        run = self.run(PERCENTAGE, BENCHMARK, parameters, "percentage")
+        run = self.run(PERCENTAGE, parameters, "percentage")
         jobs: list[Any] = []
         for percentage in settings.mps_percentages:
             name = f"percentage-{percentage}"
@@ -118,7 +118,7 @@ class _Scene(Opening):
         parameters = self.parameters(
             sharePercentage=share, limitMib=limit, under=under(limit), over=over(limit)
         )
-        run = self.run(MEMORY, BENCHMARK, parameters, "memory")
+        run = self.run(MEMORY, parameters, "memory")
         claim = self.limited_claim("memory", share, settings.mps_memory_limit)
         pod = {name: self.objects[f"Pod/{name}"] for name in CLIENTS}
         pod["allocator"] = allocating(pod["allocator"], [*under(limit), *over(limit)])

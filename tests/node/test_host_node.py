@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from components.cluster import host_places as places
+from components.cluster.host_networks import Networks
 from operations import host_node, node_machine
 from tests import stranger
 from tests.checkout import Checkout
@@ -82,7 +83,7 @@ def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
 
     own = [places.STATE, places.RUNTIME, places.KUBELET, host.folder / ".run"]
     addresses = stranger.listening(places.daemons())
-    assert {(places.API, 443), (places.NODE_ADDRESS, places.KUBELET_PORT)} <= set(addresses)
+    assert {(Networks().api, 443), (Networks().node_address, places.KUBELET_PORT)} <= set(addresses)
     assert stranger.found(own, addresses) == []
 
     lab.require_clean_destroy(host, STACK)

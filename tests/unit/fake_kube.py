@@ -121,6 +121,7 @@ class FakeKube:
         lister: Callable[..., Any],
         until: Callable[[list[Any]], bool],
         seconds: float,
+        what: str = "",
         **selection: Any,
     ) -> list[Any]:
         while True:
@@ -184,6 +185,9 @@ class FakeApi:
 
     def list_namespaced_resource_claim(self, **selection: str) -> Any:
         return self._list("list_namespaced_resource_claim", self.kube.claims, **selection)
+
+    def list_resource_claim_for_all_namespaces(self) -> Any:
+        return self._list("list_resource_claim_for_all_namespaces", self.kube.claims)
 
     def list_namespaced_job(self, **selection: str) -> Any:
         return self._list("list_namespaced_job", self.kube.jobs, **selection)

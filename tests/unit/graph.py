@@ -32,6 +32,8 @@ class Recorded:
     parent: str
     deleted_with: str
     replace_on_changes: list[str]
+    longest: str
+    """How long Pulumi waits when it makes the resource, "" for as long as it does by default."""
 
 
 @dataclass
@@ -109,6 +111,7 @@ class _Monitor(mocks.MockMonitor):
             _key_of(request.parent) if request.parent else "",
             _key_of(request.deletedWith) if request.deletedWith else "",
             list(request.replaceOnChanges),
+            request.customTimeouts.create,
         )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 

@@ -391,7 +391,8 @@ def test_pod_1_that_must_not_be_let_go_fails(scene: Scene) -> None:
 
 def test_pod_2_that_goes_on_waiting_fails_the_hand_over(scene: Scene) -> None:
     del scene.after_release[1:]
-    assert_only("hand-over", f"Pending, Unschedulable: {TAKEN}")
+    held = f"GPU {UUID}, which is held by claim lab/claim-1"
+    assert_only("hand-over", f"Pending, Unschedulable: {TAKEN}; it waits for {held}")
 
 
 def test_another_gpu_for_pod_2_fails_and_is_named(scene: Scene) -> None:

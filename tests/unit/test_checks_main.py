@@ -6,8 +6,10 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -174,11 +176,25 @@ def test_a_requirement_that_passed_says_so(
 def test_a_requirement_that_failed_ends_the_update_with_a_message(
     invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke("require", given={"results": [result("failed")]}) == 1
+    assert invoke("require", given={"stack": "lab", "results": [result("failed")]}) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("module 3, colour: it is blue: not so\n")
     assert "remedy:   paint it\n" in said.err
+
+
+def test_a_gate_that_ends_an_update_leaves_its_result(
+    invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Pulumi is run without make."""
+    engine = SimpleNamespace(name=lambda: "pulumi", create_time=lambda: time.time() - 5)
+    monkeypatch.setattr("psutil.Process", lambda: SimpleNamespace(parents=lambda: [engine]))
+    invoke("exclusive", given=GIVEN)
+    assert invoke("require", given={"stack": "lab", "results": [result("failed")]}) == 1
+    kept = json.loads(Path(".results/lab/latest/results.json").read_text())
+    assert kept["status"] == "failed"
+    assert kept["reason"] == "require: module 3, colour: it is blue: not so"
+    assert kept["verification"] == {"3": result("failed")}
 
 
 @pytest.mark.parametrize(("strict", "code"), [(True, 1), (False, 0)])
@@ -198,6 +214,7 @@ def test_a_gate_that_stays_shut_ends_the_update_with_a_message(
 ) -> None:
     kube = FakeKube().stand_in(monkeypatch, driver)
     given = {"kubeconfig": KUBECONFIG, "nodes": ["gpu-node-0"], "gpusPerNode": 1, "seconds": 5}
+    given["stack"] = "lab"
     assert invoke("gate-devices", given=given) == 1
     assert capsys.readouterr().err == "after 5 s not ready: gpu-node-0\n"
     kube.refusals["*"] = UNREACHABLE
@@ -335,7 +352,7 @@ def test_options_that_cannot_be_used_say_what_is_allowed(
 def test_a_failed_requirement_shows_no_traceback_to_whoever_runs_it() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "checks", "require"],
-        input=json.dumps({"results": [result("failed")]}),
+        input=json.dumps({"stack": "lab", "results": [result("failed")]}),
         capture_output=True,
         text=True,
         check=False,

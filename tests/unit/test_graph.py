@@ -55,6 +55,24 @@ def test_the_later_waits_for_the_earlier(graph: Graph, later: str, earlier: str)
     assert graph.reaches(later, earlier)
 
 
+def test_nothing_on_the_cluster_is_waited_for_without_limit() -> None:
+    everything = build("module5").resources
+    waits = {name: r.longest for name, r in everything.items() if r.type.startswith("kubernetes:")}
+    assert len(waits) > 20
+    jobs = {name for name in waits if name.startswith("Job/")}
+    assert {waits[name] for name in jobs} == {"6m"}, "longer than Kubernetes lets them run"
+    assert {waits[name] for name in waits.keys() - jobs} == {"90s"}
+
+
+@pytest.mark.parametrize("stack", ["module3", "module4", "module5"])
+def test_pods_wait_until_nobody_else_holds_the_gpu(stack: str) -> None:
+    made = build(stack)
+    pods = [n for n in made.resources if n.startswith((f"Pod/{stack}", f"Job/{stack}"))]
+    assert pods
+    assert all(made.reaches(name, f"Command/{stack}-gpu-free") for name in pods)
+    assert stdin(made, f"{stack}-gpu-free")["runs"]
+
+
 def test_claims_and_pods_are_gone_before_the_driver_goes(graph: Graph) -> None:
     for name in ("ResourceClaim/module3-claim-1", "ResourceClaim/module3-claim-2"):
         assert graph.reaches(name, "Release/driver")

@@ -16,7 +16,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from checks.kube import ANSWER_SECONDS, Kube, _item_type, condition, describe, explained
+from checks.kube import ANSWER_SECONDS, Kube, _item_type, announced, condition, describe, explained
 from checks.result import NotSo
 from tests.unit import fake_kube
 from tests.unit.fake_kube import (
@@ -451,3 +451,17 @@ def test_where_a_pod_stands_is_said_in_words(found: Any, text: str) -> None:
 def test_what_a_watch_tells_is_of_a_class_that_the_client_has(listed: Any) -> None:
     """Claims are not: the client itself looks for a V1ResourceClaim, which it does not have."""
     assert hasattr(client.models, _item_type(listed(items=[])))
+
+
+@pytest.mark.parametrize(("what", "seconds", "said"), [
+    ("pod a/b", 9, "waiting for pod a/b, 9 s at most\n"), ("", 9, ""), ("pod a/b", 0, ""),
+])  # fmt: skip
+def test_what_is_waited_for_is_said_once_it_takes_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    what: str, seconds: float, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("checks.kube.PATIENCE_SECONDS", 0.01)
+    with announced(what, seconds):
+        assert capsys.readouterr().err == ""
+        threading.Event().wait(0.2)
+    assert capsys.readouterr().err == said

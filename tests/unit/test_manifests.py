@@ -52,6 +52,33 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, reason: str) ->
         manifests.load("m", write(tmp_path, text))
 
 
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: m}\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (POD.replace("a}", "a, namespace: default}"), "Pod/a: metadata.namespace: found default"),
+        (POD, "Pod/a: metadata.namespace: found none, expected m; correct the manifest"),
+        (
+            POD.replace("Pod", "Node").replace("a}", "a, namespace: m}"),
+            "Node/a: metadata.namespace: found m, expected none",
+        ),
+    ],
+)
+def test_an_object_outside_the_namespace_of_its_module_is_refused_with_file_and_key(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    write(tmp_path, NAMESPACE + text)
+    with pytest.raises(manifests.ManifestError, match=f"a.yaml: {reason}"):
+        manifests.require(["nothing", "m"], tmp_path)
+
+
+def test_an_object_in_the_namespace_of_its_module_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, NAMESPACE + POD.replace("a}", "a, namespace: m}"))
+    manifests.require(["m"], tmp_path)
+
+
 def test_a_folder_without_manifests_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(manifests.ManifestError, match="no manifests there"):
         manifests.load("nothing", tmp_path)

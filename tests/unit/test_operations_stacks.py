@@ -14,9 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from checks import verdict
 from components.modules.registry import MODULES
 from components.runs import VERIFY
-from operations import embedded, host_node, stacks
+from operations import drift, embedded, host_node, stacks
+from operations.engine import EVENTS
 from operations.errors import OperationError
 from report import results
 from tests.unit.test_build import calls, write_script
@@ -201,10 +203,10 @@ def let_updates_leave(*found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "latest", lambda _: next(answers))
 
 
-@pytest.mark.parametrize(("verify", "extra"), [(False, None), (True, {VERIFY: "1"})])
+@pytest.mark.parametrize(("verify", "extra"), [(False, {}), (True, {VERIFY: "1"})])
 def test_up_configures_updates_and_shows_what_was_found(
     verify: bool,
-    extra: object,
+    extra: dict[str, str],
     pulumi: Calls,
     shown: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -212,26 +214,52 @@ def test_up_configures_updates_and_shows_what_was_found(
     let_updates_leave("first", "second", monkeypatch=monkeypatch)
     assert stacks.up("dev", "nodes=2", verify=verify) == 7
     assert [line[:2] for line, _ in pulumi] == [("config", "set-all"), ("up", "--yes")]
-    assert pulumi[-1][1] == {"extra": extra}
+    assert pulumi[-1][1] == {"extra": EVENTS | extra}
+    assert "--refresh" not in pulumi[-1][0]
     assert shown == ["dev"]
 
 
-@pytest.mark.usefixtures("pulumi")
-def test_an_update_that_broke_off_does_not_show_older_results(
-    shown: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize("earlier", [[], ["passed"]])
+def test_an_update_that_broke_off_leaves_what_it_found_and_shows_that(
+    shown: list[str], monkeypatch: pytest.MonkeyPatch, earlier: list[str]
 ) -> None:
-    let_updates_leave("first", "first", monkeypatch=monkeypatch)
+    """Older results would mislead."""
+    for status in earlier:
+        verdict.keep("dev", {"status": status, "verification": {}})
+    found = {"module": "0", "status": "failed", "checks": []}
+
+    def break_off(*arguments: str, **_: object) -> int:
+        folder = Path(".results/dev/checks")
+        folder.mkdir(parents=True)
+        verdict.write(folder / "prerequisites.json", {"result": found})
+        log = Path(arguments[arguments.index("--event-log") + 1])
+        event = {"severity": "error", "urn": "a::b::met", "message": "no\n"}
+        log.write_text(json.dumps({"diagnosticEvent": event}) + "\n")
+        return 7
+
+    monkeypatch.setattr(stacks, "pulumi", break_off)
+    monkeypatch.setattr(stacks, "recover", lambda _: [])
     assert stacks.up("dev", "", verify=False) == 7
-    assert shown == []
+    kept = json.loads(Path(".results/dev/latest/results.json").read_text())
+    assert kept == {
+        "stack": "dev", "status": "failed", "reason": "met: no", "verification": {"0": found},
+    }  # fmt: skip
+    assert shown == ["dev"]
 
 
-@pytest.mark.usefixtures("pulumi")
-def test_a_first_update_that_broke_off_shows_nothing(
-    shown: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.usefixtures("shown")
+def test_what_was_deleted_from_the_cluster_is_said_and_made_again(
+    pulumi: Calls, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    assert stacks.up("dev", "", verify=False) == 7
-    assert shown == []
+    restored: list[str] = []
+    monkeypatch.setattr(drift, "find", lambda _: ["ResourceSlice a"])
+    monkeypatch.setattr(drift, "restore_released", restored.append)
+    stacks.up("dev", "", verify=False)
+    assert "deleted from the cluster of stack dev: ResourceSlice a; " in capsys.readouterr().err
+    assert restored == ["dev"]
+    assert "--refresh" in pulumi[-1][0]
+    assert pulumi[-1][1] == {"extra": EVENTS | {VERIFY: "1"}}
 
 
 @pytest.mark.usefixtures("checkout")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from report import readme
@@ -18,9 +15,3 @@ def test_generated_parts_are_true() -> None:
 def test_a_missing_part_is_an_error() -> None:
     with pytest.raises(ValueError, match="no part config"):
         readme.renewed("nothing")
-
-
-def test_every_target_that_the_readme_names_exists() -> None:
-    named = set(re.findall(r"\bmake ([a-z-]+)", readme.README.read_text()))
-    targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE))
-    assert named <= targets

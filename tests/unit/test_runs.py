@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from components.runs import VERIFY, run_id
+from components.runs import VERIFY, run_id, verdict_run
 
 RUN = "20270101T000000Z"
 LIFE = "1"
@@ -120,3 +120,16 @@ def test_stacks_and_checks_have_runs_of_their_own(tmp_path: Path) -> None:
     leave(tmp_path, record("failed"))
     assert run_id("lab", "driver", LIFE, DIGEST, tmp_path) == DIGEST
     assert run_id("other", "exclusive", LIFE, DIGEST, tmp_path) == DIGEST
+
+
+def test_the_verdict_is_given_again_until_the_last_results_are_those_of_a_lab_that_passed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lab" / "latest" / "results.json"
+    assert verdict_run("lab", tmp_path) == ""
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"status": "passed", "run": RUN}))
+    assert verdict_run("lab", tmp_path) == RUN
+    for content in (json.dumps({"status": "failed", "run": RUN}), '{"status": "removed"}', "{"):
+        path.write_text(content)
+        assert verdict_run("lab", tmp_path) not in ("", RUN)

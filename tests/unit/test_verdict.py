@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -159,3 +161,38 @@ def test_what_is_required_must_have_passed() -> None:
 def test_what_is_required_but_was_skipped_says_why() -> None:
     with pytest.raises(NotSo, match=r"^module 3: skipped, needs module 2$"):
         verdict.require([skipped("3", "needs module 2")])
+
+
+def record(folder: Path, name: str, content: dict[str, Any] | None, age: float = 0) -> None:
+    path = folder / "checks" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"result": content}))
+    os.utime(path, (time.time() - age, time.time() - age))
+
+
+def test_an_update_that_breaks_off_leaves_what_it_found_and_nothing_older(folder: Path) -> None:
+    weigh(PASSED)
+    record(folder, "exclusive", PASSED, age=100)
+    record(folder, "cluster", result("1", "passed"))
+    record(folder, "kind-nodes", result("1", "failed"))
+    record(folder, "driver", None)
+    verdict.broken_off("lab", time.time() - 10, "cluster: no room")
+    found = latest(folder)
+    assert (found["status"], found["reason"]) == ("failed", "cluster: no room")
+    assert list(found["verification"]) == ["1"]
+    assert found["verification"]["1"]["status"] == "failed", "of two programs"
+
+
+def test_a_removed_lab_says_so_beside_what_was_found_before(folder: Path) -> None:
+    weigh(PASSED)
+    verdict.removed("lab")
+    assert latest(folder)["status"] == "removed"
+    assert latest(folder)["verification"] == {"3": PASSED}
+    verdict.removed("lab", {"status": "passed"})
+    assert latest(folder)["removal"] == {"status": "passed"}
+    assert len(list(folder.glob("2*"))) == 2, "one of the update, one of the removal"
+
+
+def test_a_lab_that_never_came_up_can_be_removed(folder: Path) -> None:
+    verdict.removed("lab")
+    assert latest(folder)["status"] == "removed"

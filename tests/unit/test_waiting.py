@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +44,29 @@ def test_an_error_that_does_not_pass_is_told_at_once() -> None:
     ask = answers(ValueError("never"), OperationError("not yet"))
     with pytest.raises(ValueError, match="never"):
         waiting.until(60, OperationError)(ask)
+
+
+def test_a_lock_that_another_has_is_waited_for_with_a_word_and_a_deadline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lock"
+    code = (
+        "import sys, filelock; l = filelock.FileLock(sys.argv[1]); l.acquire(); print(flush=True);"
+    )
+    code += "sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with (
+            pytest.raises(OperationError, match=f"{other.pid}.* has not ended after 0 s; end it"),
+            waiting.locked(path, "the recovery", 0.2),
+        ):
+            raise AssertionError("it is held")
+        other.communicate()
+    assert f"(process {other.pid}), 0 s at most" in capsys.readouterr().err
+    for _ in range(2):
+        with waiting.locked(path, "the recovery"):
+            pass
+    assert capsys.readouterr().err == ""
