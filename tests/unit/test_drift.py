@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from components.cluster.identity import state_of
-from operations import drift, half_made, recover
+from operations import drift, half_made
 from operations.errors import OperationError
+from operations.recover import RELEASE
 from tests.unit.test_build import write_script
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "m", "uid": "1"}}
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "m", "uid": "2"}}
 CLASS = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "c"}}
 ROLE = {"apiVersion": "v1", "kind": "Role", "metadata": {"name": "r", "namespace": "d"}}
-RELEASE = {
+DRIVER = {
     "name": "driver",
     "namespace": "d",
     "resourceNames": {"DeviceClass.resource.k8s.io/resource.k8s.io/v1": ["c"], "Role/v1": ["d/r"]},
@@ -35,7 +36,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"type": "pulumi:pulumi:Stack"},
         {"type": "kubernetes:core/v1:Namespace", "outputs": NAMESPACE},
         {"type": "kubernetes:core/v1:Pod", "outputs": POD},
-        {"type": recover.RELEASE, "outputs": RELEASE},
+        {"type": RELEASE, "outputs": DRIVER},
     ]
     path = state_of("dev")
     path.parent.mkdir(parents=True)
