@@ -15,8 +15,9 @@ from components.drivers import DRIVERS, Driver
 from components.modules.registry import MODULES, closure
 from components.settings import Settings
 
-AWAIT, AWAIT_IMAGES = "90s", "5m"
-"""How long the provider waits for an object; nodes of others may have to fetch images first."""
+AWAIT, AWAIT_CONTAINERS = "90s", "3m"
+"""How long the provider waits for an object, and where containers really start: an image may have
+to be fetched."""
 
 
 class Chapter(pulumi.ComponentResource):
@@ -160,7 +161,9 @@ class Site:
         new one, "gone" is what the provider finds there. The provider waits until they work, or
         are gone, but not for ever.
         """
-        longest = AWAIT_IMAGES if self.settings.cluster == "existing" else AWAIT
+        settings = self.settings
+        simulated = settings.cluster == "embedded" and settings.node == "simulated"
+        longest = AWAIT if simulated else AWAIT_CONTAINERS
         return pulumi.ResourceOptions(
             parent=parent,
             provider=self.cluster.provider,

@@ -132,6 +132,11 @@ def run(options: argparse.Namespace) -> int:
             results.show_stacks(stacks.rows())
         case "results":
             stacks.require(options.stack)
+            if stacks.is_locked(options.stack):
+                sys.stderr.write(
+                    f"an update of stack {options.stack} is running, or was killed "
+                    f"(make recover STACK={options.stack}); these results are older\n"
+                )
             return results.show_latest(options.stack, as_json=options.json)
         case "kubectl":
             return stacks.kubectl(options.stack, options.arguments)

@@ -25,7 +25,7 @@ from components.settings import SettingsError, parse
 from operations import drift
 from operations.engine import EVENTS, STATE, errors_in, pulumi, variables
 from operations.errors import OperationError
-from operations.recover import forget_passed, forget_releases, recover
+from operations.recover import forget_passed, forget_releases, held_by, recover
 from toolchain.errors import disk_full
 from toolchain.install import BIN, committed_stacks
 
@@ -105,6 +105,11 @@ def prepare(stack: str) -> int:
     for line in done:
         sys.stderr.write(f"{line}\n")
     return len(done)
+
+
+def is_locked(stack: str) -> bool:
+    """Whether an update of the stack runs, or was killed."""
+    return bool(held_by(stack))
 
 
 def preview(stack: str) -> int:

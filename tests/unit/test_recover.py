@@ -16,9 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from checks import verdict
 from components.cluster import life
 from components.program import MARK
 from operations import recover as program
+from operations import stacks
 from operations.errors import OperationError
 
 Calls = list[tuple[str, ...]]
@@ -394,3 +396,39 @@ def test_releases_on_a_cluster_that_is_gone_are_forgotten(state: Path, pulumi: C
 def test_where_there_is_no_state_nothing_is_forgotten(state: Path, pulumi: Calls) -> None:
     program.forget_releases("lab")
     assert pulumi == []
+
+
+def test_a_killed_update_leaves_a_result_when_it_is_settled(state: Path) -> None:
+    verdict.keep("dev", {"status": "passed", "verification": {}})
+    lock(state, ended())
+    assert stacks.is_locked("dev")
+    program.recover("dev")
+    kept = json.loads(Path(".results/dev/latest/results.json").read_text())
+    assert kept["status"] == "failed"
+    assert "the update was killed (process" in kept["reason"]
+
+
+def test_the_output_status_of_an_update_that_failed_does_not_say_passed(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = {"type": program.STACK, "outputs": {"status": "passed", "cluster": {"a": 1}}}
+    path = program.state_of("dev")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [stack]}}}))
+    taken: list[Any] = []
+
+    def pulumi(*words: str, **_: object) -> int:
+        file = Path(words[-1])
+        if "export" in words:
+            file.write_text(json.dumps({"deployment": {"resources": [stack]}}))
+        else:
+            taken.append(json.loads(file.read_text())["deployment"]["resources"][0]["outputs"])
+        return 0
+
+    monkeypatch.setattr(program, "pulumi", pulumi)
+    program.forget_passed("dev")
+    assert taken == [{"status": "failed", "cluster": {"a": 1}}]
+    stack["outputs"] = {"status": "failed"}
+    path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [stack]}}}))
+    program.forget_passed("dev")
+    assert len(taken) == 1, "it says so already"
