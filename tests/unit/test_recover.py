@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from checks import verdict
-from components.cluster import life
+from components.cluster import identity, life
 from components.program import MARK
 from operations import recover as program
 from operations import stacks
@@ -412,7 +412,7 @@ def test_the_output_status_of_an_update_that_failed_does_not_say_passed(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = {"type": program.STACK, "outputs": {"status": "passed", "cluster": {"a": 1}}}
-    path = program.state_of("dev")
+    path = identity.state_of("dev")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [stack]}}}))
     taken: list[Any] = []
