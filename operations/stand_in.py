@@ -145,6 +145,7 @@ def printed(name: str, inputs: Mapping[str, Any], anew: str) -> dict[str, Any]:
     if "module" not in told:
         workers = [{"gpus": [result] * len(subset)} for subset in told.get("subsets") or [[0]]]
         gpus = {"uuid": result, "uuids": [result], "gpus": [{"uuid": result}], "driverRoot": "/"}
-        return gpus | {"incarnation": result, "workers": workers, "facts": {}}
+        needed = {"needs": result, "workers": workers}
+        return gpus | needed | {"incarnation": result, "facts": {}}
     finding = {"id": name, "status": "passed", "found": result}
     return {"module": told["module"], "status": "passed", "checks": [finding]}
