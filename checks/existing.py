@@ -463,7 +463,8 @@ def _permissions(look: Look) -> str:
     wanted = allowed.needed(look.given, _driver_namespace(look), _all_simulated(look))
     if refused := allowed.refused(look.kube, wanted):
         raise NotSo(f"may not {in_words(refused)}")
-    if look.given["install"] and (barred := allowed.refused(look.kube, allowed.ESCALATION)):
+    escalation = allowed.escalation(look.given["driverNamespace"])
+    if look.given["install"] and (barred := allowed.refused(look.kube, escalation)):
         raise NotSo(
             f"may not {in_words(barred)}: then the chart's roles can be made only by who has "
             "all that they give",

@@ -21,8 +21,7 @@ IN_MODULE: dict[str, Permissions] = {
 """What the module's checks do in its namespace."""
 IN_DRIVER: dict[str, Permissions] = {"4": mps_sharing.IN_DRIVER}
 """And in the driver's."""
-ESCALATION = on("clusterroles", "escalate", "bind", group="rbac.authorization.k8s.io")
-"""Instead of having all that the roles give which one makes; the API server looks by itself."""
+RBAC = "rbac.authorization.k8s.io"
 
 
 def needed(given: dict[str, Any], driver_namespace: str, simulated: bool) -> set[Permission]:
@@ -36,6 +35,13 @@ def needed(given: dict[str, Any], driver_namespace: str, simulated: bool) -> set
         found |= {*within(namespace, IN_MODULE[module])}
         found |= {*within(driver_namespace, IN_DRIVER.get(module, ()))}
     return {replace(each, real=False) for each in found if not (each.real and simulated)}
+
+
+def escalation(driver_namespace: str) -> Permissions:
+    """What makes the roles of the driver's chart for who has not all that they give. The API server
+    looks for it by itself, so that its log does not have it."""
+    clusterwide = on("clusterroles", "escalate", "bind", group=RBAC)
+    return (*clusterwide, *within(driver_namespace, on("roles", "escalate", "bind", group=RBAC)))
 
 
 def refused(kube: Kube, wanted: Iterable[Permission]) -> list[Permission]:

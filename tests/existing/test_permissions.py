@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from checks.existing_permissions import ESCALATION, needed
+from checks.existing_permissions import escalation, needed
 from checks.permissions import Permission
 from tests.checkout import Checkout
 from tests.existing.theirs import STACK, Theirs, lab
@@ -39,7 +39,7 @@ def test_the_preflight_asks_for_what_the_lab_does_and_for_nothing_else(
     assert refused.code != 0
     assert "found:    may not create" in refused.text, refused.text
     wanted = needed(parameters(ours), DRIVER, simulated=True)
-    allow(theirs, {*wanted, *(ESCALATION if installs else ())})
+    allow(theirs, {*wanted, *(escalation(DRIVER) if installs else ())})
     before = len(events(theirs))
 
     for command in (("up",), ("up", "--verify"), ("destroy",)):
