@@ -65,8 +65,8 @@ def require_supported(chosen: Config) -> None:
     kind = urlsplit(cluster.get("proxy-url") or "http:").scheme
     if kind not in PROXIES:
         raise NotSo(
-            f"cluster '{names[0]}': proxy-url '{cluster['proxy-url']}': the lab can use proxies of "
-            f"{' and '.join(PROXIES)} only"
+            f"cluster '{names[0]}': proxy-url '{cluster['proxy-url']}': the lab supports "
+            f"only {' and '.join(PROXIES)} proxies"
         )
     authority = cluster.get("certificate-authority") or cluster.get("certificate-authority-data")
     if cluster.get("insecure-skip-tls-verify") and authority:

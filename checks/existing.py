@@ -145,7 +145,7 @@ def access(checklist: Checklist, look: Look) -> None:
     )
     checklist.verify(
         "credentials-made",
-        "what it says of the cluster and the user can be used",
+        "the kubeconfig's cluster and user entries can be used",
         lambda: _usable_login(look),
         needs=["context-known"],
         expected="credentials",
@@ -466,8 +466,8 @@ def _permissions(look: Look) -> str:
     escalation = allowed.escalation(look.given["driverNamespace"])
     if look.given["install"] and (barred := allowed.refused(look.kube, escalation)):
         raise NotSo(
-            f"may not {in_words(barred)}: then the chart's roles can be made only by who has "
-            "all that they give",
+            f"may not {in_words(barred)}: the API server then lets you create the chart's "
+            "roles only if you hold every permission in them",
             warning=True,
         )
     return f"{len(wanted)} of {len(wanted)} allowed"

@@ -1,13 +1,15 @@
 """Who holds the GPU that a module is about to use, and the gate that waits until nobody does.
 
 Parameters of the gate: kubeconfig, driver, uuid (of the GPU), namespace (of the module, whose own
-pods of an earlier run do not count: the update replaces them).
+pods of an earlier run do not count: the update replaces them), others (namespaces of the lab's
+other modules, whose pods are released: a check that was killed left those that still run).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from checks import devices, survey
@@ -17,6 +19,8 @@ from checks.result import NotSo
 SECONDS = 60.0
 RUN = "DRA_WORKSHOP_RUN"
 """Variable in every pod that the lab makes for a module, and in no other."""
+RELEASE = "dra-workshop/release"
+START = "dra-workshop/start"
 FORBIDDEN = 403
 
 
@@ -32,9 +36,11 @@ def gate(parameters: dict[str, Any]) -> str:
 
     every = kube.resource.list_resource_claim_for_all_namespaces
     try:
-        held = holding(kube.get(every).items)
+        claims = kube.get(every).items
+        held = holding(claims)
         if not held:
             return "free"
+        _release(kube, claims, device, parameters["others"])
         sys.stderr.write(f"waiting {SECONDS:.0f} s at most for {_held(uuid, held)}\n")
         sys.stderr.flush()
         held = holding(kube.wait(every, lambda claims: not holding(claims), SECONDS))
@@ -44,8 +50,8 @@ def gate(parameters: dict[str, Any]) -> str:
         raise
     if held:
         raise NotSo(
-            f"after {SECONDS:.0f} s still waiting for {_held(uuid, held)}; delete that pod, or "
-            "set 'target' to another GPU"
+            f"after {SECONDS:.0f} s still waiting for {_held(uuid, held)}; delete what holds it, "
+            "or set 'target' to another GPU"
         )
     return "free"
 
@@ -81,6 +87,30 @@ def holders(kube: Kube, claims: Sequence[Any], device: devices.Device, own: str 
                 f"claim {namespace}/{name}"
             ]
     return found
+
+
+def let_go(kube: Kube, namespace: str, names: Iterable[str]) -> None:
+    """Have the pods end, whatever they are at: those that come after must get the GPU."""
+    wish = {RELEASE: "true", START: f"{time.time():.3f}"}
+    for name in names:
+        try:
+            patch = {"metadata": {"annotations": wish}}
+            kube.get(kube.core.patch_namespaced_pod, name, namespace, patch)
+        except NotSo:
+            continue  # it is not there
+
+
+def _release(
+    kube: Kube, claims: Sequence[Any], device: devices.Device, namespaces: Sequence[str]
+) -> None:
+    """Have our pods in these namespaces that have the device end."""
+    names = set(survey.holders(claims, device))
+    for claim in claims:
+        namespace = claim.metadata.namespace
+        if namespace in namespaces and f"{namespace}/{claim.metadata.name}" in names:
+            ours = _pods_of_ours(kube, namespace)
+            users = [user.name for user in claim.status.reserved_for or []]
+            let_go(kube, namespace, [name for name in users if name in ours])
 
 
 def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:

@@ -44,7 +44,7 @@ def firewall(networks: Networks) -> str:
     if (_ask("firewall-cmd", "--state") or "").strip() == "running":
         return _firewalld(networks.pods)
     rules = _rules()
-    if not _closes(rules, "INPUT") or _accepts(rules, networks.pods):
+    if not _closes(rules, "INPUT") or _accepts(rules, "INPUT", networks.pods):
         return "no rule is in the way"
     ufw = "-N ufw-" in rules
     allow = (
@@ -70,8 +70,8 @@ def _firewalld(pods: str) -> str:
         raise NotSo(
             f"firewalld has the pods' network {pods} in zone {zone}, which keeps them from the API "
             "server",
-            remedy=f"run: sudo firewall-cmd --zone=trusted --add-source={pods} (with --permanent "
-            "too, it outlives a restart)",
+            remedy=f"run: sudo firewall-cmd --zone=trusted --add-source={pods} (and the same "
+            "with --permanent, to keep it across restarts)",
         )
     return f"firewalld has the pods' network in zone {zone}"
 
@@ -82,7 +82,7 @@ def forwarding(networks: Networks) -> str:
     if _read(BRIDGED) != "1":
         return "no firewall looks at what stays on a bridge"
     rules = _rules()
-    if not _closes(rules, "FORWARD") or _accepts(rules, networks.pods):
+    if not _closes(rules, "FORWARD") or _accepts(rules, "FORWARD", networks.pods):
         return "no rule is in the way"
     chain = "DOCKER-USER" if "-N DOCKER-USER" in rules else "FORWARD"
     raise NotSo(
@@ -105,10 +105,22 @@ def _closes(rules: str, chain: str) -> bool:
     return re.search(last, rules, re.MULTILINE) is not None
 
 
-def _accepts(rules: str, pods: str) -> bool:
-    """Whether some rule accepts what comes from the pods."""
-    accepting = rf"^-A .*(-i {POD_BRIDGE}|-s {re.escape(pods)}) .*-j ACCEPT"
-    return re.search(accepting, rules, re.MULTILINE) is not None
+def _accepts(rules: str, hook: str, pods: str) -> bool:
+    """Whether some rule accepts what comes from the pods, among the chains that the hook calls."""
+    accepting = re.compile(rf"-A (\S+) .*(-i {POD_BRIDGE}|-s {re.escape(pods)}) .*-j ACCEPT")
+    found = filter(None, map(accepting.match, rules.splitlines()))
+    return bool({rule[1] for rule in found} & _called(rules, hook))
+
+
+def _called(rules: str, hook: str) -> set[str]:
+    """The chains that packets of the hook can come to."""
+    jumps = re.findall(r"^-A (\S+) .*?-[jg] (\S+)", rules, re.MULTILINE)
+    called: set[str] = set()
+    further = {hook}
+    while further - called:
+        called |= further
+        further = {target for chain, target in jumps if chain in called}
+    return called
 
 
 def _read(path: str) -> str:

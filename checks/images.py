@@ -42,7 +42,7 @@ def remedy(pod: Any) -> str:
         return ""
     node = pod.spec.node_name
     return (
-        f"set {KEY} to an image with python3 and glibc that node {node} can have, best by its "
+        f"set {KEY} to an image with python3 and glibc that node {node} can pull, preferably by "
         f"digest: SET='{KEY}=REGISTRY/NAME@sha256:DIGEST'; an image whose name begins with "
         f"{OF_SET_UP} has to be imported on the node"
     )

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from checks import devices, gpu_holders, images
+from checks.gpu_holders import RELEASE, START
 from checks.kube import Kube, condition, describe
 from checks.permissions import DRA, on
 from checks.result import Checklist, NotSo
 
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
-RELEASE = "dra-workshop/release"
-START = "dra-workshop/start"
 TAKEN = "cannot allocate all claims"
 """How the scheduler's DRA plugin says that no free device fits a claim."""
 ENDED = ("Succeeded", "Failed")
@@ -141,11 +140,7 @@ class Scene:
 
     def let_go(self, *names: str) -> None:
         """Have the pods end, whatever they are at: those that come after must get the GPU."""
-        for name in names:
-            try:
-                self.annotate(name, {RELEASE: "true", START: f"{time.time():.3f}"})
-            except NotSo:
-                continue  # it is not there
+        gpu_holders.let_go(self.kube, self.namespace, names)
 
     # --- claims -----------------------------------------------------------------------------------
 

@@ -79,7 +79,10 @@ def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
         last = json.loads(path.read_text())
     except (OSError, ValueError):
         last = {"stack": stack, "verification": {}}
-    content = last | {"status": "removed", "reason": "", "removal": removal}
+    clean = removal is None or removal["status"] == "passed"
+    reason = "" if clean else "something of the lab is left"
+    content = last | {"status": "removed" if clean else "failed", "reason": reason}
+    content |= {"removal": removal}
     if last.get("status") == "removed":
         write(path, content)  # the same removal, seen to its end
     else:

@@ -169,6 +169,11 @@ class Opening:
             "driver": site.kind_of_driver.domain,
             "uuid": site.target,
             "namespace": self.namespace,
+            "others": [
+                MODULES[module].namespace
+                for module in site.modules
+                if MODULES[module].namespace != self.namespace
+            ],
             "runs": [self._run_id(check) for check in self.programs],
         }
         return program.run(

@@ -63,7 +63,8 @@ HOME = "HOME"
 KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.0)."""
 WORK = "kwok"
 LEASE_SECONDS = 8
-STARTING, PORTS_SECONDS = "the start of another cluster", 300
+STARTING, PORTS_SECONDS = "the start of another cluster", 120
+"""Shorter than Pulumi waits for the Command, so that ours is what is told."""
 """Several labs may be made at once, one control plane after the other."""
 READY_SECONDS = 60
 FULL = 1e7

@@ -38,7 +38,7 @@ def removed_on_failure(
         try:
             remove()
         except (OperationError, OSError) as left:
-            told += f"\nand what was made is not all removed: {left}"
+            told += f"\nand not everything that was made could be removed: {left}"
         if told and isinstance(error, (OperationError, OSError)):
             words = in_words(error) if isinstance(error, OSError) else str(error)
             raise OperationError(f"{words}{told}") from error

@@ -44,7 +44,7 @@ UNSUPPORTED = ("N/A", "[N/A]", "[Not Supported]")
 """The reasons of those that say only that the GPU has no such thing."""
 OPTIONAL = ("memory.total", "compute_mode")
 """A GPU that uses the machine's memory has none of its own; a virtual one has no compute mode."""
-CANNOT_TELL = "run nvidia-smi -q; after an error of the GPU the machine must be started anew"
+CANNOT_TELL = "run nvidia-smi -q; after a GPU error, reboot the machine"
 ANSWER_SECONDS = 30
 OLDEST_DRIVER = 565
 """NVIDIA's documents of the DRA driver ask for this version of the GPU driver, or later."""
@@ -283,7 +283,7 @@ def _gpu(row: list[str]) -> Gpu:
         if UNKNOWN.fullmatch(value):
             if name not in OPTIONAL or value not in UNSUPPORTED:
                 raise OperationError(
-                    f"nvidia-smi does not tell of GPU {told['uuid']} its {name}: {value}",
+                    f"nvidia-smi does not report {name} of GPU {told['uuid']}: {value}",
                     CANNOT_TELL,
                 )
             told[name] = ""

@@ -46,7 +46,8 @@ SOCKET_SECONDS = 20
 CTR_SECONDS = 60
 """Longer than an import takes on a slow disk."""
 READY_SECONDS = 60
-NODE_SECONDS = 300
+NODE_SECONDS = 90
+"""Shorter than Pulumi waits for any Command that takes the lock, so that ours is what is told."""
 STOP = ("kubelet", "node-proxy", "containerd")
 """In this order: a kubelet would start again what is being ended."""
 
@@ -156,7 +157,7 @@ def facts_of(stack: str) -> dict[str, Any]:
 def _alone() -> Iterator[None]:
     try:
         LOCK.parent.mkdir(parents=True, exist_ok=True)
-        with locked(LOCK, "the work on this machine as a node", NODE_SECONDS):
+        with locked(LOCK, "the set-up or removal of this machine's node", NODE_SECONDS):
             yield
     except PermissionError as error:
         raise OperationError("a host node needs root; run the same command with sudo") from error
@@ -176,11 +177,11 @@ def is_ours(stack: str) -> bool:
     known = owner()
     if known.get("stack") != stack:
         return False
-    if "lab" in known:
-        return bool(known["lab"] == identity.known(stack))
-    # Made before labs had ids.
-    moved = not Path(known["project"]).exists() and bool(facts_of(stack))
-    return moved or known["project"] == str(ROOT)
+    here, made_here = known["project"] == str(ROOT), bool(facts_of(stack))
+    if "lab" in known:  # the id is another after the state was lost
+        return known["lab"] == identity.known(stack) or (here and made_here)
+    moved = not Path(known["project"]).exists() and made_here
+    return here or moved
 
 
 def require_usable(stack: str, networks: Networks) -> str:

@@ -82,6 +82,8 @@ def _labs(stack: str) -> set[str]:
     if not config.exists():
         return known
     nodes = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("nodes", [])
+    if not nodes:  # nothing was made with it yet
+        return known
     mounts = [mount for node in nodes for mount in node.get("extraMounts", [])]
     return known | {_lab(mount["containerPath"] for mount in mounts)}
 

@@ -49,8 +49,11 @@ def remove(wanted: Specification) -> list[str]:
 
 def _pods_of_modules(kube: Kube, wanted: Specification) -> list[str]:
     removed: list[str] = []
+    # Listed, not read one by one: that the lab's user may do, on a cluster of others too.
+    listed = kube.get(kube.core.list_namespace).items if wanted.namespaces else []
+    there = {item.metadata.name: item for item in listed}
     for name in wanted.namespaces:
-        found = _if_there(kube.core.read_namespace, name)
+        found = there.get(name)
         if found is None or not wanted.labels.items() <= (found.metadata.labels or {}).items():
             continue
         for job in kube.get(kube.batch.list_namespaced_job, namespace=name).items:

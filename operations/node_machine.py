@@ -61,8 +61,9 @@ def noted() -> dict[str, Any]:
 
 def put_back(before: dict[str, Any]) -> None:
     _put_back_settings(before["settings"])
-    if before["root"] != "shared" and _root_propagation() == "shared":
-        _mount(f"--make-{before['root']}", "/")
+    root = before.get("root", "shared")  # nodes of earlier versions did not note it
+    if root != "shared" and _root_propagation() == "shared":
+        _mount(f"--make-{root}", "/")
     for path in own_files():
         path.unlink()
     if str(CNI_NOTES.parent) not in before["folders"]:

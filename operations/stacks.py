@@ -92,8 +92,8 @@ def repair_drift(stack: str) -> bool:
     if lost:
         more = f" and {len(lost) - MOST_LOST} more" if len(lost) > MOST_LOST else ""
         sys.stderr.write(
-            f"deleted from the cluster of stack {stack}: {', '.join(lost[:MOST_LOST])}{more}; "
-            "it is made again, and every check runs again\n"
+            f"not on the cluster of stack {stack} any more: {', '.join(lost[:MOST_LOST])}{more}; "
+            "what is configured is made again, and every check runs again\n"
         )
         drift.restore_released(stack)
     return bool(lost)
@@ -124,7 +124,7 @@ def destroy(stack: str) -> int:
     prepare(stack)
     had = clusters.had(stack)
     if code := _remove(stack):
-        verdict.broken_off(stack, time.time(), "the removal did not come to its end")
+        verdict.broken_off(stack, time.time(), "the removal failed; its output above says why")
         forget_passed(stack)
         return code
     return _prove(stack, had)
@@ -292,7 +292,8 @@ def _to_ask(stack: str) -> Path:
     path = kubeconfig(stack)
     if not life.runs(stack):
         sys.stderr.write(
-            f"not all of the cluster of stack {stack} runs; start it: make up STACK={stack}\n"
+            f"part of the cluster of stack {stack} is not running; "
+            f"start it: make up STACK={stack}\n"
         )
     return path
 

@@ -146,7 +146,7 @@ def show_latest(stack: str, as_json: bool = False) -> int:
     show(kept["verification"])
     show_benchmarks(kept.get("benchmarks", {}))
     if reason := kept.get("reason"):
-        console().print(f"the update broke off: {reason}", markup=False)
+        console().print(f"did not complete: {reason}", markup=False)
     if kept["status"] == "removed":
         console().print("what stands above was found before the lab was removed", markup=False)
     simulated = f", simulated: {kept['simulated']}" if "simulated" in kept else ""

@@ -148,7 +148,12 @@ def main() -> None:
         fail(f"platform {sys.platform} is not supported; Linux and macOS are (Windows: use WSL2)")
 
     if odd := refused(ROOT):
-        fail(f"the path of this checkout has {odd} in it: {ROOT}; move it where none is in the way")
+        fail(
+            fail(
+                f"the path of this checkout has {odd} in it: {ROOT}; "
+                "move it to a folder without these characters"
+            )
+        )
 
     import fcntl  # not on Windows, so only after the line above
 

@@ -40,7 +40,7 @@ MODULES: dict[str, Module] = {
             "0",
             "Prerequisites",
             (),
-            "what this machine has, what is missing, and how to mend it",
+            "what this machine has, what is missing, and how to fix it",
             "nothing",
             2,
         ),

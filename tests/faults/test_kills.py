@@ -75,6 +75,18 @@ def test_after_a_kill_destroy_alone_is_enough(checkout: Checkout, point: str) ->
     require_clean_destroy(checkout)
 
 
+def test_pods_that_a_killed_check_left_do_not_keep_the_gpu_from_earlier_modules(
+    checkout: Checkout,
+) -> None:
+    """After a kill all modules begin anew, and take turns: the pods of a later one still run."""
+    stack = "module4"
+    checkout.stack(stack)
+    checkout.configure(stack, "modules", '["3", "4"]')
+    kill_engine(checkout, "up", "Command check-mps-sharing creating", stack)
+    require_passed(checkout, stack)
+    require_clean_destroy(checkout, stack)
+
+
 def test_recover_makes_a_plain_update_possible_and_says_what_it_did(checkout: Checkout) -> None:
     checkout.stack(STACK)
     kill_engine(checkout, "up", RELEASE)

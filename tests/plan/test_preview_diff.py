@@ -34,7 +34,7 @@ def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> 
     assert done.code == 0, done.text
     found = blocks(done.text)
     assert "changes that are not committed are included" in done.text
-    assert found["dev, module3"][0] == "8 to change, 4 to replace, 1 to delete"
+    assert found["dev, module3"][0] == "9 to change, 4 to replace, 1 to delete"
     for line in (
         "~ change Namespace module3",
         "metadata.labels.team: added red",

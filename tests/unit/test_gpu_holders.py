@@ -13,7 +13,9 @@ from components.gpu_node import gpu_uuid
 from tests.unit.fake_kube import FORBIDDEN, KUBECONFIG, FakeKube, claim, gpu_slice, pod
 
 UUID = gpu_uuid("node", 0)
-GIVEN = {"kubeconfig": KUBECONFIG, "driver": "gpu.nvidia.com", "uuid": UUID, "namespace": "lab"}
+GIVEN = {"kubeconfig": KUBECONFIG, "driver": "gpu.nvidia.com", "uuid": UUID, "namespace": "lab"} | {
+    "others": ["other"]
+}
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_who_holds_the_gpu_is_said_at_once_and_at_the_deadline(
         gpu_holders.gate(GIVEN)
     waiting = f"waiting for GPU {UUID}, which is held by {holder}"
     assert str(caught.value) == (
-        f"after 60 s still {waiting}; delete that pod, or set 'target' to another GPU"
+        f"after 60 s still {waiting}; delete what holds it, or set 'target' to another GPU"
     )
     assert capsys.readouterr().err == waiting.replace("for", "60 s at most for") + "\n"
 
@@ -65,6 +67,22 @@ def test_a_gpu_that_is_free_or_held_by_pods_that_are_replaced_is_not_waited_for(
     kube.claims, kube.pods = claims, [of_the_lab("ours")]
     assert gpu_holders.gate(GIVEN) == "free"
     assert capsys.readouterr().err == ""
+
+
+def test_pods_that_a_killed_check_left_in_other_modules_are_released(kube: FakeKube) -> None:
+    kube.claims, kube.pods = [held("ours", "other")], [of_the_lab("ours")]
+    kube.pods[0].metadata.namespace = "other"
+    kube.on_patch = lambda _: kube.claims.clear()
+    assert gpu_holders.gate(GIVEN) == "free"
+    assert gpu_holders.RELEASE in kube.pods[0].metadata.annotations
+
+
+def test_pods_of_the_users_own_are_never_released(kube: FakeKube) -> None:
+    kube.claims, kube.pods = [held("mine", "other")], [pod("mine", "Running", on="node")]
+    kube.pods[0].metadata.namespace = "other"
+    with pytest.raises(NotSo, match="pod other/mine"):
+        gpu_holders.gate(GIVEN)
+    assert not kube.pods[0].metadata.annotations
 
 
 def test_a_gpu_that_becomes_free_in_time_is_taken(kube: FakeKube) -> None:

@@ -173,7 +173,9 @@ def test_workers_get_what_this_machine_says_that_they_need(nvidia: Graph) -> Non
     """Asked where they are made: all of it would be too much for the output of a Command."""
     given = stdin(nvidia, "cluster")
     assert given["workers"] == [{"gpus": [GPU]}]
-    assert given["host"] == stdin(nvidia, "gpu-host") | {"needs": "digest"}
+    asked = stdin(nvidia, "gpu-host")
+    assert asked.pop("tells") == ["needs"]
+    assert given["host"] == asked | {"needs": "digest"}
     values = nvidia.resources["Release/driver"].inputs["values"]
     assert "nvidiaDriverRoot" not in values, "it lies in the usual places of a node"
 
@@ -195,6 +197,7 @@ def test_strategy_and_subsets_reach_those_who_look(monkeypatch: pytest.MonkeyPat
         "mounts": "cdi",
         "subsets": [[0, 3], [1, 2]],
         "driver": "NVRM version: 580.1",
+        "tells": ["needs"],
     }
     seen = stdin(graph, "check-kind-nodes")["parameters"]["nodes"]
     assert {node: len(gpus) for node, gpus in seen.items()} == {

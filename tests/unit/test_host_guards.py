@@ -50,6 +50,7 @@ UFW = """\
 -N ufw-user-input
 -A INPUT -j ufw-before-input
 -A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -j ufw-user-input
 -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
 """
 REJECTING = """\
@@ -169,8 +170,22 @@ def test_rules_that_let_no_pod_in_are_told(
     told = found("host-firewall", "failed")
     assert named in told["found"]
     assert told["remedy"] == f"run: {command}"
-    machine.answers["iptables -S"] = f"{rules}-A ufw-user-input -i {POD_BRIDGE} -j ACCEPT\n"
+    chain = "ufw-user-input" if rules == UFW else "INPUT"
+    machine.answers["iptables -S"] = f"{rules}-A {chain} -i {POD_BRIDGE} -j ACCEPT\n"
     found("host-firewall", "passed")
+
+
+def test_a_rule_for_one_way_opens_not_the_other(machine: Machine) -> None:
+    """ufw beside Docker: pods reach the API server by one remedy, each other by another."""
+    machine.kernel(host_guards.BRIDGED, "1")
+    both = f"{UFW}-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n"
+    machine.answers["iptables -S"] = f"{both}-A ufw-user-input -i {POD_BRIDGE} -j ACCEPT\n"
+    found("host-firewall", "passed")
+    found("host-forwarding", "failed")
+    within = f"-A DOCKER-USER -i {POD_BRIDGE} -o {POD_BRIDGE} -j ACCEPT\n"
+    machine.answers["iptables -S"] = f"{both}{within}"
+    found("host-firewall", "failed")
+    found("host-forwarding", "passed")
 
 
 # --- bridged traffic -----------------------------------------------------------------------------

@@ -101,6 +101,19 @@ def test_a_lab_in_the_folder_where_another_one_was_does_not_own_that_ones_node(
     assert not host_node.is_ours("module3")
 
 
+def test_a_lab_whose_state_was_lost_keeps_its_node(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(machine)
+    owned_by("module3", ROOT)
+    known = json.loads(places.OWNER.read_text()) | {"lab": "0123456789ab"}
+    places.OWNER.write_text(json.dumps(known))
+    facts = RUN / "module3" / places.FACTS
+    facts.parent.mkdir(parents=True)
+    facts.write_text(json.dumps({"name": places.NODE}))
+    assert host_node.is_ours("module3")
+
+
 def test_the_same_name_in_another_checkout_is_another_stack(machine: Path) -> None:
     owned_by("module3", machine)
     with pytest.raises(OperationError, match="belongs to stack module3"):
@@ -459,6 +472,6 @@ def test_a_node_that_does_not_start_tells_why_whatever_cannot_be_removed(
     assert str(failure.value) == (
         "the kubelet does not answer\n  kubelet.log: E0101 no cgroups\n"
         "  all logs: .results/dev/failed-start/\n"
-        "and what was made is not all removed: mount /x is left"
+        "and not everything that was made could be removed: mount /x is left"
     )
     assert (machine / ".results" / "dev" / "failed-start" / "kubelet.log").exists()

@@ -63,12 +63,9 @@ class Cluster(FakeKube):
 class Api(FakeApi):
     kube: Cluster
 
-    def read_namespace(self, name: str, **_: Any) -> Any:
-        self.answer("read_namespace")
-        for item in self.kube.namespaces:
-            if item.metadata.name == name:
-                return item
-        raise NOT_FOUND
+    def list_namespace(self, **_: Any) -> Any:
+        self.answer("list_namespace")
+        return SimpleNamespace(items=self.kube.namespaces)
 
     def list_node(self, **selection: str) -> Any:
         return self._list("list_node", self.kube.nodes, **selection)

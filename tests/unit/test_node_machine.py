@@ -91,6 +91,12 @@ def test_our_own_bridges_rely_on_nothing(kernel: Write) -> None:
     assert value(FORWARD) == "0"
 
 
+def test_the_node_of_an_earlier_version_is_put_back_too(kernel: Write) -> None:
+    before = node_machine.noted()
+    del before["root"]
+    node_machine.put_back(before)
+
+
 @pytest.mark.parametrize(
     ("optional", "propagation"),
     [

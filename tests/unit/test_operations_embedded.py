@@ -456,7 +456,7 @@ def test_what_cannot_be_removed_after_a_failure_does_not_hide_it(
     with pytest.raises(OperationError) as failure:
         embedded.create(WANTED)
     assert str(failure.value).startswith("the control plane of dev did not start\n")
-    assert "not all removed: .run/dev cannot be removed" in str(failure.value)
+    assert "could be removed: .run/dev cannot be removed" in str(failure.value)
 
 
 @pytest.mark.usefixtures("running", "kwokctl")

@@ -269,7 +269,9 @@ def test_kinds_reason_is_told_even_if_docker_has_gone(machine: Machine) -> None:
     with pytest.raises(OperationError) as caught:
         created()
     assert "failed to init node with kubeadm" in str(caught.value)
-    assert "what was made is not all removed: the Docker daemon does not run" in str(caught.value)
+    assert "not everything that was made could be removed: the Docker daemon does not run" in str(
+        caught.value
+    )
     (machine.folder / "no-daemon").unlink()
     kind.down("lab")
     nothing_is_left(machine)
@@ -344,11 +346,21 @@ def test_the_name_of_anothers_cluster_is_refused_before_anything_is_changed(
 def test_a_half_made_cluster_is_never_kept(machine: Machine) -> None:
     machine.put_containers()
     folder().mkdir(parents=True)
-    (folder() / CONFIG).touch()
+    (folder() / CONFIG).write_text("nodes: [{role: control-plane}]")
     created()
     done = machine.calls("kind create", "docker rm --force")
     assert done[0] == f"docker rm --force --volumes {' '.join(NODES)}"
     assert done[1].startswith("kind create")
+
+
+def test_containers_are_not_ours_by_a_configuration_with_which_nothing_was_made(
+    machine: Machine,
+) -> None:
+    machine.put_containers()
+    folder().mkdir(parents=True)
+    (folder() / CONFIG).touch()
+    kind.down("lab")
+    assert machine.containers() == NODES
 
 
 def test_a_kind_that_outlived_its_caller_is_ended_before_its_nodes_are_removed(

@@ -256,7 +256,7 @@ def test_what_was_deleted_from_the_cluster_is_said_and_made_again(
     monkeypatch.setattr(drift, "find", lambda _: ["ResourceSlice a"])
     monkeypatch.setattr(drift, "restore_released", restored.append)
     stacks.up("dev", "", verify=False)
-    assert "deleted from the cluster of stack dev: ResourceSlice a; " in capsys.readouterr().err
+    assert "not on the cluster of stack dev any more: ResourceSlice a; " in capsys.readouterr().err
     assert restored == ["dev"]
     assert "--refresh" in pulumi[-1][0]
     assert pulumi[-1][1] == {"extra": EVENTS | {VERIFY: "1"}}
@@ -398,7 +398,7 @@ def test_who_asks_a_cluster_that_has_ended_is_told(
     write_script(checkout / "bin" / "kubectl", "echo refused >&2; exit 1")
     assert stacks.kubectl("dev", "get pods") == 1
     assert capfd.readouterr().err == (
-        "not all of the cluster of stack dev runs; start it: make up STACK=dev\nrefused\n"
+        "part of the cluster of stack dev is not running; start it: make up STACK=dev\nrefused\n"
     )
 
 

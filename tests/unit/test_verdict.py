@@ -193,6 +193,12 @@ def test_a_removed_lab_says_so_beside_what_was_found_before(folder: Path) -> Non
     assert len(list(folder.glob("2*"))) == 2, "one of the update, one of the removal"
 
 
+def test_a_removal_that_left_something_is_no_removal(folder: Path) -> None:
+    verdict.removed("lab", {"status": "failed"})
+    found = latest(folder)
+    assert (found["status"], found["reason"]) == ("failed", "something of the lab is left")
+
+
 def test_a_lab_that_never_came_up_can_be_removed(folder: Path) -> None:
     verdict.removed("lab")
     assert latest(folder)["status"] == "removed"

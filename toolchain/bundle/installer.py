@@ -344,7 +344,7 @@ def set_up(into: Path, manifest: Manifest) -> None:
         }
         done = subprocess.run(command, cwd=into, env=environment, check=False)
         if done.returncode:
-            raise Refused("set-up failed; mend what it says and run the same command again")
+            raise Refused("set-up failed; fix what it says and run the same command again")
     shutil.rmtree(wheels, ignore_errors=True)
 
 
