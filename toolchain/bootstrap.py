@@ -149,10 +149,8 @@ def main() -> None:
 
     if odd := refused(ROOT):
         fail(
-            fail(
-                f"the path of this checkout has {odd} in it: {ROOT}; "
-                "move it to a folder without these characters"
-            )
+            f"the path of this checkout has {odd} in it: {ROOT}; "
+            "move it to a folder without these characters"
         )
 
     import fcntl  # not on Windows, so only after the line above

@@ -81,7 +81,7 @@ def test_pods_that_a_killed_check_left_do_not_keep_the_gpu_from_earlier_modules(
     """After a kill all modules begin anew, and take turns: the pods of a later one still run."""
     stack = "module4"
     checkout.stack(stack)
-    checkout.configure(stack, "modules", '["3", "4"]')
+    checkout.configure(stack, "modules[1]", "3")
     kill_engine(checkout, "up", "Command check-mps-sharing creating", stack)
     require_passed(checkout, stack)
     require_clean_destroy(checkout, stack)
