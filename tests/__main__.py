@@ -1,7 +1,11 @@
-"""`make test`: every part that can run on this machine, and what each cost."""
+"""`make test`: every part that can run on this machine, and what each cost.
+
+It leaves out repeats (tests/marks.py), and says so; with `--all`, as `make test-all`, it runs them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -73,6 +77,9 @@ def why_not(part: str) -> str:
 
 def main() -> int:
     """Run all parts that this machine can, also after one failed; exit code 1 if any did."""
+    options = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
+    options.add_argument("--all", action="store_true", help="with all repeats")
+    every = options.parse_args().all
     table = Table(box=None, header_style="bold")
     for column in ("part", "result", "seconds"):
         table.add_column(column, justify="right" if column == "seconds" else "left")
@@ -82,12 +89,17 @@ def main() -> int:
             print(f"== {part}: skipped: {why}", flush=True)  # noqa: T201
             table.add_row(part, "skipped", "")
             continue
+        if command[0] == "pytest" and not every:
+            command = [*command, "-m", "not repeat"]
         print(f"== {part}: {' '.join(command)}", flush=True)  # noqa: T201
         started = time.monotonic()
         code = subprocess.run([sys.executable, "-m", *command], check=False).returncode
         failed |= code != 0
         table.add_row(part, "failed" if code else "passed", f"{time.monotonic() - started:.0f}")
-    Console(width=80, highlight=False).print(table)
+    console = Console(width=80, highlight=False)
+    console.print(table)
+    if not every:
+        console.print("left out: the tests that are deselected above; make test-all runs them too")
     return 1 if failed else 0
 
 

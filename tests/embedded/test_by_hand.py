@@ -10,6 +10,7 @@ import yaml
 
 from tests.checkout import Checkout, Done
 from tests.faults.lab import require_clean_destroy, require_passed, up
+from tests.marks import repeat
 
 STACK = "module3"
 DRIVER = "dra-driver-nvidia-gpu"
@@ -78,15 +79,14 @@ def test_a_pod_of_the_users_own_that_holds_the_gpu_is_named_within_a_minute(lab:
 @pytest.mark.parametrize(
     "lost",
     [
-        ("resourceslices", "--all"),
-        ("namespace", "dra-module3"),
-        ("pod", "-n", "dra-module3", "pod-2"),
-        ("resourceclaim", "-n", "dra-module3", "claim-1"),
-        ("node", "gpu-node-0"),
-        ("deviceclass", "gpu.nvidia.com"),
-        ("namespace", DRIVER),
+        pytest.param(("resourceslices", "--all"), id="slices"),
+        repeat(("namespace", "dra-module3"), id="namespace"),
+        repeat(("pod", "-n", "dra-module3", "pod-2"), id="pod"),
+        repeat(("resourceclaim", "-n", "dra-module3", "claim-1"), id="claim"),
+        repeat(("node", "gpu-node-0"), id="node"),
+        pytest.param(("deviceclass", "gpu.nvidia.com"), id="class"),
+        repeat(("namespace", DRIVER), id="driver"),
     ],
-    ids=["slices", "namespace", "pod", "claim", "node", "class", "driver"],
 )
 def test_what_was_deleted_by_hand_is_made_again_by_the_next_update(
     lab: Checkout, lost: tuple[str, ...]

@@ -14,6 +14,7 @@ from checks.existing_permissions import escalation, needed
 from checks.permissions import Permission
 from tests.checkout import Checkout
 from tests.existing.theirs import STACK, Theirs, lab
+from tests.marks import repeat
 
 DRIVER = "dra-driver-nvidia-gpu"
 NAME = "lab-user"
@@ -22,7 +23,7 @@ ASKING = "selfsubject"
 RBAC = "rbac.authorization.k8s.io"
 
 
-@pytest.mark.parametrize("whose", ["without_driver", "with_driver"])
+@pytest.mark.parametrize("whose", ["without_driver", repeat("with_driver")])
 def test_the_preflight_asks_for_what_the_lab_does_and_for_nothing_else(
     whose: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

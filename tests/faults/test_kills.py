@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from tests.faults.lab import (
     running,
     up,
 )
+from tests.marks import repeat
 
 SEED = 20261121
 KILLS = {"up": 14, "destroy": 6}
@@ -46,9 +48,14 @@ def points() -> Iterator[tuple[str, int]]:
             yield verb, 1 + int(part * width + lot.random() * width)
 
 
-@pytest.mark.parametrize(
-    ("verb", "after"), [pytest.param(*p, id=f"{p[0]}-{p[1]}") for p in points()]
-)
+def cases() -> Iterator[Any]:
+    """Every third of the points, and repeats between them."""
+    for number, (verb, after) in enumerate(points()):
+        case = repeat if number % 3 else pytest.param
+        yield case(verb, after, id=f"{verb}-{after}")
+
+
+@pytest.mark.parametrize(("verb", "after"), cases())
 def test_a_killed_engine(checkout: Checkout, verb: str, after: int) -> None:
     checkout.stack(STACK)
     if verb == "destroy":
