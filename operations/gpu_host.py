@@ -283,7 +283,7 @@ def _gpu(row: list[str]) -> Gpu:
         if UNKNOWN.fullmatch(value):
             if name not in OPTIONAL or value not in UNSUPPORTED:
                 raise OperationError(
-                    f"nvidia-smi does not report {name} of GPU {told['uuid']}: {value}",
+                    f"nvidia-smi reports of GPU {told['uuid']}: {name}: {value}",
                     CANNOT_TELL,
                 )
             told[name] = ""

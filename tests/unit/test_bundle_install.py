@@ -213,7 +213,7 @@ def test_a_failed_set_up_is_run_again_from_what_is_there(machine: Machine) -> No
     (machine.into / "broken").touch()
     failed = machine.install()
     assert failed.returncode == 1
-    assert "set-up failed; mend what it says and run the same command again" in failed.stderr
+    assert "set-up failed; fix what it says and run the same command again" in failed.stderr
     (machine.into / "broken").unlink()
     done = machine.install()
     assert done.returncode == 0

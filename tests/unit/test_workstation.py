@@ -476,7 +476,7 @@ def test_a_cluster_of_the_name_that_is_not_ours(machine: Machine) -> None:
     assert "kind delete cluster --name dra-workshop-dev" in name["remedy"]
     ours = machine.folder / ".run" / "dev" / "kind.yaml"
     ours.parent.mkdir(parents=True)
-    ours.touch()
+    ours.write_text("nodes: [{role: control-plane}]")
     assert "of this stack" in finding(run(), "name-free", "passed")["found"]
 
 
