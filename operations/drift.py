@@ -19,7 +19,9 @@ from toolchain.install import BIN
 
 ANSWER_SECONDS = 20
 Item = dict[str, Any]
-"""apiVersion, kind, metadata: name, and namespace where it lies in one."""
+"""apiVersion, kind, metadata: name, and namespace where it lies in one; of a Helm release also
+within: where it lies if that is not told. The provider copies what the chart says, and a chart may
+leave a namespace out, or write one on what lies in none."""
 
 
 def find(stack: str) -> list[str]:
@@ -34,7 +36,7 @@ def find(stack: str) -> list[str]:
     return [
         _name(item)
         for item, uid in owned
-        if _name(item) not in there or uid not in ("", there[_name(item)])
+        if not (found := _uid(item, there)) or uid not in ("", found)
     ]
 
 
@@ -48,7 +50,7 @@ def restore_released(stack: str) -> None:
         if release["type"] == RELEASE:
             items = [item for item, _ in _of_release(release["outputs"])]
             there = _uids(stack, items)
-            lost = {_name(i) for i in items if there is not None and _name(i) not in there}
+            lost = {_name(i) for i in items if there is not None and not _uid(i, there)}
             if lost:
                 _make_again(stack, release["outputs"], lost)
 
@@ -82,7 +84,7 @@ def _owned(stack: str) -> Iterator[tuple[Item, str]]:
 
 def _of_release(outputs: dict[str, Any]) -> Iterator[tuple[Item, str]]:
     for kind, names in (outputs.get("resourceNames") or {}).items():
-        yield from ((_item(kind, name), "") for name in names)
+        yield from ((_item(kind, name) | {"within": outputs["namespace"]}, "") for name in names)
 
 
 def _resources(stack: str) -> Iterator[dict[str, Any]]:
@@ -126,6 +128,18 @@ def _name(item: Item) -> str:
     return f"{item['kind']} {'/'.join([*where, metadata['name']])}"
 
 
+def _uid(item: Item, there: dict[str, str]) -> str:
+    """Of the object that is there, "" if it is not."""
+    outside = item | {"metadata": {"name": item["metadata"]["name"]}}
+    return there.get(_name(_placed(item))) or there.get(_name(outside), "")
+
+
+def _placed(item: Item) -> Item:
+    """In its namespace, also where only the release tells that; kubectl looks for what lies in none
+    wherever it is said to be."""
+    return _inside(item, item["within"]) if "within" in item else item
+
+
 def _uids(stack: str, items: list[Item]) -> dict[str, str] | None:
     """Those that are there, "Kind name" → uid; None if the API server does not answer."""
     keys = ("name", "namespace")
@@ -135,7 +149,7 @@ def _uids(stack: str, items: list[Item]) -> dict[str, str] | None:
             "kind": item["kind"],
             "metadata": {key: item["metadata"][key] for key in keys if key in item["metadata"]},
         }
-        for item in items
+        for item in map(_placed, items)
     ]
     done = _kubectl(
         stack, "get", "--ignore-not-found", "-f", "-", "-o", "json", given=_listed(asked)

@@ -165,11 +165,18 @@ def test_a_cluster_with_a_node_that_ended_is_removed_as_a_whole(cluster: Inside)
     assert again.code == 0, again.text
 
 
-def test_a_creation_that_was_killed_is_begun_anew(workstation: Inside) -> None:
-    """A half-made cluster may look ready: kind's last steps were never done."""
+@pytest.fixture(scope="module")
+def bare(workstation: Inside) -> Inside:
+    """With a stack OTHER that is a cluster of kind and nothing more."""
     workstation.stack(OTHER)
     workstation.configure(OTHER, "cluster", "kind")
     workstation.configure(OTHER, "driver", "example")
+    return workstation
+
+
+def test_a_creation_that_was_killed_is_begun_anew(bare: Inside) -> None:
+    """A half-made cluster may look ready: kind's last steps were never done."""
+    workstation = bare
     with lab.running(workstation, "up", "--stack", OTHER) as process:
         until_there(workstation, kind_places.control_plane(OTHER))
         time.sleep(5)
@@ -188,11 +195,9 @@ def test_a_creation_that_was_killed_is_begun_anew(workstation: Inside) -> None:
     assert workstation.left() == NOTHING
 
 
-def test_a_cluster_whose_files_are_lost_is_found_in_docker(workstation: Inside) -> None:
+def test_a_cluster_whose_files_are_lost_is_found_in_docker(bare: Inside) -> None:
     """And only that: a container that somebody gave the cluster's name stays."""
-    workstation.stack(OTHER)
-    workstation.configure(OTHER, "cluster", "kind")
-    workstation.configure(OTHER, "driver", "example")
+    workstation = bare
     lab.require_passed(workstation, OTHER)
     lab.remove(workstation.folder / ".run")
     lost = lab.up(workstation, OTHER)

@@ -58,6 +58,22 @@ def test_nothing_is_lost_while_all_is_there(lab: Path) -> None:
     assert [item["kind"] for item in asked] == ["Namespace", "Pod", "DeviceClass", "Role"]
 
 
+@pytest.mark.parametrize("told", ["c", "d/c"])
+@pytest.mark.parametrize("role", ["r", "d/r"])
+def test_a_chart_may_leave_out_namespaces_or_write_too_many(
+    lab: Path, told: str, role: str
+) -> None:
+    names = {"DeviceClass.resource.k8s.io/resource.k8s.io/v1": [told], "Role/v1": [role]}
+    release = {"type": RELEASE, "outputs": DRIVER | {"resourceNames": names}}
+    state_of("dev").write_text(json.dumps({"checkpoint": {"latest": {"resources": [release]}}}))
+    answer(lab, CLASS, ROLE)
+    assert drift.find("dev") == []
+    asked = json.loads((lab / "given").read_text())["items"]
+    assert [item["metadata"]["namespace"] for item in asked] == ["d", "d"]
+    answer(lab, ROLE)
+    assert drift.find("dev") == [f"DeviceClass {told}"]
+
+
 def test_what_is_gone_and_what_was_made_again_by_somebody_is_named(lab: Path) -> None:
     other = POD | {"metadata": POD["metadata"] | {"uid": "9"}}  # type: ignore[operator]
     answer(lab, NAMESPACE, other, ROLE)
