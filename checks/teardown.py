@@ -1,13 +1,13 @@
 """After a removal: nothing of the lab is left on this machine, and its GPUs are everybody's again.
 
-Parameters: stack, and what the lab had of this machine: containers (of Docker; recorded: the state
-knew of them; daemon: id of the Docker daemon that they were in), node (the machine itself as one),
+Parameters: stack, and what the lab had of this machine: containers (of Docker; recorded: those that
+the state names; daemon: id of the Docker daemon that they were in), node (the machine itself as one),
 gpus. Only that is looked at: a driver of somebody else has files of the same names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from checks import gpus
@@ -67,9 +67,9 @@ def _processes(stack: str) -> str:
     return "nothing"
 
 
-def _containers(stack: str, recorded: bool, daemon: str) -> str:
-    """Containers without a mark may be of a cluster that an earlier version made, if there was one
-    by the state; or somebody else's."""
+def _containers(stack: str, recorded: Collection[str], daemon: str) -> str:
+    """Containers without a mark may be of a cluster that an earlier version made, if the state
+    names them; others are somebody else's."""
     if daemon and (asked := str(docker.info().get("ID"))) != daemon:
         raise NotSo(
             f"the cluster was made in Docker daemon {daemon}, and this is {asked}",
@@ -78,7 +78,7 @@ def _containers(stack: str, recorded: bool, daemon: str) -> str:
         )
     if left := kind_docker.ours(stack):
         raise NotSo(", ".join(left))
-    if recorded and (left := kind_docker.ours(stack, unmarked=True)):
+    if left := sorted({*kind_docker.ours(stack, unmarked=True)} & {*recorded}):
         raise NotSo(
             f"{', '.join(left)}, of which Docker does not tell whose they are",
             remedy=f"if they are of this stack, run: docker rm --force --volumes {' '.join(left)}",

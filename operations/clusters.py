@@ -42,7 +42,7 @@ def whole(stack: str) -> bool:
 
     True where no such driver is, and so nothing to undo.
     """
-    if kind.is_ours(stack) or kind.is_recorded(stack):
+    if kind.is_ours(stack) or kind.recorded(stack):
         return kind.whole(stack)
     return not host_node.is_ours(stack) or host_node.whole(stack)
 
@@ -54,7 +54,7 @@ def may_have_containers(stack: str) -> bool:
     refuses to make one there.
     """
     configured = stacks.current(stack)["cluster"] == kind.KIND and shutil.which(docker.PROGRAM)
-    return kind.is_ours(stack) or kind.is_recorded(stack) or bool(configured)
+    return bool(kind.is_ours(stack) or kind.recorded(stack) or configured)
 
 
 def had(stack: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def had(stack: str) -> dict[str, Any]:
     node = host_node.is_ours(stack)
     return {
         "containers": may_have_containers(stack),
-        "recorded": kind.is_recorded(stack),
+        "recorded": kind.recorded(stack),
         "daemon": kind.daemon(stack),
         "node": node,
         "gpus": node or kind.has_gpus(stack),

@@ -202,9 +202,10 @@ def daemon(stack: str) -> str:
     return str((identity.facts(stack) or identity.in_state(stack)).get("daemon", ""))
 
 
-def is_recorded(stack: str) -> bool:
-    """Whether the stack had a Kind cluster by its state when that was written last."""
-    return identity.in_state(stack).get("kind") == KIND
+def recorded(stack: str) -> list[str]:
+    """The nodes of the Kind cluster that the stack had by its state when that was written last."""
+    facts = identity.in_state(stack)
+    return list(facts["nodes"]) if facts.get("kind") == KIND else []
 
 
 def require_free(stack: str) -> str:

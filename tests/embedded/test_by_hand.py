@@ -95,7 +95,7 @@ def test_what_was_deleted_by_hand_is_made_again_by_the_next_update(
     again = up(lab)
     assert again.code == 0, again.text
     assert again.seconds < LONGEST
-    assert f"deleted from the cluster of stack {STACK}: " in again.text
+    assert f"not on the cluster of stack {STACK} any more: " in again.text
     statuses = {r["status"] for r in lab.outputs(STACK)["verification"].values()}
     assert statuses == {"passed"}
     assert lab.preview(STACK, "--expect-no-changes").code == 0
