@@ -1,8 +1,8 @@
 """After a removal: nothing of the lab is left on this machine, and its GPUs are everybody's again.
 
 Parameters: stack, and what the lab had of this machine: containers (of Docker; recorded: those that
-the state names; daemon: id of the Docker daemon that they were in), node (the machine itself as one),
-gpus. Only that is looked at: a driver of somebody else has files of the same names.
+the state names; daemon: id of the Docker daemon that they were in), node (the machine itself as
+one), gpus. Only that is looked at: a driver of somebody else has files of the same names.
 """
 
 from __future__ import annotations
