@@ -21,6 +21,7 @@ RUN = "DRA_WORKSHOP_RUN"
 """Variable in every pod that the lab makes for a module, and in no other."""
 RELEASE = "dra-workshop/release"
 START = "dra-workshop/start"
+ENDED = ("Succeeded", "Failed")
 FORBIDDEN = 403
 
 
@@ -36,11 +37,10 @@ def gate(parameters: dict[str, Any]) -> str:
 
     every = kube.resource.list_resource_claim_for_all_namespaces
     try:
-        claims = kube.get(every).items
-        held = holding(claims)
+        _release(kube, parameters["others"])
+        held = holding(kube.get(every).items)
         if not held:
             return "free"
-        _release(kube, claims, device, parameters["others"])
         sys.stderr.write(f"waiting {SECONDS:.0f} s at most for {_held(uuid, held)}\n")
         sys.stderr.flush()
         held = holding(kube.wait(every, lambda claims: not holding(claims), SECONDS))
@@ -100,17 +100,10 @@ def let_go(kube: Kube, namespace: str, names: Iterable[str]) -> None:
             continue  # it is not there
 
 
-def _release(
-    kube: Kube, claims: Sequence[Any], device: devices.Device, namespaces: Sequence[str]
-) -> None:
-    """Have our pods in these namespaces that have the device end."""
-    names = set(survey.holders(claims, device))
-    for claim in claims:
-        namespace = claim.metadata.namespace
-        if namespace in namespaces and f"{namespace}/{claim.metadata.name}" in names:
-            ours = _pods_of_ours(kube, namespace)
-            users = [user.name for user in claim.status.reserved_for or []]
-            let_go(kube, namespace, [name for name in users if name in ours])
+def _release(kube: Kube, namespaces: Iterable[str]) -> None:
+    """Have our pods in these namespaces end, also those that wait: they would take the GPU next."""
+    for namespace in namespaces:
+        let_go(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
 
 
 def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:
@@ -118,7 +111,8 @@ def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:
     return {
         pod.metadata.name
         for pod in pods
-        if any(v.name == RUN for c in pod.spec.containers for v in c.env or [])
+        if pod.status.phase not in ENDED
+        and any(v.name == RUN for c in pod.spec.containers for v in c.env or [])
     }
 
 

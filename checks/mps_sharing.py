@@ -15,10 +15,11 @@ from typing import Any
 
 from checks import clients, pod_start
 from checks.devices import NO_GPU, SIMULATED
+from checks.gpu_holders import ENDED
 from checks.kube import Kube, describe
 from checks.permissions import on
 from checks.result import Checklist, NotSo
-from checks.scene import ENDED, TAKEN, Scene, Verify, has_device, last_json
+from checks.scene import TAKEN, Scene, Verify, has_device, last_json
 
 PERMISSIONS = (*on("pods", "get"), *pod_start.PERMISSIONS)
 """In the namespace, beside the scene's."""

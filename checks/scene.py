@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from checks import devices, gpu_holders, images
-from checks.gpu_holders import RELEASE, START
+from checks.gpu_holders import ENDED, RELEASE, START
 from checks.kube import Kube, condition, describe
 from checks.permissions import DRA, on
 from checks.result import Checklist, NotSo
@@ -20,7 +20,6 @@ SECONDS = 60.0
 LOOK_SECONDS = 0.5
 TAKEN = "cannot allocate all claims"
 """How the scheduler's DRA plugin says that no free device fits a claim."""
-ENDED = ("Succeeded", "Failed")
 PERMISSIONS = (
     *on("pods", "list", "watch", "patch"),
     *on("pods/log", "get", real=True),

@@ -11,7 +11,6 @@ from typing import Any
 import pulumi
 
 from components import program
-from components.cluster.provision import uses_gpu
 from components.gpu_node import node_names
 from components.modules.registry import MODULES
 from components.settings import MOST_NODES, Settings
@@ -20,11 +19,13 @@ from components.site import Site
 
 def removed(site: Site) -> pulumi.Resource:
     """Done when they are gone: what is checked, and what needs the GPU, waits for it."""
-    others = [module for module in MODULES if uses_gpu(module) and module not in site.modules]
+    others = [
+        module for module in MODULES if MODULES[module].uses_gpu and module not in site.modules
+    ]
     given: dict[str, pulumi.Input[Any]] = {
         "kubeconfig": site.cluster.kubeconfig,
         "nodes": other_nodes(site.settings),
-        "namespaces": [MODULES[module].namespace for module in others],
+        "namespaces": [module.namespace for module in users if module.id not in site.modules],
         "labels": dict(site.cluster.namespace_labels),
     }
     return program.run(

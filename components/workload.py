@@ -172,7 +172,7 @@ class Opening:
             "others": [
                 MODULES[module].namespace
                 for module in site.modules
-                if MODULES[module].namespace != self.namespace
+                if MODULES[module].uses_gpu and MODULES[module].namespace != self.namespace
             ],
             "runs": [self._run_id(check) for check in self.programs],
         }

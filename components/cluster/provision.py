@@ -96,7 +96,9 @@ def _of_kind(site: Site) -> list[Program]:
 def _of_existing(site: Site) -> list[Program]:
     settings, kind = site.settings, site.kind_of_driver
     installs = settings.install_driver and needs_gpu(site)
-    modules = {module: MODULES[module].namespace for module in site.modules if uses_gpu(module)}
+    modules = {
+        module: MODULES[module].namespace for module in site.modules if MODULES[module].uses_gpu
+    }
     makes: pulumi.Input[list[str]] = _made(modules)
     if installs:
         chart_values = values(settings.driver, settings.driver_version, 0, shared=True)
@@ -135,11 +137,6 @@ def _made(modules: Mapping[str, str], chart: Permissions = ()) -> list[str]:
     for module, namespace in modules.items():
         found |= {*manifests.permissions(MODULES[module].stack, namespace, [RUN])}
     return [str(each) for each in sorted(found)]
-
-
-def uses_gpu(module: str) -> bool:
-    """Whether the module makes a namespace with pods that claim the GPU."""
-    return any(need in ("2", "4") for need in MODULES[module].needs)
 
 
 def kubernetes_version(site: Site) -> str:

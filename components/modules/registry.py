@@ -28,6 +28,11 @@ class Module:
         return "module" + self.id.replace(".", "-")
 
     @property
+    def uses_gpu(self) -> bool:
+        """Whether the module makes a namespace with pods that claim the GPU."""
+        return any(need in ("2", "4") for need in self.needs)
+
+    @property
     def namespace(self) -> str:
         """Of its pods, where it has some."""
         return f"dra-{self.stack}"

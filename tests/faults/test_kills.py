@@ -55,7 +55,7 @@ def cases() -> Iterator[Any]:
         yield case(verb, after, id=f"{verb}-{after}")
 
 
-@pytest.mark.parametrize(("verb", "after"), cases())
+@pytest.mark.parametrize(("verb", "after"), list(cases()))
 def test_a_killed_engine(checkout: Checkout, verb: str, after: int) -> None:
     checkout.stack(STACK)
     if verb == "destroy":

@@ -77,6 +77,16 @@ def test_pods_that_a_killed_check_left_in_other_modules_are_released(kube: FakeK
     assert gpu_holders.RELEASE in kube.pods[0].metadata.annotations
 
 
+def test_pods_that_wait_for_the_gpu_are_released_before_they_have_it(kube: FakeKube) -> None:
+    kube.pods = [of_the_lab("ours"), of_the_lab("ended")]
+    kube.pods[0].status.phase, kube.pods[1].status.phase = "Pending", "Succeeded"
+    for each in kube.pods:
+        each.metadata.namespace = "other"
+    assert gpu_holders.gate(GIVEN) == "free"
+    assert gpu_holders.RELEASE in kube.pods[0].metadata.annotations
+    assert not kube.pods[1].metadata.annotations
+
+
 def test_pods_of_the_users_own_are_never_released(kube: FakeKube) -> None:
     kube.claims, kube.pods = [held("mine", "other")], [pod("mine", "Running", on="node")]
     kube.pods[0].metadata.namespace = "other"
