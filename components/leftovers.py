@@ -19,9 +19,7 @@ from components.site import Site
 
 def removed(site: Site) -> pulumi.Resource:
     """Done when they are gone: what is checked, and what needs the GPU, waits for it."""
-    others = [
-        module for module in MODULES if MODULES[module].uses_gpu and module not in site.modules
-    ]
+    users = [module for module in MODULES.values() if module.uses_gpu]
     given: dict[str, pulumi.Input[Any]] = {
         "kubeconfig": site.cluster.kubeconfig,
         "nodes": other_nodes(site.settings),
