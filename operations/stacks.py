@@ -52,7 +52,8 @@ def up(stack: str, changes: str, verify: bool) -> int:
 
     require(stack)
     require_room()
-    prepare(stack)
+    # What a killed update left half verified has been used up, pods of checks that never began too.
+    verify = bool(prepare(stack)) or verify
     configure(stack, changes)
     if life.is_being_removed(stack):
         sys.stderr.write(f"the removal of stack {stack} was begun; it is finished first\n")
