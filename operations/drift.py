@@ -88,13 +88,7 @@ def _of_release(outputs: dict[str, Any]) -> Iterator[tuple[Item, str]]:
 
 
 def _resources(stack: str) -> Iterator[dict[str, Any]]:
-    try:
-        checkpoint = json.loads(identity.state_of(stack).read_text(encoding="utf-8"))["checkpoint"]
-    except FileNotFoundError:
-        return
-    for resource in (checkpoint.get("latest") or {}).get("resources") or []:
-        if resource["type"].startswith("kubernetes:"):
-            yield resource
+    return (r for r in identity.resources(stack) if r["type"].startswith("kubernetes:"))
 
 
 def _item(kind: str, name: str) -> Item:

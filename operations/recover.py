@@ -11,7 +11,7 @@ import json
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -228,11 +228,7 @@ def forget_releases(stack: str) -> None:
 
     What depends on it is on that cluster too, or only looked at it.
     """
-    try:
-        checkpoint = json.loads(identity.state_of(stack).read_text())["checkpoint"]
-    except FileNotFoundError:
-        return
-    for resource in (checkpoint.get("latest") or {}).get("resources") or []:
+    for resource in identity.resources(stack):
         if resource["type"] == RELEASE:
             pulumi(
                 "state", "delete", resource["urn"], "--target-dependents", "--yes",
@@ -243,21 +239,25 @@ def forget_releases(stack: str) -> None:
 def forget_passed(stack: str) -> None:
     """Have the stack's output `status` no longer say that it passed, after an update that failed:
     the outputs that Pulumi keeps are those of the last one that came to its end."""
-    try:
-        checkpoint = json.loads(identity.state_of(stack).read_text())["checkpoint"]
-    except FileNotFoundError:
+    stacks = [each for each in identity.resources(stack) if each["type"] == STACK]
+    if not any((each.get("outputs") or {}).get("status") == "passed" for each in stacks):
         return
-    every = (checkpoint.get("latest") or {}).get("resources") or []
-    outputs = [r.get("outputs") or {} for r in every if r["type"] == STACK]
-    if not any(found.get("status") == "passed" for found in outputs):
-        return
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        pulumi("stack", "export", "--stack", stack, "--file", file.name, quiet=True)
-        state = json.loads(Path(file.name).read_text())
+
+    def fail(file: Path) -> None:
+        state = json.loads(file.read_text())
         for resource in state["deployment"]["resources"]:
             if resource["type"] == STACK:
                 resource["outputs"]["status"] = "failed"
-        Path(file.name).write_text(json.dumps(state))
+        file.write_text(json.dumps(state))
+
+    _take_in(stack, fail)
+
+
+def _take_in(stack: str, change: Callable[[Path], None]) -> None:
+    """Have Pulumi write the state to a file and, changed, take it in again."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        pulumi("stack", "export", "--stack", stack, "--file", file.name, quiet=True)
+        change(Path(file.name))
         pulumi("stack", "import", "--stack", stack, "--file", file.name, quiet=True)
 
 
@@ -266,18 +266,12 @@ def forget_passed(stack: str) -> None:
 
 def pending_operations(stack: str) -> list[dict[str, Any]]:
     """What the engine was doing when it was killed: {"type", "resource": {"type", "inputs"}}."""
-    try:
-        checkpoint = json.loads(identity.state_of(stack).read_text())
-    except FileNotFoundError:
-        return []
-    return (checkpoint["checkpoint"].get("latest") or {}).get("pending_operations") or []
+    return identity.deployment(stack).get("pending_operations") or []
 
 
 def _clear_pending(stack: str) -> None:
     """Pulumi drops them when it takes in a state."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        pulumi("stack", "export", "--stack", stack, "--file", file.name, quiet=True)
-        pulumi("stack", "import", "--stack", stack, "--file", file.name, quiet=True)
+    _take_in(stack, lambda _: None)
 
 
 def settle(stack: str, operation: dict[str, Any]) -> list[str]:

@@ -63,12 +63,26 @@ def facts(stack: str) -> dict[str, Any]:
 def in_state(stack: str) -> dict[str, Any]:
     """The same as Pulumi's state knows them."""
     with suppress(OSError, ValueError, KeyError):
-        checkpoint = json.loads(state_of(stack).read_text(encoding="utf-8"))["checkpoint"]
-        for resource in (checkpoint.get("latest") or {}).get("resources") or []:
+        for resource in resources(stack):
             if resource["urn"].endswith(CLUSTER):
                 found: dict[str, Any] = json.loads(resource["outputs"]["stdout"])
                 return found
     return {}
+
+
+def resources(stack: str) -> list[dict[str, Any]]:
+    """All that the stack's state knows; raises as `deployment` does."""
+    return deployment(stack).get("resources") or []
+
+
+def deployment(stack: str) -> dict[str, Any]:
+    """What the stack's state says of its last operation: resources, pending_operations. {} for a
+    stack without a state or operation. Raises OSError, ValueError, KeyError for a damaged state."""
+    try:
+        state = json.loads(state_of(stack).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return state["checkpoint"].get("latest") or {}
 
 
 def state_of(stack: str) -> Path:

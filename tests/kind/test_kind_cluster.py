@@ -176,48 +176,46 @@ def bare(workstation: Inside) -> Inside:
 
 def test_a_creation_that_was_killed_is_begun_anew(bare: Inside) -> None:
     """A half-made cluster may look ready: kind's last steps were never done."""
-    workstation = bare
-    with lab.running(workstation, "up", "--stack", OTHER) as process:
-        until_there(workstation, kind_places.control_plane(OTHER))
+    with lab.running(bare, "up", "--stack", OTHER) as process:
+        until_there(bare, kind_places.control_plane(OTHER))
         time.sleep(5)
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
-    assert workstation.left()["containers"]
-    config = yaml.safe_load((workstation.folder / ".run" / OTHER / "kind.yaml").read_text())
+    assert bare.left()["containers"]
+    config = yaml.safe_load((bare.folder / ".run" / OTHER / "kind.yaml").read_text())
     assert config["name"] == kind_places.cluster(OTHER)
 
-    lab.require_passed(workstation, OTHER)
+    lab.require_passed(bare, OTHER)
 
     nodes = [kind_places.control_plane(OTHER), *kind_places.workers(OTHER, 1)]
-    assert sorted(workstation.left()["containers"]) == sorted(nodes)
-    lab.require_clean_destroy(workstation, OTHER)
-    assert workstation.left() == NOTHING
+    assert sorted(bare.left()["containers"]) == sorted(nodes)
+    lab.require_clean_destroy(bare, OTHER)
+    assert bare.left() == NOTHING
 
 
 def test_a_cluster_whose_files_are_lost_is_found_in_docker(bare: Inside) -> None:
     """And only that: a container that somebody gave the cluster's name stays."""
-    workstation = bare
-    lab.require_passed(workstation, OTHER)
-    lab.remove(workstation.folder / ".run")
-    lost = lab.up(workstation, OTHER)
+    lab.require_passed(bare, OTHER)
+    lab.remove(bare.folder / ".run")
+    lost = lab.up(bare, OTHER)
     assert lost.code != 0
     assert f"run: make destroy STACK={OTHER}, then: make up STACK={OTHER}" in lost.text
 
-    put_somebodys(workstation, OTHER)
-    nowhere = workstation.operate("destroy", "--stack", OTHER, DOCKER_HOST="unix:///nowhere")
+    put_somebodys(bare, OTHER)
+    nowhere = bare.operate("destroy", "--stack", OTHER, DOCKER_HOST="unix:///nowhere")
     assert nowhere.code != 0
     assert "the Docker daemon does not run or cannot be reached" in nowhere.text
     assert "nothing of it is left" not in nowhere.text
-    assert len(workstation.left()["containers"]) == 3
+    assert len(bare.left()["containers"]) == 3
 
-    gone = lab.destroy(workstation, OTHER)
+    gone = lab.destroy(bare, OTHER)
     assert gone.code == 0, gone.text
     assert "nothing of it is left" in gone.text
-    lab.require_nothing_left(workstation, OTHER)
-    assert workstation.left()["containers"] == ["somebodys"]
-    workstation.docker("rm", "--volumes", "somebodys")
-    assert workstation.left() == NOTHING
+    lab.require_nothing_left(bare, OTHER)
+    assert bare.left()["containers"] == ["somebodys"]
+    bare.docker("rm", "--volumes", "somebodys")
+    assert bare.left() == NOTHING
 
 
 def until_there(workstation: Inside, container: str) -> None:
