@@ -133,7 +133,7 @@ def revive(stack: str, incarnation: str, life: str) -> None:
             f"make destroy STACK={stack}"
         )
     folder = RUN / stack
-    facts = facts_of(folder)
+    facts = identity.facts(stack)
     if was_moved(folder, facts):
         raise OperationError(
             f"the checkout was moved: cluster {stack} was made in {facts['folder']}, and its "
@@ -220,15 +220,6 @@ def _forget_dead(folder: Path) -> None:
     for record in folder.glob("kwok/clusters/*/pids/*.pid"):
         if record.read_text().strip() not in alive:
             record.unlink()
-
-
-def facts_of(folder: Path) -> dict[str, Any]:
-    """What is known of a cluster in that folder; written last, so a half-made one has none."""
-    try:
-        found: dict[str, Any] = json.loads((folder / FACTS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
 
 
 def down(stack: str) -> None:

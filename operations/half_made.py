@@ -18,8 +18,8 @@ from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from checks.kube import Kube, explained
 from checks.result import NotSo
 from checks.survey import RELEASED_IN
-from components.cluster import life
-from operations import clusters, embedded
+from components.cluster import identity, life
+from operations import clusters
 from operations.errors import OperationError
 from operations.waiting import until
 
@@ -32,7 +32,7 @@ def running_cluster(stack: str) -> str | None:
 
     Raises OperationError if it does not start.
     """
-    facts = embedded.facts_of(life.RUN / stack)
+    facts = identity.facts(stack)
     if not facts or life.is_being_removed(stack):
         return None
     clusters.revive(stack, facts["incarnation"])

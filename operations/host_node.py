@@ -135,7 +135,7 @@ def remove(stack: str) -> None:
 
 def whole(stack: str) -> bool:
     """Whether every process of the stack's node, and of the cluster that it is in, runs."""
-    cluster = embedded.facts_of(RUN / stack)
+    cluster = identity.facts(stack)
     running = len(processes(RUN / stack)) >= cluster.get("processes", 0)
     moved = was_moved(RUN / stack, cluster)
     return bool(cluster) and running and places.daemons_run() and not moved
@@ -387,7 +387,7 @@ def _wait_until_ready(stack: str) -> None:
 
 
 def _server(stack: str) -> str:
-    return str(embedded.facts_of(RUN / stack)["server"])
+    return str(identity.facts(stack)["server"])
 
 
 def _pki(stack: str) -> Path:

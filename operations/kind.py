@@ -136,7 +136,7 @@ def revive(stack: str, incarnation: str, life: str) -> None:
             f"finish it with: make destroy STACK={stack}",
         )
     folder = RUN / stack
-    facts = embedded.facts_of(folder)
+    facts = identity.facts(stack)
     name = kind_places.cluster(stack)
     again = f"run: make destroy STACK={stack}, then: make up STACK={stack}"
     if facts.get("incarnation") != incarnation:
@@ -181,14 +181,14 @@ def down(stack: str) -> None:
 
 def whole(stack: str) -> bool:
     """Whether all nodes of the stack's cluster run."""
-    facts = embedded.facts_of(RUN / stack)
+    facts = identity.facts(stack)
     nodes = facts.get("nodes", [])
     return bool(nodes) and set(kind_places.started(nodes)) == set(nodes)
 
 
 def has_gpus(stack: str) -> bool:
     """Whether nodes of the stack's cluster have GPUs, by its files or, without them, the state."""
-    facts = identity.facts(stack) or identity.in_state(stack)
+    facts = identity.known_facts(stack)
     return facts.get("kind") == KIND and any(facts["specification"]["workers"])
 
 
@@ -199,7 +199,7 @@ def is_ours(stack: str) -> bool:
 
 def daemon(stack: str) -> str:
     """The id of the Docker daemon that the stack's cluster was made in, "" if that is not known."""
-    return str((identity.facts(stack) or identity.in_state(stack)).get("daemon", ""))
+    return str(identity.known_facts(stack).get("daemon", ""))
 
 
 def recorded(stack: str) -> list[str]:

@@ -52,12 +52,18 @@ def known(stack: str) -> str:
 
 
 def facts(stack: str) -> dict[str, Any]:
-    """The facts of the stack's cluster, {} if it has none."""
+    """The facts of the stack's cluster, {} if it has none: they are written last, so a half-made
+    one has none either."""
     with suppress(OSError, ValueError):
         path = Path(".run") / stack / "cluster.json"
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
     return {}
+
+
+def known_facts(stack: str) -> dict[str, Any]:
+    """By its files or, where those are lost, by the state."""
+    return facts(stack) or in_state(stack)
 
 
 def in_state(stack: str) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def test_a_cluster_of_a_moved_checkout_says_what_to_run(
     """Its certificates are named by absolute paths."""
     there = folder.parent.parent.rename(folder.parent.parent.with_name("there"))
     monkeypatch.chdir(there)
-    facts = embedded.facts_of(life.RUN / "dev")
+    facts = identity.facts("dev")
     with pytest.raises(OperationError, match=r"was moved.*make destroy STACK=dev, then: make up"):
         embedded.revive("dev", str(facts["incarnation"]), "new")
 
