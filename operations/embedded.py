@@ -103,7 +103,6 @@ def create(wanted: Specification) -> dict[str, Any]:
     with removed_on_failure(partial(down, stack), partial(_last_words, stack)):
         make_folder(stack)
         ports = _start(wanted, folder)
-        _wait_until_usable(folder / KUBECONFIG, ports)
         facts = {
             "kind": "embedded",
             "name": stack,
@@ -164,12 +163,12 @@ def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
         _require_ports(stack, folder, ports)
         _forget_dead(folder)
         done = _kwokctl(["start", "cluster", "--name", stack], folder)
-    if done.returncode:
-        raise OperationError(
-            f"the control plane of {stack} does not start again{_reason(folder)}\n"
-            f"  all logs: make logs STACK={stack}"
-        )
-    _wait_until_usable(folder / KUBECONFIG, ports)
+        if done.returncode:
+            raise OperationError(
+                f"the control plane of {stack} does not start again{_reason(folder)}\n"
+                f"  all logs: make logs STACK={stack}"
+            )
+        _wait_until_usable(folder / KUBECONFIG, ports)
 
 
 def _require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
@@ -242,7 +241,8 @@ def down(stack: str) -> None:
 
 def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     cache.folder().mkdir(parents=True, exist_ok=True)
-    # Between choosing ports and listening on them nobody else may choose the same.
+    # Between choosing ports and listening on them nobody else may choose the same, and kwokctl
+    # returns before they are listened on.
     with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
         ports = _free_ports(folder)
         arguments = [
@@ -287,9 +287,9 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
         networks = Networks(**wanted.networks)
         told = kwokctl_config.write(folder, ports, pki(folder, wanted.stack), networks)
         arguments += ["--config", str(told)]
-        done = _kwokctl(arguments, folder)
-    if done.returncode:
-        raise OperationError(f"the control plane of {wanted.stack} did not start")
+        if _kwokctl(arguments, folder).returncode:
+            raise OperationError(f"the control plane of {wanted.stack} did not start")
+        _wait_until_usable(folder / KUBECONFIG, ports)
     return ports
 
 

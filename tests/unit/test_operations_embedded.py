@@ -507,6 +507,24 @@ def revive(facts: dict[str, object]) -> None:
     embedded.revive("dev", str(facts["incarnation"]), "second")
 
 
+def test_nobody_chooses_ports_until_a_cluster_that_was_begun_listens_on_its_own(
+    dead: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[bool] = []
+
+    def wait(*_: object) -> None:
+        try:
+            with filelock.FileLock(cache.folder() / "ports.lock", timeout=0):
+                locked.append(False)
+        except filelock.Timeout:
+            locked.append(True)
+
+    monkeypatch.setattr(embedded, "_wait_until_usable", wait)
+    revive(dead)
+    embedded.create(WANTED)
+    assert locked == [True, True]
+
+
 def test_a_cluster_whose_processes_ended_is_started_again(
     dead: dict[str, object], kwokctl: Kwokctl, folder: Path
 ) -> None:
