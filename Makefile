@@ -89,8 +89,8 @@ test: setup-dev ## linters, types and every kind of test that can run on this ma
 test-all: setup-dev ## the same with every repeat; takes half as long again
 	@$(VENV) -m tests --all
 
-lint: setup-dev ## style of the code
-	@$(VENV) -m ruff check . && $(VENV) -m ruff format --check .
+lint: setup-dev ## style of the code, and who imports whom
+	@$(VENV) -m ruff check . && $(VENV) -m ruff format --check . && .venv/bin/lint-imports --no-cache
 
 types: setup-dev ## types of the code
 	@$(VENV) -m mypy

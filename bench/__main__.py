@@ -12,7 +12,7 @@ import bench
 from bench import machine, repeat, show, startup, summary
 from bench.errors import BenchError
 from bench.workplace import workplace
-from checks.verdict import RESULTS, write
+from results.store import RESULTS, write
 from tests.checkout import ROOT
 from toolchain.numbers import option
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from checks.kube import Kube
+from kube.client import Kube
 
 METRIC = "apiserver_request"
 BENCH = "dra-workshop-bench"

@@ -17,8 +17,8 @@ from bench.calls import Audit, Calls, counted, reader
 from bench.errors import BenchError
 from bench.kubectl import Files, Kubectl
 from bench.update import Event, Update, pulumi
-from checks.kube import Kube
 from components.drivers import DRIVERS
+from kube.client import Kube
 from tests.checkout import Checkout
 
 STACK = "module3"

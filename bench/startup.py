@@ -20,7 +20,7 @@ PROGRAMS = {
         "-c",
         "import checks.__main__; from kubernetes import client; client.CoreV1Api",
     ],
-    "the cluster's imports": [".venv/bin/python", "-c", "import operations.embedded"],
+    "the cluster's imports": [".venv/bin/python", "-c", "import operations.embedded.cluster"],
     "kubectl": [".tools/bin/kubectl", "version", "--client"],
     "pulumi": [".tools/bin/pulumi", "version"],
 }

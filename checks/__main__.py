@@ -17,9 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from checks import output, verdict
-from checks.result import NotSo, skipped
-from checks.result import verdict as overall
+from checks import verdict
+from machine.errors import LabError
+from results import output, store
+from results.status import skipped
+from results.status import verdict as overall
 from toolchain.errors import in_words
 from toolchain.numbers import option
 
@@ -36,32 +38,33 @@ def of(module: str, function: str = "run") -> Callable[..., Any]:
 
 Program = Callable[[str, dict[str, Any]], dict[str, Any]]
 PROGRAMS: dict[str, Program] = {
-    "prerequisites": of("prerequisites"),
-    "host": of("host"),
-    "workstation": of("workstation"),
-    "existing": of("existing"),
-    "cluster": of("cluster"),
-    "kind-nodes": of("kind_nodes"),
-    "driver": of("driver"),
-    "exclusive": of("exclusive"),
-    "mps-sharing": of("mps_sharing"),
-    "mps-percentage": of("mps_percentage"),
-    "mps-memory": of("mps_memory"),
+    "prerequisites": of("prerequisites.embedded"),
+    "host": of("prerequisites.host_node"),
+    "workstation": of("prerequisites.kind"),
+    "existing": of("prerequisites.existing"),
+    "cluster": of("modules.cluster"),
+    "kind-nodes": of("modules.kind_nodes"),
+    "driver": of("modules.driver"),
+    "exclusive": of("modules.exclusive"),
+    "mps-sharing": of("modules.mps_sharing"),
+    "mps-percentage": of("modules.mps_percentage"),
+    "mps-memory": of("modules.mps_memory"),
 }
 RELEASERS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "exclusive": of("exclusive", "let_go"),
-    "mps-sharing": of("mps_sharing", "let_go"),
-    "mps-percentage": of("mps_percentage", "let_go"),
-    "mps-memory": of("mps_memory", "let_go"),
+    "exclusive": of("modules.exclusive", "release_pods"),
+    "mps-sharing": of("modules.mps_sharing", "release_pods"),
+    "mps-percentage": of("modules.mps_percentage", "release_pods"),
+    "mps-memory": of("modules.mps_memory", "release_pods"),
 }
 """What ends the pods of a check, whatever came of it: others wait for their GPU."""
 WORKSTATION = ("stack", "driver", "strategy", "gpus", "workers", "nodeImage")
 MOST_WORKERS = 16
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
-    "gate-devices": of("driver", "gate"),
+    "gate-devices": of("modules.driver", "gate"),
     "gate-gpu": of("gpu_holders", "gate"),
     "require": lambda given: verdict.require(given["results"]),
     "verdict": verdict.weigh,
+    "teardown": lambda given: json.dumps(of("teardown")("0", given)),
 }
 
 
@@ -70,17 +73,17 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     unmet = [module for module, status in given["needs"].items() if status != "passed"]
     if unmet and name not in RELEASERS:
         return skipped(given["module"], f"needs module {unmet[0]}")
-    folder = verdict.RESULTS / given["stack"] / "checks"
+    folder = store.RESULTS / given["stack"] / "checks"
     folder.mkdir(parents=True, exist_ok=True)
-    record = {key: given[key] for key in ("run", "life", "digest")}
+    record = {key: given[key] for key in ("run", "start_id", "digest")}
     # A run that is killed has used up what it looked at, and must be told from one never begun.
-    verdict.write(folder / f"{name}.json", record | {"result": None})
+    store.write(folder / f"{name}.json", record | {"result": None})
     if unmet:
         RELEASERS[name](given["parameters"])
         return skipped(given["module"], f"needs module {unmet[0]}")
     result = verified(name, given["module"], given["parameters"])
     result = output.shortened(given["stack"], name, result)
-    verdict.write(folder / f"{name}.json", record | {"result": result})
+    store.write(folder / f"{name}.json", record | {"result": result})
     return result
 
 
@@ -106,30 +109,30 @@ def alone(options: argparse.Namespace) -> int:
 
 
 def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
-    from checks import prerequisites
+    from checks.prerequisites import embedded
 
-    tools = prerequisites.defaults() | {"stack": options.stack}
+    tools = embedded.defaults() | {"stack": options.stack}
     match options.cluster:
         case "kind":
-            from checks import workstation
+            from checks.prerequisites import kind
 
             given = {name: getattr(options, name) for name in WORKSTATION}
             asked = {name: value for name, value in given.items() if value is not None}
             if options.driver == "example":
                 asked["driverChart"] = ""
-            return workstation.run("0", workstation.defaults() | asked)
+            return kind.run("0", kind.defaults() | asked)
         case "existing":
-            return prerequisites.of_operator("0", tools)
+            return embedded.of_operator("0", tools)
         case "host":
-            from checks import host
+            from checks.prerequisites import host_node
 
             gpu = {"stack": options.stack, "gpu": True, "networks": {}}
-            parts = [prerequisites.run("0", tools), host.run("0", gpu)]
+            parts = [embedded.run("0", tools), host_node.run("0", gpu)]
             findings = [finding for part in parts for finding in part["checks"]]
             status = overall(finding["status"] for finding in findings)
             return {"module": "0", "status": status, "checks": findings}
         case _:
-            return prerequisites.run("0", tools)
+            return embedded.run("0", tools)
 
 
 def _add_options_of_alone(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +188,7 @@ def main() -> int:
             output.write(check(options.name, given))
         else:
             output.write(STOPPERS[options.name](given) or "passed")
-    except (NotSo, output.OutputTooLong) as error:
+    except (LabError, output.OutputTooLong) as error:
         sys.stderr.write(f"{error}\n")
         if options.name in STOPPERS and options.name != "verdict":  # which keeps results itself
             verdict.refused(given["stack"], options.name, str(error).partition("\n")[0])

@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checks.result import NotSo
+from checks.result import CheckFailed
 
 Told = dict[str, Any]
 FMA, BANDWIDTH, LATENCY = "fma", "bandwidth", "latency"
 
 
 def without_error(told: Mapping[str, Told]) -> None:
-    """Raises NotSo with what went wrong in the first pod in which something did."""
+    """Raises CheckFailed with what went wrong in the first pod in which something did."""
     for name, found in told.items():
         if error := found.get("error"):
-            raise NotSo(f"{name}: {error}")
+            raise CheckFailed(f"{name}: {error}")
 
 
 def same_gpu(told: Mapping[str, Told], uuid: str) -> str:
     for name, found in told.items():
         if (seen := found["device"]["uuid"]) != uuid:
-            raise NotSo(f"{name}: {seen}")
+            raise CheckFailed(f"{name}: {seen}")
     return f"{', '.join(told)}: {uuid}"
 
 
@@ -32,7 +32,7 @@ def are_clients(told: Mapping[str, Told]) -> str:
     """That all are clients of MPS, each with its proof."""
     for name, found in told.items():
         if not found["mps"]["client"]:
-            raise NotSo(f"{name}: {found['mps']['proof']}")
+            raise CheckFailed(f"{name}: {found['mps']['proof']}")
     return "; ".join(f"{name}: {found['mps']['proof']}" for name, found in told.items())
 
 

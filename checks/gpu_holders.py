@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from checks import devices, survey
-from checks.kube import Kube
-from checks.result import NotSo
+from checks.result import CheckFailed
+from kube import devices, ownership
+from kube.client import Kube
+from machine.errors import LabError
 
 SECONDS = 60.0
 RUN = "DRA_WORKSHOP_RUN"
@@ -26,7 +27,7 @@ FORBIDDEN = 403
 
 
 def gate(parameters: dict[str, Any]) -> str:
-    """Wait until the GPU is free; NotSo, with who holds it, if that takes too long."""
+    """Wait until the GPU is free; CheckFailed, with who holds it, if that takes too long."""
     kube, uuid = Kube(parameters["kubeconfig"]), parameters["uuid"]
     device = _device(kube, parameters["driver"], uuid)
     if device is None:
@@ -44,12 +45,12 @@ def gate(parameters: dict[str, Any]) -> str:
         sys.stderr.write(f"waiting {SECONDS:.0f} s at most for {_held(uuid, held)}\n")
         sys.stderr.flush()
         held = holding(kube.wait(every, lambda claims: not holding(claims), SECONDS))
-    except NotSo as error:
+    except LabError as error:
         if getattr(error.__cause__, "status", None) == FORBIDDEN:
             return "claims of others are not visible"
         raise
     if held:
-        raise NotSo(
+        raise CheckFailed(
             f"after {SECONDS:.0f} s still waiting for {_held(uuid, held)}; delete what holds it, "
             "or set 'target' to another GPU"
         )
@@ -62,7 +63,7 @@ def held_by(kube: Kube, driver: str, uuid: str) -> str:
         device = _device(kube, driver, uuid)
         claims = kube.get(kube.resource.list_resource_claim_for_all_namespaces).items
         held = holders(kube, claims, device) if device else []
-    except NotSo:
+    except LabError:
         return ""  # it was asked for an explanation, and has none
     return _held(uuid, held) if held else ""
 
@@ -72,7 +73,7 @@ def holders(kube: Kube, claims: Sequence[Any], device: devices.Device, own: str 
 
     A claim that no pod uses is told by its name: Kubernetes is about to free it.
     """
-    names = set(survey.holders(claims, device))
+    names = set(ownership.holders(claims, device))
     found = []
     for claim in claims:
         namespace, name = claim.metadata.namespace, claim.metadata.name
@@ -89,21 +90,21 @@ def holders(kube: Kube, claims: Sequence[Any], device: devices.Device, own: str 
     return found
 
 
-def let_go(kube: Kube, namespace: str, names: Iterable[str]) -> None:
+def release_pods(kube: Kube, namespace: str, names: Iterable[str]) -> None:
     """Have the pods end, whatever they are at: those that come after must get the GPU."""
     wish = {RELEASE: "true", START: f"{time.time():.3f}"}
     for name in names:
         try:
             patch = {"metadata": {"annotations": wish}}
             kube.get(kube.core.patch_namespaced_pod, name, namespace, patch)
-        except NotSo:
+        except LabError:
             continue  # it is not there
 
 
 def _release(kube: Kube, namespaces: Iterable[str]) -> None:
     """Have our pods in these namespaces end, also those that wait: they would take the GPU next."""
     for namespace in namespaces:
-        let_go(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
+        release_pods(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
 
 
 def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Status = Literal["passed", "warning", "failed", "skipped"]
+from machine.errors import LabError
+from results.status import Status, verdict
 
 
-class NotSo(Exception):
+class CheckFailed(LabError):
     """A statement does not hold; the text says what was found instead.
 
-    remedy: what mends just this, where the statement's own remedy is not exact enough.
+    remedy: what fixes just this, where the statement's own remedy is not exact enough.
     warning: it is not as it should be, and will do.
     """
 
     def __init__(self, found: str, *, remedy: str = "", warning: bool = False) -> None:
-        super().__init__(found)
-        self.remedy = remedy
+        super().__init__(found, remedy)
         self.warning = warning
 
+    def __str__(self) -> str:
+        return self.found  # the remedy has a field of its own in a result
 
-class NotKnown(Exception):
-    """Whether a statement holds cannot be told, or does not matter here; the text says why."""
+
+class CheckSkipped(Exception):
+    """Whether a statement holds cannot be said, or does not matter here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,6 @@ class Finding:
     found: str
     seconds: float
     remedy: str = ""
-
-
-def verdict(statuses: Iterable[str]) -> Status:
-    """failed if one failed; skipped if all were; else passed (a warning does not fail)."""
-    known = list(statuses)
-    if "failed" in known:
-        return "failed"
-    if known and all(status == "skipped" for status in known):
-        return "skipped"
-    return "passed"
 
 
 @dataclass
@@ -76,8 +69,8 @@ class Checklist:
         needs: Iterable[str] = (),
         failure: Status = "failed",
     ) -> bool:
-        """Run `probe`, which returns what it found or raises NotSo, or NotKnown to skip the
-        statement; returns whether it holds.
+        """Run `probe`, which returns what it found or raises CheckFailed, or CheckSkipped to skip
+        the statement; returns whether it holds.
 
         needs: ids of statements of this list without which this one has no meaning.
         failure: "warning" for a statement that is good to know but stops nobody.
@@ -90,10 +83,11 @@ class Checklist:
         status: Status = "passed"
         try:
             found = probe()
-        except NotSo as error:
-            status, found = "warning" if error.warning else failure, str(error)
+        except LabError as error:
+            warns = isinstance(error, CheckFailed) and error.warning
+            status, found = "warning" if warns else failure, error.found
             remedy = error.remedy or remedy
-        except NotKnown as error:
+        except CheckSkipped as error:
             self.skip(identity, title, str(error), simulated=simulated)
             return False
         seconds = round(time.monotonic() - started, 3)
@@ -125,38 +119,3 @@ class Checklist:
             "checks": [asdict(finding) for finding in self.findings],
         }
         return result | ({"benchmarks": self.benchmarks} if self.benchmarks else {})
-
-
-def merged_results(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One result for all the programs of a module, without what they measured."""
-    first = {key: value for key, value in results[0].items() if key != "benchmarks"}
-    if len(results) == 1:
-        return first
-    reasons = [result["reason"] for result in results if "reason" in result]
-    raw = [place for result in results for place in result.get("raw", [])]
-    return (
-        {
-            "module": first["module"],
-            "status": verdict(result["status"] for result in results),
-            "checks": [finding for result in results for finding in result["checks"]],
-        }
-        | ({"reason": reasons[0]} if reasons else {})
-        | ({"raw": raw} if raw else {})
-    )
-
-
-def joined(earlier: dict[str, Any] | None, table: dict[str, Any]) -> dict[str, Any]:
-    """A benchmark's table from two programs of a module: the rows of both, and where all are."""
-    if earlier is None or "rows" not in earlier:
-        return table
-    both = (earlier, table)
-    found = earlier | {"rows": [row for each in both for row in each.get("rows", [])]}
-    if raw := [place for each in both for place in each.get("raw", [])]:
-        counts = (each.get("row_count", len(each.get("rows", []))) for each in both)
-        found |= {"raw": raw, "row_count": sum(counts)}
-    return found
-
-
-def skipped(module: str, reason: str) -> dict[str, Any]:
-    """The result of a check that was not run at all."""
-    return {"module": module, "status": "skipped", "reason": reason, "checks": []}

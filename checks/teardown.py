@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from checks import gpus
-from checks.result import Checklist, NotKnown, NotSo
-from components.cluster import host_places, life
-from operations import docker, gpu_host, host_node, kind_docker, temporary_files
+from checks.prerequisites import gpus
+from checks.result import CheckFailed, Checklist, CheckSkipped
+from machine import (
+    cluster_state,
+    docker,
+    gpu_host,
+    host_node,
+    host_places,
+    kind_docker,
+    temporary_files,
+)
 
 AGAIN = "run: make destroy STACK={}"
 
@@ -24,7 +31,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
 
     def verify(identity: str, title: str, probe: Callable[[], str], remedy: str) -> None:
-        checklist.verify(identity, title, gpus.said(probe), expected="nothing", remedy=remedy)
+        checklist.verify(identity, title, probe, expected="nothing", remedy=remedy)
 
     verify("no-files", "the cluster's files are gone", lambda: _files(stack), again)
     verify(
@@ -49,21 +56,21 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _files(stack: str) -> str:
-    folder = life.RUN / stack
+    folder = cluster_state.RUN / stack
     if folder.exists():
-        raise NotSo(str(folder))
+        raise CheckFailed(str(folder))
     return "nothing"
 
 
 def _credentials(stack: str) -> str:
     if left := temporary_files.copies(stack):
-        raise NotSo(", ".join(map(str, left)))
+        raise CheckFailed(", ".join(map(str, left)))
     return "nothing"
 
 
 def _processes(stack: str) -> str:
-    if left := life.processes(life.RUN / stack):
-        raise NotSo(", ".join(f"{process.name()} ({process.pid})" for process in left))
+    if left := cluster_state.processes(cluster_state.RUN / stack):
+        raise CheckFailed(", ".join(f"{process.name()} ({process.pid})" for process in left))
     return "nothing"
 
 
@@ -71,15 +78,15 @@ def _containers(stack: str, recorded: Collection[str], daemon: str) -> str:
     """Containers without a mark may be of a cluster that an earlier version made, if the state
     names them; others are somebody else's."""
     if daemon and (asked := str(docker.info().get("ID"))) != daemon:
-        raise NotSo(
+        raise CheckFailed(
             f"the cluster was made in Docker daemon {daemon}, and this is {asked}",
             remedy="have docker ask that one (DOCKER_HOST, docker context) and run: make destroy "
             f"STACK={stack}; if that daemon is gone for good, so is the cluster",
         )
     if left := kind_docker.ours(stack):
-        raise NotSo(", ".join(left))
+        raise CheckFailed(", ".join(left))
     if left := sorted({*kind_docker.ours(stack, unmarked=True)} & {*recorded}):
-        raise NotSo(
+        raise CheckFailed(
             f"{', '.join(left)}, of which Docker does not tell whose they are",
             remedy=f"if they are of this stack, run: docker rm --force --volumes {' '.join(left)}",
         )
@@ -88,7 +95,7 @@ def _containers(stack: str, recorded: Collection[str], daemon: str) -> str:
 
 def _node() -> str:
     if left := host_node.leftovers():
-        raise NotSo(", ".join(left))
+        raise CheckFailed(", ".join(left))
     return "nothing"
 
 
@@ -99,7 +106,7 @@ def _add_gpus(checklist: Checklist) -> None:
         try:
             host.driver = gpu_host.find(gpu_host.described())
         except (gpu_host.NoDriver, gpu_host.NoToolkit) as error:
-            raise NotKnown(error.found) from error
+            raise CheckSkipped(error.found) from error
         host.gpus = gpu_host.gpus(host.driver)
         return host.compute_modes()
 
@@ -126,10 +133,10 @@ def _add_gpus(checklist: Checklist) -> None:
             f"run: sudo rm {host_places.CDI}/{host_places.CDI_FILES}",
         ),
     ):
-        checklist.verify(identity, title, gpus.said(probe), expected=expected, remedy=remedy)
+        checklist.verify(identity, title, probe, expected=expected, remedy=remedy)
 
 
 def _cdi_files() -> str:
     if left := sorted(host_places.CDI.glob(host_places.CDI_FILES)):
-        raise NotSo(", ".join(map(str, left)))
+        raise CheckFailed(", ".join(map(str, left)))
     return "nothing"

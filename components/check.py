@@ -10,8 +10,8 @@ from typing import Any
 
 import pulumi
 
-from checks.result import verdict
 from components import program, runs
+from results.status import verdict
 
 PROGRAMS = Path("checks")
 Program = tuple[str, Mapping[str, pulumi.Input[Any]]]
@@ -35,7 +35,7 @@ class CheckArgs:
     subjects: Sequence[pulumi.Input[str]] = ()
     manifests: Sequence[Path] = ()
     needs: Sequence[Check] = ()
-    life: str = ""
+    start_id: str = ""
 
 
 def digest_of(manifests: Sequence[Path]) -> str:
@@ -74,8 +74,8 @@ class Check(pulumi.ComponentResource):
             pulumi.Output.all(
                 stack=stack,
                 module=args.module,
-                life=args.life,
-                run=runs.run_id(stack, args.program, args.life, digest),
+                start_id=args.start_id,
+                run=runs.run_id(stack, args.program, args.start_id, digest),
                 digest=digest,
                 needs=verdicts(args.needs),
                 parameters=dict(args.parameters),

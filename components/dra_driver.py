@@ -10,15 +10,10 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from checks.permissions import Permission, Permissions, on, within
 from components import manifests
 from components.drivers import DRIVERS, attributes, values
-from components.published import (
-    PUBLISH_SECONDS,
-    SIMULATED_SECONDS,
-    GateArgs,
-    devices_published,
-)
+from components.published import PUBLISH_SECONDS, SIMULATED_SECONDS, GateArgs, devices_published
+from kube.permissions import Permission, Permissions, on, within
 
 INSIDE = frozenset(
     (
@@ -80,7 +75,7 @@ class DraDriverArgs:
 
 
 class DraDriver(pulumi.ComponentResource):
-    """The driver in a namespace of its own. Implements `components.site.GpuDriver`."""
+    """The driver in a namespace of its own. Implements `components.lab_context.GpuDriver`."""
 
     def __init__(self, args: DraDriverArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:driver:DraDriver", "driver", None, opts)

@@ -9,8 +9,8 @@ from typing import Any
 import pulumi
 import semver
 
-from checks.devices import GPU, MOCK
 from components import gpu_node
+from kube.devices import GPU, MOCK
 from toolchain.images import EXAMPLE_DRIVER_IMAGE
 
 

@@ -14,17 +14,17 @@ from components.published import GateArgs, devices_published
 
 @dataclass(frozen=True)
 class ExistingDriverArgs:
-    """driver: which it is; found: where it was found (operations.existing); incarnation: of the
+    """driver: which it is; found: where it was found (operations.existing); cluster id: of the
     cluster; gate: what must be published."""
 
     driver: Driver
     found: pulumi.Output[dict[str, str]]
-    incarnation: pulumi.Output[str]
+    cluster_id: pulumi.Output[str]
     gate: GateArgs
 
 
 class ExistingDriver(pulumi.ComponentResource):
-    """Implements `components.site.GpuDriver`."""
+    """Implements `components.lab_context.GpuDriver`."""
 
     def __init__(self, args: ExistingDriverArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:driver:ExistingDriver", "driver", None, opts)
@@ -34,7 +34,7 @@ class ExistingDriver(pulumi.ComponentResource):
         self.attributes: list[str] = []
         self.classes: list[str] = list(args.driver.classes[:1])
         self.installed: list[pulumi.Resource] = list(opts.depends_on or [])  # type: ignore[arg-type]
-        self.identity: list[pulumi.Output[str]] = [args.incarnation]
+        self.identity: list[pulumi.Output[str]] = [args.cluster_id]
         gate = devices_published(
             args.gate, self.namespace, self.identity,
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),

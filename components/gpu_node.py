@@ -15,10 +15,10 @@ from typing import Any
 import pulumi
 import semver
 
-from checks.devices import SIMULATED
 from components import manifests
 from components.check import Program
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
+from kube.devices import SIMULATED
 
 DRIVER = "gpu.nvidia.com"
 NVIDIA_DRIVER = ("580.159.4", "13.0.0")
@@ -95,7 +95,7 @@ class SimulatedNodesArgs:
 class SimulatedNodes(pulumi.ComponentResource):
     """Nodes that kwok keeps ready, and whose pods it runs, holds and ends.
 
-    Implements `components.site.GpuNodes`. uids: name → uid of the Node object.
+    Implements `components.lab_context.GpuNodes`. uids: name → uid of the Node object.
     """
 
     devices: pulumi.Input[str] = SIMULATED

@@ -8,19 +8,19 @@ from typing import Any
 
 import pulumi
 
-from checks.devices import GPU, MOCK, SIMULATED
-from checks.result import joined, merged_results, verdict
 from components import leftovers, manifests, runs
 from components.check import Check, Gate, Result, Verdict
 from components.cluster import provision
 from components.dra_driver import DraDriver, DraDriverArgs
 from components.gpu_node import SimulatedNodes, SimulatedSlices, SimulatedSlicesArgs
+from components.lab_context import LabContext
 from components.modules import module0, module1, module2, module3, module4, module5
 from components.modules.registry import Module, closure
 from components.settings import Settings
-from components.site import Site
+from kube.devices import GPU, MOCK, SIMULATED
+from results.status import joined, merged_results, verdict
 
-BUILDERS: dict[str, Callable[[Site], list[Check]]] = {
+BUILDERS: dict[str, Callable[[LabContext], list[Check]]] = {
     "0": module0.build,
     "1": module1.build,
     "2": module2.build,
@@ -41,68 +41,68 @@ def build(settings: Settings) -> Lab:
     """Everything that the wanted modules need, in order, and the verdict over it."""
     modules = closure(settings.modules)
     manifests.require(module.stack for module in modules)
-    site = Site(settings)
+    lab = LabContext(settings)
     for module in modules:
         if module.id == "1":
-            add_cluster(site)
+            add_cluster(lab)
         if module.id == "2":
-            add_driver(site)
-        site.checks[module.id] = BUILDERS[module.id](site)
-    results = {module.id: merged(site.checks[module.id]) for module in modules}
-    outputs = exports(site, modules, results)
+            add_driver(lab)
+        lab.checks[module.id] = BUILDERS[module.id](lab)
+    results = {module.id: merged(lab.checks[module.id]) for module in modules}
+    outputs = exports(lab, modules, results)
     kept = {name: outputs[name] for name in ("simulated", "benchmarks")}
     kept["run"] = runs.verdict_run(settings.stack)
     Verdict(settings.strict, results, kept)
     return Lab(outputs)
 
 
-def add_cluster(site: Site) -> None:
+def add_cluster(lab: LabContext) -> None:
     """The cluster and its nodes, unless a prerequisite is missing."""
-    gate = Gate("prerequisites-met", site.checks["0"])
-    provision.provide(site, gate.passed)
-    site.nodes.made.append(leftovers.removed(site))
+    gate = Gate("prerequisites-met", lab.checks["0"])
+    provision.provide(lab, gate.passed)
+    lab.nodes.made.append(leftovers.removed(lab))
 
 
-def add_driver(site: Site) -> None:
+def add_driver(lab: LabContext) -> None:
     """The DRA driver, unless it is there, and on nodes that the lab simulates the slices that its
     plugin would publish."""
-    settings = site.settings
+    settings = lab.settings
     if not settings.install_driver:
-        site.made_driver = provision.driver_there(site)
+        lab.made_driver = provision.driver_there(lab)
         return
-    site.made_driver = DraDriver(
+    lab.made_driver = DraDriver(
         DraDriverArgs(
             settings.driver,
             settings.driver_chart,
             settings.driver_version,
-            site.cluster.kubeconfig,
-            site.nodes.names,
-            site.nodes.gpus_per_node,
-            slices_of(site),
-            site.nodes.driver_root,
-            site.memory_limit,
+            lab.cluster.kubeconfig,
+            lab.nodes.names,
+            lab.nodes.gpus_per_node,
+            slices_of(lab),
+            lab.nodes.driver_root,
+            lab.memory_limit,
             settings.target,
-            site.cluster.namespace_labels,
-            site.outside,
+            lab.cluster.namespace_labels,
+            lab.outside,
         ),
         # The chart's pods need nodes that run them.
-        site.objects(None, *site.nodes.made),
+        lab.objects(None, *lab.nodes.made),
     )
 
 
-def slices_of(site: Site) -> list[Any]:
+def slices_of(lab: LabContext) -> list[Any]:
     """The slices of simulated nodes; on a real one the driver's plugin publishes them."""
-    if not isinstance(site.made_nodes, SimulatedNodes):
+    if not isinstance(lab.made_nodes, SimulatedNodes):
         return []
-    settings = site.settings
+    settings = lab.settings
     return SimulatedSlices(
         SimulatedSlicesArgs(
-            site.made_nodes.uids,
+            lab.made_nodes.uids,
             settings.gpus_per_node,
             settings.gpu_profile,
             settings.driver_version,
         ),
-        site.objects(None),
+        lab.objects(None),
     ).slices
 
 
@@ -129,25 +129,25 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
     ).apply(collect)
 
 
-def how_much_is_simulated(site: Site) -> pulumi.Input[str]:
+def how_much_is_simulated(lab: LabContext) -> pulumi.Input[str]:
     """none, partly (mock devices on real nodes) or all; without a cluster, what it would be."""
-    if site.made_nodes is None:
-        return "all" if site.settings.node == "simulated" else "none"
+    if lab.made_nodes is None:
+        return "all" if lab.settings.node == "simulated" else "none"
     words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
-    return pulumi.Output.all(site.devices).apply(lambda kinds: words[kinds[0]])
+    return pulumi.Output.all(lab.devices).apply(lambda kinds: words[kinds[0]])
 
 
 def exports(
-    site: Site, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
+    lab: LabContext, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
 ) -> dict[str, pulumi.Input[Any]]:
     """The stack's outputs (docs/architecture.md); what it does not make is empty.
 
     Never None: Pulumi drops such an output.
     """
     return {
-        "cluster": site.made_cluster.facts if site.made_cluster else {},
-        "node": site.made_nodes.facts if site.made_nodes else {},
-        "driver": dict(site.made_driver.facts) if site.made_driver else {},
+        "cluster": lab.made_cluster.facts if lab.made_cluster else {},
+        "node": lab.made_nodes.facts if lab.made_nodes else {},
+        "driver": dict(lab.made_driver.facts) if lab.made_driver else {},
         "modules": {
             module.id: {
                 "title": module.title,
@@ -157,11 +157,11 @@ def exports(
             for module in modules
         },
         "verification": results,
-        "benchmarks": measured(site.checks),
+        "benchmarks": measured(lab.checks),
         "evaluation": {},
-        "simulated": how_much_is_simulated(site),
+        "simulated": how_much_is_simulated(lab),
         "status": pulumi.Output.all(**results).apply(
             lambda found: verdict(result["status"] for result in found.values())
         ),
-        "report": f".results/{site.settings.stack}/latest/results.json",
+        "report": f".results/{lab.settings.stack}/latest/results.json",
     }

@@ -12,25 +12,25 @@ import pulumi
 
 from components import program
 from components.gpu_node import node_names
+from components.lab_context import LabContext
 from components.modules.registry import MODULES
 from components.settings import MOST_NODES, Settings
-from components.site import Site
 
 
-def removed(site: Site) -> pulumi.Resource:
+def removed(lab: LabContext) -> pulumi.Resource:
     """Done when they are gone: what is checked, and what needs the GPU, waits for it."""
     users = [module for module in MODULES.values() if module.uses_gpu]
     given: dict[str, pulumi.Input[Any]] = {
-        "kubeconfig": site.cluster.kubeconfig,
-        "nodes": other_nodes(site.settings),
-        "namespaces": [module.namespace for module in users if module.id not in site.modules],
-        "labels": dict(site.cluster.namespace_labels),
+        "kubeconfig": lab.cluster.kubeconfig,
+        "nodes": other_nodes(lab.settings),
+        "namespaces": [module.namespace for module in users if module.id not in lab.modules],
+        "labels": dict(lab.cluster.namespace_labels),
     }
     return program.run(
         "leftovers-removed",
         "operations leftovers",
         pulumi.Output.all(**given),
-        pulumi.ResourceOptions(depends_on=[site.cluster.provider]),
+        pulumi.ResourceOptions(depends_on=[lab.cluster.provider]),
     )
 
 

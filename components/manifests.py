@@ -13,8 +13,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from checks.permissions import Permissions, on, plural, within
 from components import schema
+from kube.permissions import Permissions, on, plural, within
 
 MANIFESTS = Path("manifests")
 Manifest = dict[str, Any]

@@ -18,7 +18,7 @@ from pulumi_command import local
 PYTHON = ".venv/bin/python"
 MARK = "DRA_WORKSHOP_COMMAND"
 """In the environment of every program that the graph runs: one that outlived its engine is known
-by it (operations/recover.py)."""
+by it (operations/stack/recover.py)."""
 
 
 def digest(*paths: Path) -> str:

@@ -19,11 +19,13 @@ VERIFY = "DRA_WORKSHOP_VERIFY"
 _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def run_id(stack: str, check: str, life: str, digest: str, results: Path = Path(".results")) -> str:
+def run_id(
+    stack: str, check: str, start_id: str, digest: str, results: Path = Path(".results")
+) -> str:
     """The run that `check` is in: the digest of its program and manifests, or the time at which it
     had to be run again although they are the same.
 
-    life: of the cluster (components/cluster/life.py). A run that was killed has no result, and
+    life: of the cluster (machine/cluster_state.py). A run that was killed has no result, and
     counts as failed; so does a record that cannot be read.
     """
     record = results / stack / "checks" / f"{check}.json"
@@ -33,7 +35,7 @@ def run_id(stack: str, check: str, life: str, digest: str, results: Path = Path(
         last = json.loads(record.read_text())
         if last["digest"] != digest:
             return digest
-        again = last["result"]["status"] == "failed" or last["life"] != life
+        again = last["result"]["status"] == "failed" or last["start_id"] != start_id
         return _now if again else str(last["run"])
     except FileNotFoundError:
         return digest

@@ -15,13 +15,13 @@ from typing import Any
 import pulumi
 import semver
 
-from checks.memory import too_much
-from checks.quantity import mebibytes
-from components.cluster import kind_images
-from components.cluster.host_networks import Networks, unusable
 from components.gpu_node import gpu_uuid, node_names
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
 from components.modules.registry import MODULES, closure
+from kube.memory import too_much
+from kube.quantity import mebibytes
+from machine import kind_images
+from machine.host_networks import Networks, unusable
 from toolchain.images import WORKLOAD_IMAGE
 from toolchain.numbers import whole
 from toolchain.tools import DRIVER_CHARTS

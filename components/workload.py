@@ -14,8 +14,8 @@ import pulumi_kubernetes as k8s
 from components import manifests, program, runs
 from components.check import digest_of
 from components.drivers import Driver
+from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import MODULES
-from components.site import Chapter, Site
 from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
@@ -137,7 +137,7 @@ def labelled(
     return changed
 
 
-class Opening:
+class ModuleNamespace:
     """How a chapter whose pods use the GPU begins.
 
     Its namespace waits for the driver, for those that use the GPU before it, and until nobody
@@ -146,32 +146,32 @@ class Opening:
     """
 
     def __init__(
-        self, site: Site, module: str, namespace: str, programs: Mapping[str, Sequence[str]]
+        self, lab: LabContext, module: str, namespace: str, programs: Mapping[str, Sequence[str]]
     ) -> None:
-        self.site, self.namespace, self.folder = site, namespace, MODULES[module].stack
-        self.chapter = Chapter(module)
-        self.objects = with_image(manifests.load(self.folder), site.settings.workload_image)
+        self.lab, self.namespace, self.folder = lab, namespace, MODULES[module].stack
+        self.component = ModuleComponent(module)
+        self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
         self.programs = programs
-        free = self._gpu_free(site.driver.ready, *site.gpu_users)
+        free = self._gpu_free(lab.driver.ready, *lab.gpu_users)
         made = manifests.create(
-            labelled(self.objects[f"Namespace/{namespace}"], site.cluster.namespace_labels),
+            labelled(self.objects[f"Namespace/{namespace}"], lab.cluster.namespace_labels),
             self.folder,
-            site.objects(self.chapter, free),
+            lab.objects(self.component, free),
         )
-        self.inside = site.objects(self.chapter, made)
+        self.inside = lab.objects(self.component, made)
 
     def _gpu_free(self, *after: pulumi.Resource) -> pulumi.Resource:
         """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""
-        site = self.site
+        lab = self.lab
         given = {
-            "stack": site.settings.stack,
-            "kubeconfig": site.cluster.kubeconfig,
-            "driver": site.kind_of_driver.domain,
-            "uuid": site.target,
+            "stack": lab.settings.stack,
+            "kubeconfig": lab.cluster.kubeconfig,
+            "driver": lab.kind_of_driver.domain,
+            "uuid": lab.target,
             "namespace": self.namespace,
             "others": [
                 MODULES[module].namespace
-                for module in site.modules
+                for module in lab.modules
                 if MODULES[module].uses_gpu and MODULES[module].namespace != self.namespace
             ],
             "runs": [self._run_id(check) for check in self.programs],
@@ -180,17 +180,17 @@ class Opening:
             f"{self.folder}-gpu-free",
             "checks gate-gpu",
             pulumi.Output.all(**given),
-            pulumi.ResourceOptions(parent=self.chapter, depends_on=list(after)),
+            pulumi.ResourceOptions(parent=self.component, depends_on=list(after)),
         )
 
     def _run_id(self, check: str) -> str:
         digest = digest_of(observed(self.folder, self.programs[check]))
-        return runs.run_id(self.site.settings.stack, check, self.site.cluster.life, digest)
+        return runs.run_id(self.lab.settings.stack, check, self.lab.cluster.start_id, digest)
 
     def claim(self, name: str, resource: str) -> Any:
         """The claim of that name for the site's GPU, as a resource of the other name."""
         claim = naming(
-            self.objects[f"ResourceClaim/{name}"], self.site.target, self.site.kind_of_driver
+            self.objects[f"ResourceClaim/{name}"], self.lab.target, self.lab.kind_of_driver
         )
         return manifests.create(claim, resource, self.inside)
 

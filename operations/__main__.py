@@ -8,8 +8,8 @@ import os
 import sys
 from typing import Any
 
-from checks import output
-from operations.errors import OperationError
+from machine.errors import LabError
+from results import output
 from toolchain import proxies
 from toolchain.errors import in_words
 from toolchain.numbers import option
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     )
     cluster.add_parser("create", help="make one; its specification is JSON on stdin")
     cluster.add_parser(
-        "revive", help="start what ended of one; its stack, incarnation and life are JSON on stdin"
+        "revive", help="restart what ended of one; stack, cluster id, start id: JSON on stdin"
     )
     cluster.add_parser("removing", help="note that the removal of its lab has begun").add_argument(
         "--stack", required=True
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     node.add_parser("make", help="make it; its specification is JSON on stdin")
     node.add_parser(
-        "revive", help="start what ended of it; stack, incarnation and life are JSON on stdin"
+        "revive", help="restart what ended of it; stack, cluster id, start id: JSON on stdin"
     )
     node.add_parser("remove", help="end it and remove its files").add_argument(
         "--stack", required=True
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     kind.add_parser("create", help="make one; its specification is JSON on stdin")
     kind.add_parser(
-        "revive", help="start what ended of one; its stack, incarnation and life are JSON on stdin"
+        "revive", help="restart what ended of one; stack, cluster id, start id: JSON on stdin"
     )
     kind.add_parser("down", help="remove one").add_argument("--stack", required=True)
     shared = groups.add_parser("existing", help="clusters that are there").add_subparsers(
@@ -100,21 +100,21 @@ def run(options: argparse.Namespace) -> int:
     if options.group == "existing":
         return run_existing(options)
     if options.group == "gpu-host":
-        from operations import kind_gpus
+        from machine import kind_gpus
 
         given = json.load(sys.stdin)
         told = kind_gpus.told(given["mounts"], given["subsets"], given["driver"])
         output.write(kind_gpus.summary(told))
         return 0
     if options.group == "leftovers":
-        from operations import leftovers
+        from operations.stack import leftovers
 
         for removed in leftovers.remove(leftovers.Specification(**json.load(sys.stdin))):
             sys.stdout.write(f"{removed} removed: it is not configured any more\n")
         return 0
     if options.group == "preview-diff":
         return run_preview_diff(options)
-    from operations import stacks
+    from operations.stack import stacks
     from report import results
 
     match options.group:
@@ -150,13 +150,14 @@ def run(options: argparse.Namespace) -> int:
 def run_cluster(options: argparse.Namespace) -> int:
     """Kept apart: a Command of the graph must not load the whole program."""
     if options.action == "removing":
-        from checks import verdict
-        from components.cluster import life
+        from machine import cluster_state
+        from results import store
 
-        life.begin_removal(options.stack)
-        verdict.removed(options.stack)
+        cluster_state.begin_removal(options.stack)
+        store.removed(options.stack)
         return 0
-    from operations import embedded, temporary_files
+    from machine import temporary_files
+    from operations.embedded import cluster as embedded
 
     if options.action == "create":
         wanted = embedded.Specification(**json.load(sys.stdin))
@@ -170,7 +171,8 @@ def run_cluster(options: argparse.Namespace) -> int:
 
 
 def run_kind(options: argparse.Namespace) -> int:
-    from operations import kind, temporary_files
+    from machine import temporary_files
+    from operations.kind import cluster as kind
 
     if options.action == "create":
         output.write(_create_kind(json.load(sys.stdin)))
@@ -184,7 +186,8 @@ def run_kind(options: argparse.Namespace) -> int:
 
 def _create_kind(given: dict[str, Any]) -> dict[str, Any]:
     """The facts of the cluster. host: how to ask this machine what the workers need of it."""
-    from operations import kind, kind_gpus
+    from machine import kind_gpus
+    from operations.kind import cluster as kind
 
     if host := given.pop("host", None):
         told = kind_gpus.told(host["mounts"], host["subsets"], host["driver"])
@@ -197,7 +200,8 @@ def _create_kind(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_existing(options: argparse.Namespace) -> int:
-    from operations import existing, temporary_files
+    from machine import temporary_files
+    from operations.existing import cluster as existing
 
     if options.action == "detach":
         existing.detach(options.stack)
@@ -207,13 +211,13 @@ def run_existing(options: argparse.Namespace) -> int:
     if options.action == "attach":
         output.write(existing.attach(existing.Specification(**given)))
     else:
-        incarnation, life = given.pop("incarnation"), given.pop("life")
-        existing.renew(existing.Specification(**given), incarnation, life)
+        cluster_id, start_id = given.pop("cluster_id"), given.pop("start_id")
+        existing.renew(existing.Specification(**given), cluster_id, start_id)
     return 0
 
 
 def run_node(options: argparse.Namespace) -> int:
-    from operations import host_node
+    from operations.host_node import node as host_node
 
     if options.action == "make":
         wanted = host_node.Specification(**json.load(sys.stdin))
@@ -229,7 +233,7 @@ def run_preview_diff(options: argparse.Namespace) -> int:
     """Exit code 1 if a stack of the working tree cannot be previewed; differences are none."""
     from rich.console import Console
 
-    from operations import preview_diff
+    from operations.stack import preview_diff
     from report import preview_diff as report
 
     with Console(stderr=True).status("previewing the stacks of both sides"):
@@ -242,7 +246,7 @@ def main() -> int:
     os.environ.update(proxies.past())
     try:
         return run(parser().parse_args())
-    except (OperationError, output.OutputTooLong) as error:
+    except (LabError, output.OutputTooLong) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except OSError as error:

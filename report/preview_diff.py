@@ -1,6 +1,6 @@
 """Plans of stacks as entries: what is created, changed, replaced, deleted, and by which fields.
 
-Pure: JSON of previews in, text or JSON out. `operations/preview_diff.py` makes the previews.
+Pure: JSON of previews in, text or JSON out. `operations/stack/preview_diff.py` makes the previews.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLOURS = {"create": "green", "change": "yellow", "replace": "magenta", "delete"
 ABSENT = notpresent
 """Old value of a field that is added, new value of one that is removed."""
 ANEW = ", anew"
-"""Ends an assumed output that a change would make another one (operations/stand_in.py)."""
+"""Ends an assumed output that a change would make another one (operations/stack/stand_in.py)."""
 PROGRAM = ("stdin.digest", "stdin.run")
 """What a program of ours is told so that it runs again when its files change."""
 LONGEST = 100

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from operations import stacks
+from operations.stack import stacks
 
 README = Path("README.md")
 PROJECT = Path("Pulumi.yaml")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from checks.verdict import RESULTS, write
+from results.store import RESULTS, write
 
 LONGEST = 2000
 MANY = 1000

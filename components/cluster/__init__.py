@@ -12,7 +12,7 @@ import pulumi_kubernetes as k8s
 class Cluster(Protocol):
     """What the rest of the program knows of a cluster.
 
-    kubeconfig: its path relative to the project; incarnation: an id that changes when the
+    kubeconfig: its path relative to the project; cluster id: an id that changes when the
     cluster was made anew; life: one that changes when it had to be started again; facts: what
     the stack exports; disposable: the resource that takes all objects with it when it is
     destroyed, None where they must be deleted one by one; namespace_labels: by which the lab's
@@ -21,8 +21,8 @@ class Cluster(Protocol):
 
     kubeconfig: str
     provider: k8s.Provider
-    incarnation: pulumi.Output[str]
-    life: str
+    cluster_id: pulumi.Output[str]
+    start_id: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None
     namespace_labels: Mapping[str, pulumi.Input[str]]

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 import pulumi
 
 from components import program
-from components.cluster import life
-from components.cluster.host_networks import Networks
 from components.cluster.own import OwnCluster, OwnClusterArgs
+from machine import cluster_state
+from machine.host_networks import Networks
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class EmbeddedClusterArgs:
 
 
 class EmbeddedCluster(OwnCluster):
-    """Made by operations/embedded.py."""
+    """Made by operations/embedded/cluster.py."""
 
     def __init__(self, args: EmbeddedClusterArgs, opts: pulumi.ResourceOptions) -> None:
         specification = {
@@ -38,8 +38,8 @@ class EmbeddedCluster(OwnCluster):
             "feature_gates": list(args.feature_gates),
             "runtime_config": list(args.runtime_config),
             "networks": asdict(args.networks),
-            "stages": program.digest(life.STAGES),
-            "recipe": life.RECIPE,
+            "stages": program.digest(cluster_state.STAGES),
+            "recipe": cluster_state.RECIPE,
         }
         own = OwnClusterArgs("cluster", specification, args.disposable, create="3m")
         super().__init__("EmbeddedCluster", own, opts)

@@ -1,6 +1,6 @@
 """A cluster that is there, by a context of a kubeconfig. Others use it too: the lab keeps to its
 own namespaces, to one GPU, and to the cluster-scoped objects of the driver's chart if it is told
-to bring the driver. Attached to and detached from by operations/existing.py.
+to bring the driver. Attached to and detached from by operations/existing/cluster.py.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from checks.survey import LAB
 from components import program
 from components.check import Program
-from components.cluster import life
 from components.dra_driver import INSIDE
 from components.drivers import Driver
+from kube.ownership import LAB
+from machine import cluster_state
 
 NOWHERE = ".run/no-cluster"
 """A kubeconfig that is not there: charts are rendered without a cluster."""
@@ -51,8 +51,8 @@ class ExistingCluster(pulumi.ComponentResource):
 
     kubeconfig: str
     provider: k8s.Provider
-    incarnation: pulumi.Output[str]
-    life: str
+    cluster_id: pulumi.Output[str]
+    cluster_state: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None = None
 
@@ -68,21 +68,21 @@ class ExistingCluster(pulumi.ComponentResource):
             delete=f"operations existing detach --stack {stack}",
         )
         self.facts = attached.stdout.apply(json.loads)
-        self.incarnation = self.facts["incarnation"]
-        self.life = life.of(stack)
+        self.cluster_id = self.facts["cluster_id"]
+        self.start_id = cluster_state.of(stack)
         running = program.run(
             "cluster-running",
             "operations existing renew",
-            pulumi.Output.all(incarnation=self.incarnation, life=self.life, **wanted),
+            pulumi.Output.all(cluster_id=self.cluster_id, start_id=self.start_id, **wanted),
             pulumi.ResourceOptions(parent=self, depends_on=[attached]),
         )
         self.running: pulumi.Resource = running
-        self.kubeconfig = str(Path(".run") / stack / life.KUBECONFIG)
+        self.kubeconfig = str(Path(".run") / stack / cluster_state.KUBECONFIG)
         self.namespace_labels: Mapping[str, pulumi.Input[str]] = {LAB: self.facts["lab"]}
         self.provider = k8s.Provider(
             "cluster",
             kubeconfig=self.kubeconfig,
-            cluster_identifier=self.incarnation,
+            cluster_identifier=self.cluster_id,
             # What is there already is not ours.
             upsert_existing_objects=False,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[running]),
@@ -91,12 +91,13 @@ class ExistingCluster(pulumi.ComponentResource):
 
 
 class ExistingNodes:
-    """The node of the target, told as far as it is known. Implements `components.site.GpuNodes`."""
+    """The node of the target, told as far as it is known. Implements
+    `components.lab_context.GpuNodes`."""
 
     def __init__(self, cluster: ExistingCluster) -> None:
         self.names: pulumi.Input[list[str]] = cluster.facts["looked_at"]
         self.devices: pulumi.Input[str] = cluster.facts["devices"]
-        self.subjects: list[pulumi.Output[str]] = [cluster.incarnation]
+        self.subjects: list[pulumi.Output[str]] = [cluster.cluster_id]
         self.made: list[pulumi.Resource] = [cluster.running]
         self.gpus_per_node: pulumi.Input[int] = 0
         self.uuids: pulumi.Input[list[str]] = []

@@ -1,8 +1,7 @@
 """This machine as a node of an embedded cluster: a real kubelet, with the machine's own GPUs.
 
-operations/host_node.py makes it; nothing of it runs in a container, and all of it goes when the
-stack is destroyed.
-"""
+operations/host_node/node.py makes it; nothing of it runs in a container, and all of it goes when
+the stack is destroyed."""
 
 from __future__ import annotations
 
@@ -13,15 +12,16 @@ from typing import Any
 
 import pulumi
 
-from checks.devices import GPU
 from components import program
 from components.check import Program
-from components.cluster import Cluster, host_places
-from components.cluster.host_networks import Networks
+from components.cluster import Cluster
+from kube.devices import GPU
+from machine import host_places
+from machine.host_networks import Networks
 
 
 class HostNode(pulumi.ComponentResource):
-    """Implements `components.site.GpuNodes`.
+    """Implements `components.lab_context.GpuNodes`.
 
     facts: what the stack exports; driver_root: where NVIDIA's plugin finds the GPU driver.
     """
@@ -32,7 +32,7 @@ class HostNode(pulumi.ComponentResource):
         node = program.run(
             "node",
             "operations node make",
-            pulumi.Output.all(stack=stack, cluster=cluster.incarnation, networks=asdict(networks)),
+            pulumi.Output.all(stack=stack, cluster=cluster.cluster_id, networks=asdict(networks)),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,
@@ -45,7 +45,9 @@ class HostNode(pulumi.ComponentResource):
         running = program.run(
             "node-running",
             "operations node revive",
-            pulumi.Output.all(stack=stack, incarnation=facts["incarnation"], life=cluster.life),
+            pulumi.Output.all(
+                stack=stack, cluster_id=facts["cluster_id"], start_id=cluster.start_id
+            ),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[node],
@@ -56,7 +58,7 @@ class HostNode(pulumi.ComponentResource):
         self.devices: pulumi.Input[str] = GPU
         self.checks: Sequence[Program] = ()
         self.facts: pulumi.Input[dict[str, Any]] = facts
-        self.subjects: list[pulumi.Output[str]] = [facts["incarnation"]]
+        self.subjects: list[pulumi.Output[str]] = [facts["cluster_id"]]
         self.made: list[pulumi.Resource] = [running]
         uuids = facts.apply(lambda found: [gpu["uuid"] for gpu in found["gpus"]])
         self.uuids: pulumi.Input[list[str]] = uuids

@@ -9,9 +9,9 @@ from typing import Any
 import pulumi
 
 from components.check import Program
-from components.cluster import kind_places
 from components.cluster.own import OwnCluster, OwnClusterArgs
 from components.gpu_host import GpuHost
+from machine import kind_places
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class KindClusterArgs:
 
 
 class KindCluster(OwnCluster):
-    """Made by operations/kind.py. The driver has something to undo for every claim, on GPUs that
-    outlive the cluster; so its objects are removed one by one."""
+    """Made by operations/kind/cluster.py. The driver has something to undo for every claim, on GPUs
+    that outlive the cluster; so its objects are removed one by one."""
 
     def __init__(self, args: KindClusterArgs, opts: pulumi.ResourceOptions) -> None:
         of_host = {"host": args.host.asked} if args.host else {}
@@ -50,13 +50,13 @@ class KindCluster(OwnCluster):
 
 
 class KindNodes:
-    """The workers. Implements `components.site.GpuNodes`."""
+    """The workers. Implements `components.lab_context.GpuNodes`."""
 
     def __init__(
         self, cluster: KindCluster, workers: int, mocks: int, devices: str, host: GpuHost | None
     ) -> None:
         self.names: pulumi.Input[list[str]] = kind_places.workers(pulumi.get_stack(), workers)
-        self.subjects: list[pulumi.Output[str]] = [cluster.incarnation]
+        self.subjects: list[pulumi.Output[str]] = [cluster.cluster_id]
         self.made: list[pulumi.Resource] = [cluster.running]
         self.driver_root: pulumi.Input[str] | None = None
         self.facts: pulumi.Input[dict[str, Any]] = host.facts if host else {}

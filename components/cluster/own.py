@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import program
-from components.cluster import life
+from machine import cluster_state, identity
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class OwnCluster(pulumi.ComponentResource):
 
     kubeconfig: str
     provider: k8s.Provider
-    incarnation: pulumi.Output[str]
-    life: str
+    cluster_id: pulumi.Output[str]
+    cluster_state: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None
 
@@ -58,15 +57,15 @@ class OwnCluster(pulumi.ComponentResource):
             delete=f"operations {args.group} down --stack {stack}",
         )
         self.disposable = command if args.disposable else None
-        self.facts = command.stdout.apply(json.loads)
-        self.incarnation = self.facts["incarnation"]
+        self.facts = command.stdout.apply(identity.parse_facts)
+        self.cluster_id = self.facts["cluster_id"]
         # Not an input of the Command above: a changed input makes its output unknown in a preview,
         # which would show every object on the cluster as replaced.
-        self.life = life.of(stack)
+        self.start_id = cluster_state.of(stack)
         running = program.run(
             "cluster-running",
             f"operations {args.group} revive",
-            pulumi.Output.all(stack=stack, incarnation=self.incarnation, life=self.life),
+            pulumi.Output.all(stack=stack, cluster_id=self.cluster_id, start_id=self.start_id),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[command],
@@ -75,12 +74,12 @@ class OwnCluster(pulumi.ComponentResource):
         )
         self.running: pulumi.Resource = running
         self.namespace_labels: Mapping[str, pulumi.Input[str]] = {}
-        self.kubeconfig = str(Path(".run") / stack / life.KUBECONFIG)
+        self.kubeconfig = str(Path(".run") / stack / cluster_state.KUBECONFIG)
         self.provider = k8s.Provider(
             "cluster",
             kubeconfig=self.kubeconfig,
-            # Objects belong to one incarnation of the cluster: on another they are made anew.
-            cluster_identifier=self.incarnation,
+            # Objects belong to one cluster id of the cluster: on another they are made anew.
+            cluster_identifier=self.cluster_id,
             # After a kill there may be objects that the state does not know.
             upsert_existing_objects=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[running]),

@@ -11,11 +11,8 @@ from pathlib import Path
 
 import pulumi
 
-from checks.permissions import Permissions
-from checks.survey import OLDEST
 from components import manifests
 from components.check import Program
-from components.cluster import life
 from components.cluster.embedded import EmbeddedCluster, EmbeddedClusterArgs
 from components.cluster.existing import (
     ExistingCluster,
@@ -31,11 +28,14 @@ from components.drivers import values
 from components.existing_driver import ExistingDriver, ExistingDriverArgs
 from components.gpu_host import GpuHost, GpuHostArgs
 from components.gpu_node import SimulatedNodes, SimulatedNodesArgs
+from components.lab_context import LabContext
 from components.modules.registry import MODULES
 from components.published import GateArgs
 from components.settings import Settings
-from components.site import Site
 from components.workload import RUN
+from kube.ownership import OLDEST
+from kube.permissions import Permissions
+from machine import cluster_state
 from toolchain.images import KIND_IMAGES
 
 IMAGES = Path(".tools/images")
@@ -44,13 +44,13 @@ IMAGES = Path(".tools/images")
 # --- prerequisites -----------------------------------------------------------------------------
 
 
-def prerequisites(site: Site) -> list[Program]:
+def prerequisites(lab: LabContext) -> list[Program]:
     """What module 0 verifies."""
-    return PREREQUISITES[site.settings.cluster](site)
+    return PREREQUISITES[lab.settings.cluster](lab)
 
 
-def _of_embedded(site: Site) -> list[Program]:
-    settings = site.settings
+def _of_embedded(lab: LabContext) -> list[Program]:
+    settings = lab.settings
     tools = (
         "prerequisites",
         {
@@ -65,14 +65,14 @@ def _of_embedded(site: Site) -> list[Program]:
         return [tools]
     told = {
         "stack": settings.stack,
-        "gpu": needs_gpu(site),
+        "gpu": needs_gpu(lab),
         "networks": asdict(settings.host_networks),
     }
     return [tools, ("host", told)]
 
 
-def _of_kind(site: Site) -> list[Program]:
-    settings = site.settings
+def _of_kind(lab: LabContext) -> list[Program]:
+    settings = lab.settings
     return [
         (
             "workstation",
@@ -80,8 +80,8 @@ def _of_kind(site: Site) -> list[Program]:
                 "stack": settings.stack,
                 "kubernetesVersion": settings.kubernetes_version,
                 "driver": settings.driver,
-                "gpu": needs_gpu(site),
-                "driverChart": settings.driver_chart if needs_gpu(site) else "",
+                "gpu": needs_gpu(lab),
+                "driverChart": settings.driver_chart if needs_gpu(lab) else "",
                 "nodeImage": settings.node_image,
                 "strategy": settings.gpu_mounts,
                 "gpus": [str(index) for subset in settings.gpu_subsets for index in subset],
@@ -93,17 +93,17 @@ def _of_kind(site: Site) -> list[Program]:
     ]
 
 
-def _of_existing(site: Site) -> list[Program]:
-    settings, kind = site.settings, site.kind_of_driver
-    installs = settings.install_driver and needs_gpu(site)
+def _of_existing(lab: LabContext) -> list[Program]:
+    settings, kind = lab.settings, lab.kind_of_driver
+    installs = settings.install_driver and needs_gpu(lab)
     modules = {
-        module: MODULES[module].namespace for module in site.modules if MODULES[module].uses_gpu
+        module: MODULES[module].namespace for module in lab.modules if MODULES[module].uses_gpu
     }
     makes: pulumi.Input[list[str]] = _made(modules)
     if installs:
         chart_values = values(settings.driver, settings.driver_version, 0, shared=True)
         chart = rendered(kind, settings.driver_chart, chart_values, settings.kubernetes_version)
-        site.outside = chart.apply(outside)
+        lab.outside = chart.apply(outside)
         makes = chart.apply(lambda objects: _made(modules, permissions(kind.name, objects)))
     return [
         (
@@ -117,12 +117,12 @@ def _of_existing(site: Site) -> list[Program]:
                 "driverChart": settings.driver_chart,
                 "plugin": kind.plugin,
                 "install": installs,
-                "usesDriver": needs_gpu(site),
+                "usesDriver": needs_gpu(lab),
                 "driverNamespace": kind.name,
                 "namespaces": [*([kind.name] if installs else []), *modules.values()],
                 "modules": modules,
                 "makes": makes,
-                "outside": site.outside if site.outside is not None else [],
+                "outside": lab.outside if lab.outside is not None else [],
                 "target": settings.target or "",
                 "workloadImage": settings.workload_image,
                 "featureGates": list(settings.feature_gates),
@@ -139,18 +139,18 @@ def _made(modules: Mapping[str, str], chart: Permissions = ()) -> list[str]:
     return [str(each) for each in sorted(found)]
 
 
-def kubernetes_version(site: Site) -> str:
+def kubernetes_version(lab: LabContext) -> str:
     """What module 1 expects; of a cluster of others the oldest that will do."""
-    shared = site.settings.cluster == "existing"
-    return f">={OLDEST}" if shared else site.settings.kubernetes_version
+    shared = lab.settings.cluster == "existing"
+    return f">={OLDEST}" if shared else lab.settings.kubernetes_version
 
 
-def needs_gpu(site: Site) -> bool:
+def needs_gpu(lab: LabContext) -> bool:
     """A bare cluster needs no driver."""
-    return "2" in site.modules
+    return "2" in lab.modules
 
 
-PREREQUISITES: dict[str, Callable[[Site], list[Program]]] = {
+PREREQUISITES: dict[str, Callable[[LabContext], list[Program]]] = {
     "embedded": _of_embedded,
     "kind": _of_kind,
     "existing": _of_existing,
@@ -160,22 +160,22 @@ PREREQUISITES: dict[str, Callable[[Site], list[Program]]] = {
 # --- clusters ----------------------------------------------------------------------------------
 
 
-def provide(site: Site, *after: pulumi.Resource) -> None:
+def provide(lab: LabContext, *after: pulumi.Resource) -> None:
     """Give the site its cluster and nodes."""
-    settings = site.settings
-    has = life.kind_of(settings.stack)
+    settings = lab.settings
+    has = cluster_state.kind_of(settings.stack)
     if has not in ("", settings.cluster):
         raise pulumi.RunError(
             f"configuration key 'cluster': '{settings.cluster}' is not allowed; stack "
             f"{settings.stack} has a cluster of kind {has}; first: make destroy "
             f"STACK={settings.stack}"
         )
-    CLUSTERS[site.settings.cluster](site, pulumi.ResourceOptions(depends_on=list(after)))
+    CLUSTERS[lab.settings.cluster](lab, pulumi.ResourceOptions(depends_on=list(after)))
 
 
-def _embedded(site: Site, opts: pulumi.ResourceOptions) -> None:
-    settings = site.settings
-    site.made_cluster = EmbeddedCluster(
+def _embedded(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
+    settings = lab.settings
+    lab.made_cluster = EmbeddedCluster(
         EmbeddedClusterArgs(
             settings.kubernetes_version,
             settings.feature_gates,
@@ -188,15 +188,15 @@ def _embedded(site: Site, opts: pulumi.ResourceOptions) -> None:
     )
     if settings.node == "simulated":
         simulated = SimulatedNodesArgs(settings.nodes, settings.gpus_per_node)
-        site.made_nodes = SimulatedNodes(simulated, site.objects(None))
+        lab.made_nodes = SimulatedNodes(simulated, lab.objects(None))
     else:
-        ready = pulumi.ResourceOptions(depends_on=[site.cluster.provider])
-        site.made_nodes = HostNode(site.cluster, settings.host_networks, ready)
+        ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
+        lab.made_nodes = HostNode(lab.cluster, settings.host_networks, ready)
 
 
-def _kind(site: Site, opts: pulumi.ResourceOptions) -> None:
-    settings = site.settings
-    host = _gpu_host(settings, opts) if settings.driver == "nvidia" and needs_gpu(site) else None
+def _kind(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
+    settings = lab.settings
+    host = _gpu_host(settings, opts) if settings.driver == "nvidia" and needs_gpu(lab) else None
     cluster = KindCluster(
         KindClusterArgs(
             settings.kubernetes_version,
@@ -209,17 +209,17 @@ def _kind(site: Site, opts: pulumi.ResourceOptions) -> None:
         ),
         opts,
     )
-    site.made_cluster = cluster
-    devices = site.kind_of_driver.devices
-    site.made_nodes = KindNodes(cluster, settings.nodes, settings.gpus_per_node, devices, host)
+    lab.made_cluster = cluster
+    devices = lab.kind_of_driver.devices
+    lab.made_nodes = KindNodes(cluster, settings.nodes, settings.gpus_per_node, devices, host)
 
 
 def _gpu_host(settings: Settings, opts: pulumi.ResourceOptions) -> GpuHost:
     return GpuHost(GpuHostArgs(settings.gpu_mounts, settings.gpu_subsets), opts)
 
 
-def _existing(site: Site, opts: pulumi.ResourceOptions) -> None:
-    settings, kind = site.settings, site.kind_of_driver
+def _existing(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
+    settings, kind = lab.settings, lab.kind_of_driver
     cluster = ExistingCluster(
         ExistingClusterArgs(
             settings.kubeconfig,
@@ -229,30 +229,30 @@ def _existing(site: Site, opts: pulumi.ResourceOptions) -> None:
             kind.plugin,
             settings.install_driver,
             settings.target or "",
-            site.outside if site.outside is not None else [],
+            lab.outside if lab.outside is not None else [],
         ),
         opts,
     )
-    site.made_cluster = cluster
-    site.made_nodes = ExistingNodes(cluster)
+    lab.made_cluster = cluster
+    lab.made_nodes = ExistingNodes(cluster)
 
 
-def driver_there(site: Site) -> ExistingDriver:
+def driver_there(lab: LabContext) -> ExistingDriver:
     """The driver that the cluster has already."""
     gate = GateArgs(
-        site.cluster.kubeconfig,
-        site.kind_of_driver.domain,
-        site.nodes.names,
-        site.nodes.gpus_per_node,
-        site.settings.target,
-        site.memory_limit,
+        lab.cluster.kubeconfig,
+        lab.kind_of_driver.domain,
+        lab.nodes.names,
+        lab.nodes.gpus_per_node,
+        lab.settings.target,
+        lab.memory_limit,
     )
-    found = site.cluster.facts["driver"]
-    args = ExistingDriverArgs(site.kind_of_driver, found, site.cluster.incarnation, gate)
-    return ExistingDriver(args, pulumi.ResourceOptions(depends_on=site.nodes.made))
+    found = lab.cluster.facts["driver"]
+    args = ExistingDriverArgs(lab.kind_of_driver, found, lab.cluster.cluster_id, gate)
+    return ExistingDriver(args, pulumi.ResourceOptions(depends_on=lab.nodes.made))
 
 
-CLUSTERS: dict[str, Callable[[Site, pulumi.ResourceOptions], None]] = {
+CLUSTERS: dict[str, Callable[[LabContext, pulumi.ResourceOptions], None]] = {
     "embedded": _embedded,
     "kind": _kind,
     "existing": _existing,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pulumi
 
 from components.check import Check, CheckArgs
-from components.cluster import life
 from components.cluster.provision import prerequisites
 from components.gpu_host import KERNEL_DRIVER
-from components.site import Chapter, Site
+from components.lab_context import LabContext, ModuleComponent
+from machine import cluster_state
 
 TOLD_BY = (
     Path(".tools/placed.json"),
@@ -21,9 +21,9 @@ TOLD_BY = (
 loaded, the start of this machine."""
 
 
-def build(site: Site) -> list[Check]:
-    chapter = Chapter("0")
-    stack = site.settings.stack
+def build(lab: LabContext) -> list[Check]:
+    component = ModuleComponent("0")
+    stack = lab.settings.stack
     return [
         Check(
             CheckArgs(
@@ -32,9 +32,9 @@ def build(site: Site) -> list[Check]:
                 parameters=parameters,
                 manifests=[path for path in TOLD_BY if path.is_file()],
                 # Without a cluster there is none that could be started again.
-                life=life.of(stack) if "1" in site.modules else "",
+                start_id=cluster_state.of(stack) if "1" in lab.modules else "",
             ),
-            pulumi.ResourceOptions(parent=chapter),
+            pulumi.ResourceOptions(parent=component),
         )
-        for program, parameters in prerequisites(site)
+        for program, parameters in prerequisites(lab)
     ]

@@ -6,21 +6,21 @@ import pulumi
 
 from components.check import Check, CheckArgs, Program
 from components.cluster.provision import kubernetes_version
-from components.site import Chapter, Site
+from components.lab_context import LabContext, ModuleComponent
 
 
-def build(site: Site) -> list[Check]:
-    settings = site.settings
-    chapter = Chapter("1")
+def build(lab: LabContext) -> list[Check]:
+    settings = lab.settings
+    component = ModuleComponent("1")
     ready: Program = (
         "cluster",
         {
-            "kubeconfig": site.cluster.kubeconfig,
-            "kubernetesVersion": kubernetes_version(site),
+            "kubeconfig": lab.cluster.kubeconfig,
+            "kubernetesVersion": kubernetes_version(lab),
             "featureGates": list(settings.feature_gates),
             "runtimeConfig": list(settings.runtime_config),
-            "nodes": site.nodes.names,
-            "simulated": site.simulated,
+            "nodes": lab.nodes.names,
+            "simulated": lab.simulated,
         },
     )
     return [
@@ -29,11 +29,11 @@ def build(site: Site) -> list[Check]:
                 program=program,
                 module="1",
                 parameters=parameters,
-                subjects=[site.cluster.incarnation, *site.nodes.subjects],
-                needs=site.needed_by("1"),
-                life=site.cluster.life,
+                subjects=[lab.cluster.cluster_id, *lab.nodes.subjects],
+                needs=lab.needed_by("1"),
+                start_id=lab.cluster.start_id,
             ),
-            pulumi.ResourceOptions(parent=chapter, depends_on=site.nodes.made),
+            pulumi.ResourceOptions(parent=component, depends_on=lab.nodes.made),
         )
-        for program, parameters in (ready, *site.nodes.checks)
+        for program, parameters in (ready, *lab.nodes.checks)
     ]

@@ -5,36 +5,36 @@ from __future__ import annotations
 import pulumi
 
 from components.check import Check, CheckArgs
-from components.site import Chapter, Site
+from components.lab_context import LabContext, ModuleComponent
 
 
-def build(site: Site) -> list[Check]:
-    settings, kind = site.settings, site.kind_of_driver
+def build(lab: LabContext) -> list[Check]:
+    settings, kind = lab.settings, lab.kind_of_driver
     published = Check(
         CheckArgs(
             program="driver",
             module="2",
             parameters={
-                "kubeconfig": site.cluster.kubeconfig,
-                "namespace": site.driver.namespace,
+                "kubeconfig": lab.cluster.kubeconfig,
+                "namespace": lab.driver.namespace,
                 "chart": kind.name,
-                "plugin": site.driver.plugin,
+                "plugin": lab.driver.plugin,
                 "driver": kind.domain,
-                "classes": site.driver.classes,
-                "version": site.driver.version,
-                "nodes": site.nodes.names,
-                "gpusPerNode": site.nodes.gpus_per_node,
-                "attributes": site.driver.attributes,
-                "uuids": site.nodes.seen,
-                "devices": site.devices,
-                "memoryLimit": site.memory_limit,
+                "classes": lab.driver.classes,
+                "version": lab.driver.version,
+                "nodes": lab.nodes.names,
+                "gpusPerNode": lab.nodes.gpus_per_node,
+                "attributes": lab.driver.attributes,
+                "uuids": lab.nodes.seen,
+                "devices": lab.devices,
+                "memoryLimit": lab.memory_limit,
             }
-            | ({"target": settings.target or ""} if site.nodes.gpus_per_node == 0 else {}),
-            subjects=[site.cluster.incarnation, *site.driver.identity],
-            needs=site.needed_by("2"),
-            life=site.cluster.life,
+            | ({"target": settings.target or ""} if lab.nodes.gpus_per_node == 0 else {}),
+            subjects=[lab.cluster.cluster_id, *lab.driver.identity],
+            needs=lab.needed_by("2"),
+            start_id=lab.cluster.start_id,
         ),
         # Not after the gate: where it fails, this check tells in detail what is missing.
-        pulumi.ResourceOptions(parent=Chapter("2"), depends_on=site.driver.installed),
+        pulumi.ResourceOptions(parent=ModuleComponent("2"), depends_on=lab.driver.installed),
     )
     return [published]

@@ -9,24 +9,24 @@ import pulumi
 
 from components import manifests
 from components.check import Check, CheckArgs
-from components.site import Site
-from components.workload import INSPECT, Opening, in_run, observed, unawaited
+from components.lab_context import LabContext
+from components.workload import INSPECT, ModuleNamespace, in_run, observed, unawaited
 
 FOLDER = "module3"
 NAMESPACE = "dra-module3"
 CHECK = "exclusive"
 
 
-def build(site: Site) -> list[Check]:
-    opened = Opening(site, "3", NAMESPACE, {CHECK: INSPECT})
-    chapter, objects = opened.chapter, opened.objects
+def build(lab: LabContext) -> list[Check]:
+    opened = ModuleNamespace(lab, "3", NAMESPACE, {CHECK: INSPECT})
+    component, objects = opened.component, opened.objects
     claims = [opened.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
     parameters = {
-        "kubeconfig": site.cluster.kubeconfig,
+        "kubeconfig": lab.cluster.kubeconfig,
         "namespace": NAMESPACE,
-        "uuid": site.target,
-        "driver": site.kind_of_driver.domain,
-        "devices": site.devices,
+        "uuid": lab.target,
+        "driver": lab.kind_of_driver.domain,
+        "devices": lab.devices,
     }
     run = opened.run(CHECK, parameters)
     unclaimed = manifests.create(
@@ -35,12 +35,12 @@ def build(site: Site) -> list[Check]:
     pod_1 = manifests.create(
         in_run(objects["Pod/pod-1"], run, claims[0]),
         "module3-pod-1",
-        site.objects(chapter, *claims),
+        lab.objects(component, *claims),
     )
     pod_2 = manifests.create(
         in_run(unawaited(objects["Pod/pod-2"]), run, claims[-1]),
         "module3-pod-2",
-        site.objects(chapter, *claims, pod_1),
+        lab.objects(component, *claims, pod_1),
     )
     pods = [pod_1, pod_2, unclaimed]
     exclusive = Check(
@@ -50,10 +50,10 @@ def build(site: Site) -> list[Check]:
             parameters=parameters,
             subjects=[manifests.uid(pod) for pod in pods],
             manifests=observed(FOLDER, INSPECT),
-            needs=site.needed_by("3"),
-            life=site.cluster.life,
+            needs=lab.needed_by("3"),
+            start_id=lab.cluster.start_id,
         ),
-        pulumi.ResourceOptions(parent=chapter, depends_on=pods),
+        pulumi.ResourceOptions(parent=component, depends_on=pods),
     )
-    site.gpu_users.append(exclusive)
+    lab.gpu_users.append(exclusive)
     return [exclusive]

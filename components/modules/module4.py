@@ -7,8 +7,8 @@ import pulumi
 
 from components import manifests
 from components.check import Check, CheckArgs
-from components.site import Site
-from components.workload import BENCHMARK, INSPECT, Opening, in_run, observed, unawaited
+from components.lab_context import LabContext
+from components.workload import BENCHMARK, INSPECT, ModuleNamespace, in_run, observed, unawaited
 
 FOLDER = "module4"
 NAMESPACE = "dra-module4"
@@ -17,24 +17,24 @@ PROGRAMS = tuple(dict.fromkeys((*BENCHMARK, *INSPECT)))
 SHARING = ("shared-1", "shared-2")
 
 
-def build(site: Site) -> list[Check]:
-    opened = Opening(site, "4", NAMESPACE, {CHECK: PROGRAMS})
-    chapter, objects = opened.chapter, opened.objects
+def build(lab: LabContext) -> list[Check]:
+    opened = ModuleNamespace(lab, "4", NAMESPACE, {CHECK: PROGRAMS})
+    component, objects = opened.component, opened.objects
     claims = [opened.claim(name, f"module4-{name}-claim") for name in ("shared", "own")]
     parameters = {
-        "kubeconfig": site.cluster.kubeconfig,
+        "kubeconfig": lab.cluster.kubeconfig,
         "namespace": NAMESPACE,
-        "driverNamespace": site.driver.namespace,
-        "uuid": site.target,
+        "driverNamespace": lab.driver.namespace,
+        "uuid": lab.target,
         "pods": list(SHARING),
-        "simulated": site.simulated,
+        "simulated": lab.simulated,
     }
     run = opened.run(CHECK, parameters)
     pods = [
         manifests.create(
             in_run(objects[f"Pod/{name}"], run, claims[0]),
             f"module4-{name}",
-            site.objects(chapter, *claims),
+            lab.objects(component, *claims),
         )
         for name in SHARING
     ]
@@ -42,7 +42,7 @@ def build(site: Site) -> list[Check]:
     waiting = manifests.create(
         in_run(unawaited(objects["Pod/own"]), run, claims[1]),
         "module4-own",
-        site.objects(chapter, *pods),
+        lab.objects(component, *pods),
     )
     sharing = Check(
         CheckArgs(
@@ -51,10 +51,10 @@ def build(site: Site) -> list[Check]:
             parameters=parameters,
             subjects=[manifests.uid(pod) for pod in (*pods, waiting)],
             manifests=observed(FOLDER, PROGRAMS),
-            needs=site.needed_by("4"),
-            life=site.cluster.life,
+            needs=lab.needed_by("4"),
+            start_id=lab.cluster.start_id,
         ),
-        pulumi.ResourceOptions(parent=chapter, depends_on=[*pods, waiting]),
+        pulumi.ResourceOptions(parent=component, depends_on=[*pods, waiting]),
     )
-    site.gpu_users.append(sharing)
+    lab.gpu_users.append(sharing)
     return [sharing]

@@ -11,8 +11,16 @@ import pulumi
 
 from components import manifests
 from components.check import Check, CheckArgs
-from components.site import Site
-from components.workload import BENCHMARK, Opening, in_run, limited, naming, observed, renamed
+from components.lab_context import LabContext
+from components.workload import (
+    BENCHMARK,
+    ModuleNamespace,
+    in_run,
+    limited,
+    naming,
+    observed,
+    renamed,
+)
 
 FOLDER = "module5"
 NAMESPACE = "dra-module5"
@@ -24,14 +32,14 @@ JOB_MINUTES = 6
 """Longer than a Job may take (activeDeadlineSeconds), so that Kubernetes says what was wrong."""
 
 
-def build(site: Site) -> list[Check]:
-    scene = _Scene(site, "5", NAMESPACE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
-    percentage = scene.percentage()
-    site.gpu_users.append(percentage)
-    if not site.settings.mps_memory_mib:
+def build(lab: LabContext) -> list[Check]:
+    scenario = _Scene(lab, "5", NAMESPACE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
+    percentage = scenario.percentage()
+    lab.gpu_users.append(percentage)
+    if not lab.settings.mps_memory_mib:
         return [percentage]
-    memory = scene.memory(percentage)
-    site.gpu_users.append(memory)
+    memory = scenario.memory(percentage)
+    lab.gpu_users.append(memory)
     return [percentage, memory]
 
 
@@ -66,21 +74,19 @@ def asking(pod: manifests.Manifest, limit: str) -> manifests.Manifest:
     return changed
 
 
-class _Scene(Opening):
+class _Scene(ModuleNamespace):
     def limited_claim(
         self, name: str, percentage: int, memory: str | None = None, like: str = ""
     ) -> Any:
         """The claim of the manifests, or one like it under another name."""
         claim = copy.deepcopy(self.objects[f"ResourceClaim/{like or name}"])
         claim["metadata"]["name"] = name
-        named = naming(
-            limited(claim, percentage, memory), self.site.target, self.site.kind_of_driver
-        )
+        named = naming(limited(claim, percentage, memory), self.lab.target, self.lab.kind_of_driver)
         return manifests.create(named, f"module5-{name}-claim", self.inside)
 
     def percentage(self) -> Check:
         """The sweep, then the clients that share."""
-        settings = self.site.settings
+        settings = self.lab.settings
         sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
         parameters = self.parameters(
             percentages=list(settings.mps_percentages),
@@ -95,7 +101,7 @@ class _Scene(Opening):
             job = renamed(self.objects["Job/percentage-100"], name, claim=name)
             minutes = pulumi.CustomTimeouts(create=f"{JOB_MINUTES}m")
             opts = pulumi.ResourceOptions.merge(
-                self.site.objects(self.chapter, claim, *jobs[-1:]),
+                self.lab.objects(self.component, claim, *jobs[-1:]),
                 pulumi.ResourceOptions(custom_timeouts=minutes),
             )
             jobs.append(manifests.create(in_run(job, run, claim), f"module5-{name}", opts))
@@ -104,7 +110,7 @@ class _Scene(Opening):
             manifests.create(
                 in_run(renamed(self.objects["Pod/share-1"], name, claim="share"), run, claim),
                 f"module5-{name}",
-                self.site.objects(self.chapter, claim, *jobs[-1:]),
+                self.lab.objects(self.component, claim, *jobs[-1:]),
             )
             for name in sharing
         ]
@@ -112,7 +118,7 @@ class _Scene(Opening):
 
     def memory(self, percentage: Check) -> Check:
         """Clients under a memory limit, when the GPU is free again."""
-        settings = self.site.settings
+        settings = self.lab.settings
         limit = settings.mps_memory_mib
         share = settings.mps_share_percentage
         parameters = self.parameters(
@@ -129,7 +135,7 @@ class _Scene(Opening):
             manifests.create(
                 in_run(pod[name], run, claim),
                 f"module5-{name}",
-                self.site.objects(self.chapter, claim, percentage),
+                self.lab.objects(self.component, claim, percentage),
             )
             for name in CLIENTS
         ]
@@ -137,12 +143,12 @@ class _Scene(Opening):
 
     def parameters(self, **told: Any) -> dict[str, Any]:
         """What a check is told beside what both are told."""
-        settings = self.site.settings
+        settings = self.lab.settings
         return told | {
-            "kubeconfig": self.site.cluster.kubeconfig,
+            "kubeconfig": self.lab.cluster.kubeconfig,
             "namespace": NAMESPACE,
-            "uuid": self.site.target,
-            "simulated": self.site.simulated,
+            "uuid": self.lab.target,
+            "simulated": self.lab.simulated,
             "versions": {
                 "kubernetes": settings.kubernetes_version,
                 "dra_driver": settings.driver_version,
@@ -150,7 +156,7 @@ class _Scene(Opening):
         }
 
     def verified(self, check: str, parameters: dict[str, Any], subjects: list[Any]) -> Check:
-        site = self.site
+        lab = self.lab
         return Check(
             CheckArgs(
                 program=check,
@@ -158,8 +164,8 @@ class _Scene(Opening):
                 parameters=parameters,
                 subjects=[manifests.uid(subject) for subject in subjects],
                 manifests=observed(FOLDER, BENCHMARK),
-                needs=site.needed_by("5"),
-                life=site.cluster.life,
+                needs=lab.needed_by("5"),
+                start_id=lab.cluster.start_id,
             ),
-            pulumi.ResourceOptions(parent=self.chapter, depends_on=subjects),
+            pulumi.ResourceOptions(parent=self.component, depends_on=subjects),
         )

@@ -37,7 +37,7 @@ def create(checkout: Checkout) -> dict[str, Any]:
 
 
 def revive(checkout: Checkout, facts: dict[str, Any]) -> None:
-    run(checkout, "revive", {"stack": STACK, "incarnation": facts["incarnation"], "life": "2"})
+    run(checkout, "revive", {"stack": STACK, "cluster_id": facts["cluster_id"], "start_id": "2"})
 
 
 def down(checkout: Checkout) -> None:
@@ -51,7 +51,7 @@ def test_a_second_one_takes_the_place_of_the_first_and_down_twice_is_no_error(
     checkout: Checkout,
 ) -> None:
     first = create(checkout)
-    assert create(checkout)["incarnation"] != first["incarnation"]
+    assert create(checkout)["cluster_id"] != first["cluster_id"]
     assert len(checkout.processes()) == 5
     down(checkout)
     down(checkout)

@@ -152,12 +152,12 @@ def test_a_check_whose_program_changed_runs_again_on_fresh_pods(running: Checkou
 
 
 def test_another_feature_gate_makes_a_new_cluster_in_one_update(running: Checkout) -> None:
-    before = running.outputs(STACK)["cluster"]["incarnation"]
+    before = running.outputs(STACK)["cluster"]["cluster_id"]
     running.configure(STACK, "featureGates[0]", "DRAPartitionableDevices=false")
     changed = running.up(STACK)
     assert changed.code == 0, changed.text
     outputs = running.outputs(STACK)
-    assert outputs["cluster"]["incarnation"] != before
+    assert outputs["cluster"]["cluster_id"] != before
     assert outputs["status"] == "passed"
     gates = next(
         finding for finding in outputs["verification"]["1"]["checks"]

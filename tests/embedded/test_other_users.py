@@ -76,7 +76,7 @@ def test_etcd_serves_only_the_administrator_and_no_node(checkout: Checkout) -> N
     owner = etcd(checkout, facts, "--cert", str(pki / "admin.crt"), "--key", str(pki / "admin.key"))
     assert "etcdserver" in owner.stdout
     certificate = (
-        "from pathlib import Path; from operations.node_files import node_certificate; "
+        "from pathlib import Path; from operations.host_node.node_files import node_certificate; "
         f"made = node_certificate(Path({str(pki)!r})); "
         "[Path(n).write_bytes(b) for n, b in zip(('node.crt', 'node.key'), made)]"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from checks import mps_memory, mps_percentage, mps_sharing
+from checks.modules import mps_memory, mps_percentage, mps_sharing
 from tests.checkout import Checkout
 from toolchain.install import committed_stacks
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from checks.kube import Kube
-from checks.result import NotSo
-from operations.waiting import until
+from checks.result import CheckFailed
+from kube.client import Kube
+from machine.waiting import until
 from tests.checkout import Checkout
 from tests.existing.theirs import STACK, TARGET, Theirs, differences, lab, refused
 from tests.faults.lab import engine_of, go_on_until, kill_engine, running
@@ -114,7 +114,7 @@ def test_an_api_server_that_is_not_there(without_driver: Theirs, ours: Checkout)
 def wait_for(theirs: Theirs, path: str) -> None:
     """Until the object is there that is read by that path."""
     kube = Kube(str(theirs.own))
-    for attempt in until(30, NotSo):
+    for attempt in until(30, CheckFailed):
         with attempt:
             kube.text(path)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from checks.kube import Kube
 from components.gpu_node import gpu_uuid
+from kube.client import Kube
 from tests.existing.theirs import (
     NODE,
     STACK,

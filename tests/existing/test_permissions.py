@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from checks.existing_permissions import escalation, needed
-from checks.permissions import Permission
+from checks.prerequisites.existing_permissions import escalation, needed
+from kube.permissions import Permission
 from tests.checkout import Checkout
 from tests.existing.theirs import STACK, Theirs, lab
 from tests.marks import repeat

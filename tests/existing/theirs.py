@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 from deepdiff import DeepDiff
 
-from checks.kube import Kube
 from components.gpu_node import devices, gpu_uuid
 from components.gpu_profiles import GPU_PROFILES
+from kube.client import Kube
 from tests.checkout import Checkout
 
 STACK = "module3"

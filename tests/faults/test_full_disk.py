@@ -14,14 +14,7 @@ import pytest
 import tenacity
 
 from tests.checkout import Checkout
-from tests.faults.lab import (
-    STACK,
-    kill_all,
-    require_clean_destroy,
-    require_passed,
-    results,
-    up,
-)
+from tests.faults.lab import STACK, kill_all, require_clean_destroy, require_passed, results, up
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
 

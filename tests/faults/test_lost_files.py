@@ -31,7 +31,7 @@ def lab(checkout: Checkout) -> Checkout:
 def lives(lab: Checkout) -> dict[str, str]:
     """Check → in which life of the cluster it ran last."""
     records = (lab.folder / ".results" / STACK / "checks").glob("*.json")
-    return {path.stem: json.loads(path.read_text())["life"] for path in records}
+    return {path.stem: json.loads(path.read_text())["start_id"] for path in records}
 
 
 def test_a_deleted_kubeconfig_is_given_back(lab: Checkout) -> None:
@@ -84,7 +84,7 @@ def test_a_lab_whose_state_is_lost_can_be_removed(lab: Checkout) -> None:
 
 
 def test_after_a_reboot_the_lab_comes_back_with_its_data(lab: Checkout) -> None:
-    before = lab.outputs(STACK)["cluster"]["incarnation"]
+    before = lab.outputs(STACK)["cluster"]["cluster_id"]
     first = lives(lab)
     kill_all(lab)
     assert lab.processes() == []
@@ -94,7 +94,7 @@ def test_after_a_reboot_the_lab_comes_back_with_its_data(lab: Checkout) -> None:
     assert len(set(again.values())) == 1, "every check ran again, in the same life"
     assert set(again.values()) != set(first.values())
     assert lab.preview(STACK, "--expect-no-changes").code == 0
-    assert lab.outputs(STACK)["cluster"]["incarnation"] == before
+    assert lab.outputs(STACK)["cluster"]["cluster_id"] == before
     require_clean_destroy(lab)
 
 

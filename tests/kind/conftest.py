@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from operations import kind
+from machine import kind_images
 from tests.checkout import Checkout
 from tests.kind.docker_daemon import DockerDaemon, NotHereError, docker_daemon, reason
 from toolchain.install import TOOLS
@@ -51,7 +51,7 @@ def unable() -> str:
     """Why the real kind cannot be run here, "" if it can."""
     if why := reason():
         return why
-    if not kind.OFFLINE.exists() or not (TOOLS / "bin" / "kind").exists():
+    if not kind_images.OFFLINE.exists() or not (TOOLS / "bin" / "kind").exists():
         return "run: make setup-kind kind-node-image"
     return ""
 

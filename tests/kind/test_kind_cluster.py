@@ -13,8 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from components.cluster import kind_places
-from operations import node_needs
+from machine import kind_node_needs, kind_places
 from tests.faults import lab
 from tests.kind.conftest import NOTHING, Inside, statuses
 from toolchain.tools import KUBERNETES_VERSION
@@ -145,11 +144,11 @@ def waited(cluster: Inside, pod: str, words: str) -> str:
 
 def test_a_node_that_was_restarted_is_found_and_verified_again(cluster: Inside) -> None:
     """A restart takes the CDI specs away: pods of before could not be started again."""
-    before = cluster.outputs(STACK)["cluster"]["incarnation"]
+    before = cluster.outputs(STACK)["cluster"]["cluster_id"]
     cluster.docker("restart", WORKER)
     again = lab.up(cluster, STACK)
     assert again.code == 0, again.text
-    assert cluster.outputs(STACK)["cluster"]["incarnation"] == before
+    assert cluster.outputs(STACK)["cluster"]["cluster_id"] == before
     assert statuses(cluster, STACK)["device-through-cdi"] == "passed"
     assert cluster.preview(STACK, "--expect-no-changes").code == 0
 
@@ -244,7 +243,7 @@ def test_a_node_has_the_gpu_driver_where_nvidias_plugin_looks(workstation: Insid
             ]
         },
     }
-    needs = node_needs.settled(node_needs.for_node(spec))
+    needs = kind_node_needs.settled(kind_node_needs.for_node(spec))
     wanted = {
         "stack": TAKEN,
         "kubernetes_version": KUBERNETES_VERSION,

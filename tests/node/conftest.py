@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from operations import host_node
+from machine import host_node as machine_node
 
 
 def reason() -> str:
     """Why it cannot run here, "" if it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a host node needs root on Linux"
-    if missing := host_node.missing_tools():
+    if missing := machine_node.missing_tools():
         return f"make setup-host has not been run: {', '.join(missing)} missing"
     return ""
 

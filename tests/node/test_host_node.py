@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.cluster import host_places as places
-from components.cluster.host_networks import Networks
-from operations import host_node, node_machine
+from machine import host_machine
+from machine import host_node as machine_node
+from machine import host_places as places
+from machine.host_networks import Networks
 from tests import stranger
 from tests.checkout import Checkout
 from tests.faults import lab
@@ -64,12 +65,12 @@ def host(checkout: Checkout) -> Iterator[Checkout]:
     """A stack with a host node; whatever happens, no node stays on this machine."""
     checkout.stack(STACK)
     checkout.configure(STACK, "node", "host")
-    before = node_machine.noted()
+    before = host_machine.noted()
     yield checkout
     lab.destroy(checkout, STACK)
-    assert host_node.leftovers() == []
+    assert machine_node.leftovers() == []
     assert not any(path.exists() for path in (places.STATE, places.RUNTIME, places.KUBELET))
-    assert node_machine.noted() == before
+    assert host_machine.noted() == before
 
 
 def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
@@ -87,7 +88,7 @@ def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
     assert stranger.found(own, addresses) == []
 
     lab.require_clean_destroy(host, STACK)
-    assert host_node.leftovers() == []
+    assert machine_node.leftovers() == []
     lab.require_clean_destroy(host, STACK)
 
 
@@ -123,7 +124,7 @@ def test_killed_daemons_are_started_again(host: Checkout) -> None:
 def test_destroy_after_everything_was_killed(host: Checkout) -> None:
     lab.require_passed(host, STACK)
     run_pod(host)
-    kill([*places.processes(), *node_machine.grouped()])
+    kill([*places.processes(), *host_machine.grouped()])
     lab.kill_all(host)
 
     lab.require_clean_destroy(host, STACK)
@@ -131,9 +132,9 @@ def test_destroy_after_everything_was_killed(host: Checkout) -> None:
 
 def test_destroy_with_a_driver_after_everything_was_killed(host: Checkout) -> None:
     """Pulumi cannot uninstall a Helm release from a cluster that is gone."""
-    host.edit("checks/host.py", 'if parameters["gpu"]:', "if False:")
-    host.edit("operations/host_node.py", '"driverRoot": root,', '"driverRoot": "/",')
-    host.edit("checks/driver.py", "SECONDS = 30.0", "SECONDS = 1.0")
+    host.edit("checks/prerequisites/host_node.py", 'if parameters["gpu"]:', "if False:")
+    host.edit("operations/host_node/node.py", '"driverRoot": root,', '"driverRoot": "/",')
+    host.edit("checks/modules/driver.py", "SECONDS = 30.0", "SECONDS = 1.0")
     host.configure(STACK, "modules[0]", "2")
     assert "module 2, plugin-ready: expected 1 of 1" in lab.up(host, STACK).text
     kill(places.processes())

@@ -120,7 +120,7 @@ def _steady(given: dict[str, Any]) -> dict[str, Any]:
     """Inputs without what changes with every edit of a program: digests, the runs that are named
     after them, and program texts; and without what only this machine says."""
     if isinstance(given.get("stdin"), dict):
-        for changing in ("digest", "life", "run"):
+        for changing in ("digest", "start_id", "run"):
             given["stdin"].pop(changing, None)
         if "subsets" in given["stdin"]:
             given["stdin"].pop("driver")  # what the kernel of this machine says

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components.cluster import kind_images, kind_places
-from operations import kind_config, node_needs
-from operations.kind_config import Mount, Wanted
+from machine import kind_images, kind_node_needs, kind_places
+from operations.kind import kind_config
+from operations.kind.kind_config import Mount, Wanted
 from tests.plan.played_docker import ENDS_AT, KIND, PlayedDocker
 
 SPEC = json.loads(Path("tests/data/cdi-h200.json").read_text())
@@ -23,7 +23,7 @@ IMAGE = "localhost/node:1"
 MARK = Mount("/dev/null", "/etc/dra-workshop/lab/0123456789ab")
 GATES = ("DRAConsumableCapacity=true", "DRAAdminAccess=false")
 APIS = ("resource.k8s.io/v1beta1=true",)
-STRATEGIES = ("none", *node_needs.STRATEGIES)
+STRATEGIES = ("none", *kind_node_needs.STRATEGIES)
 
 pytestmark = pytest.mark.skipif(not KIND.exists(), reason="there is no kind: make setup-kind")
 
@@ -32,7 +32,7 @@ def mounts(strategy: str) -> list[Mount]:
     """Those of a worker with all GPUs of the machine that the spec is of."""
     if strategy == "none":
         return []
-    needs = node_needs.for_node(SPEC, (), strategy)
+    needs = kind_node_needs.for_node(SPEC, (), strategy)
     return [Mount(mount.host, mount.container, mount.read_only) for mount in needs.mounts]
 
 

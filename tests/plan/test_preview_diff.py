@@ -24,7 +24,7 @@ def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> 
     repository.edit("manifests/module3/20-pods.yaml", "workload:1", "workload:2")
     repository.edit("manifests/module3/00-namespace.yaml", "labels:", "labels:\n    team: red")
     repository.edit("components/modules/module3.py", '("claim-1", "claim-2")', '("claim-1",)')
-    repository.edit("checks/driver.py", '"""', '"""Changed. ')
+    repository.edit("checks/modules/driver.py", '"""', '"""Changed. ')
     repository.commit("change")
     repository.edit("Pulumi.module2.yaml", "config:", 'config:\n  dra-workshop:nodes: "2"')
     (repository.folder / "Pulumi.module1.yaml").rename(repository.folder / "Pulumi.extra.yaml")

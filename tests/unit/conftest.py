@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.release_site import Site, serving
+from tests.unit.release_site import LabContext, serving
 
 NOWHERE = "http://127.0.0.1:1"
 """A port that nothing listens on."""
@@ -20,8 +20,8 @@ def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[LabContext]:
     """A server on this machine that takes the place of all where releases are published."""
-    with serving(Site()) as served:
+    with serving(LabContext()) as served:
         monkeypatch.setenv("DRA_WORKSHOP_DOWNLOADS", served.address)
         yield served

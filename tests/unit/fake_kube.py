@@ -1,4 +1,4 @@
-"""A cluster in memory that stands in for checks.kube.Kube; time passes by scripted changes."""
+"""A cluster in memory that stands in for kube.client.Kube; time passes by scripted changes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError
 
-from checks.kube import explained
 from components.gpu_node import devices
 from components.gpu_profiles import GPU_PROFILES
+from kube.client import explained
 
 KUBECONFIG = ".run/lab/kubeconfig"
 NAMESPACE = "lab"

@@ -13,7 +13,7 @@ from pulumi.runtime import mocks, rpc
 
 from components import lab
 from components.settings import parse
-from operations import stacks
+from operations.stack import stacks
 
 Inputs = dict[str, Any]
 GPU = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
@@ -69,7 +69,7 @@ class _Mocks(mocks.Mocks):
                 row = {"pod": args.name}
                 printed["benchmarks"] = {"pod-start": {"rows": [row]}, args.name: {"skipped": "?"}}
             facts: Inputs = {
-                "incarnation": "i1",
+                "cluster_id": "i1",
                 "gpus": [{"uuid": GPU}],
                 "driverRoot": "root-of-driver",
             }

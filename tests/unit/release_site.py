@@ -27,7 +27,7 @@ def sha256(content: bytes) -> str:
 
 
 @dataclass
-class Site:
+class LabContext:
     """What is served, by path, and what goes wrong with it.
 
     cut: how many answers more break off half-way. broken: how many more are a 503.
@@ -88,7 +88,7 @@ def packed(name: str, members: Mapping[str, bytes]) -> bytes:
 
 
 @contextmanager
-def serving(site: Site) -> Iterator[Site]:
+def serving(site: LabContext) -> Iterator[LabContext]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.asked.append(self.path)

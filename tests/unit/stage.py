@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from checks import scene
+from checks import pod_scenario
 from tests.unit.benchmark_said import UUID
 from tests.unit.fake_kube import FakeKube, findings, gpu_slice
 
@@ -35,7 +35,7 @@ def play(cluster: FakeKube, monkeypatch: pytest.MonkeyPatch, check: ModuleType) 
     cluster.stand_in(monkeypatch, check)
     clock = Clock()
     passing = SimpleNamespace(time=time.time, monotonic=clock.monotonic, sleep=clock.sleep)
-    for module in (scene, check):
+    for module in (pod_scenario, check):
         if hasattr(module, "time"):
             monkeypatch.setattr(module, "time", passing)
 

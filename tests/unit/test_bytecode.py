@@ -13,7 +13,11 @@ PROGRAMS = (
     ("-c", "import components.lab"),
     ("-m", "checks", "--help"),
     ("-m", "operations", "--help"),
-    ("-c", "import checks.exclusive, checks.kube, operations.readiness, report.results"),
+    (
+        "-c",
+        "import checks.modules.exclusive, kube.client; "
+        "import operations.embedded.readiness, report.results",
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from checks import gpus, workstation, workstation_gpu
+from checks.prerequisites import gpus, kind, kind_gpu
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "docs" / name for name in ("workstation.md", "wsl2.md")]
@@ -72,23 +72,23 @@ def test_the_tier_with_real_kind_runs_what_the_page_says_it_runs() -> None:
 
 def test_the_table_has_every_statement_and_marks_what_is_fatal() -> None:
     """Those that every cluster needs are elsewhere."""
-    given = workstation.defaults() | {"driverChart": ""}
-    found = {finding["id"] for finding in workstation.run("0", given)["checks"]}
+    given = kind.defaults() | {"driverChart": ""}
+    found = {finding["id"] for finding in kind.run("0", given)["checks"]}
     found -= {"platform", "checkout-path"}
     table = PAGES[0].read_text().split("## What is looked at")[1].split("\n## ")[0]
     cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| "))
     assert set(re.findall(r"`([a-z0-9-]+)`", cells)) == found
-    assert set(re.findall(r"\*\*`([a-z0-9-]+)`\*\*", cells)) == set(workstation.FATAL)
+    assert set(re.findall(r"\*\*`([a-z0-9-]+)`\*\*", cells)) == set(kind.FATAL)
 
 
 def test_figures_of_the_page_are_those_of_the_program() -> None:
     page = PAGES[0].read_text()
     for figure in (
-        f"{workstation.INOTIFY['max_user_watches']} watches",
-        f"kind {workstation.OLDEST_KIND.major}.{workstation.OLDEST_KIND.minor} or later",
-        f"{workstation.CLUSTER_MEMORY:g} GB and {workstation.NODE_MEMORY:g} GB a node",
-        f"{workstation.IMAGE_DISK:g} GB and {workstation.NODE_DISK:g} GB a node",
-        workstation_gpu.MPS_CRASHES[0],
+        f"{kind.INOTIFY['max_user_watches']} watches",
+        f"kind {kind.OLDEST_KIND.major}.{kind.OLDEST_KIND.minor} or later",
+        f"{kind.CLUSTER_MEMORY:g} GB and {kind.NODE_MEMORY:g} GB a node",
+        f"{kind.IMAGE_DISK:g} GB and {kind.NODE_DISK:g} GB a node",
+        kind_gpu.MPS_CRASHES[0],
         f"`{gpus.MPS_FOLDER}`",
     ):
         assert figure in page

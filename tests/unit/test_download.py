@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.unit.conftest import NOWHERE
-from tests.unit.release_site import Site, packed, path_of, sha256
+from tests.unit.release_site import LabContext, packed, path_of, sha256
 from tests.unit.test_build import partial_folders, wait_until
 from toolchain import build, cache, download
 from toolchain.errors import DownloadError, WrongChecksumError
@@ -68,7 +68,7 @@ def url_of(release: Release) -> str:
     return release.files[0].url
 
 
-def asked_for(site: Site, release: Release) -> int:
+def asked_for(site: LabContext, release: Release) -> int:
     return site.asked.count(path_of(url_of(release)))
 
 
@@ -80,7 +80,7 @@ def nothing_is_left() -> bool:
 
 
 def test_a_program_lies_in_the_cache_under_its_version_and_can_be_run(
-    site: Site, capsys: Capture
+    site: LabContext, capsys: Capture
 ) -> None:
     site.publish(PLAIN, CONTENTS)
     assert build.built(PLAIN) is None
@@ -94,7 +94,7 @@ def test_a_program_lies_in_the_cache_under_its_version_and_can_be_run(
 
 @pytest.mark.parametrize(("system", "kind"), [("linux", "tar.gz"), ("darwin", "zip")])
 def test_programs_are_taken_out_of_an_archive_of_which_nothing_else_stays(
-    site: Site, system: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    site: LabContext, system: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
     assert url_of(PACKED).endswith(f"packed-4.5.6-x64.{kind}")
@@ -106,7 +106,7 @@ def test_programs_are_taken_out_of_an_archive_of_which_nothing_else_stays(
     assert os.access(folder / "more", os.X_OK)
 
 
-def test_beside_the_programs_stands_where_they_came_from(site: Site, tmp_path: Path) -> None:
+def test_beside_the_programs_stands_where_they_came_from(site: LabContext, tmp_path: Path) -> None:
     site.publish(PLAIN, CONTENTS)
     get(PLAIN)
     text = (cache.folder() / PLAIN.cache_name / cache.SOURCE).read_text()
@@ -123,7 +123,7 @@ def test_without_a_mirror_a_file_is_where_its_project_says(monkeypatch: pytest.M
     assert download._located(url) == url
 
 
-def test_a_proxy_is_used(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_used(site: LabContext, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("http_proxy", site.address)
@@ -167,7 +167,7 @@ def test_checksums_are_read_as_projects_publish_them(text: str) -> None:
         "abc",
     ],
 )
-def test_what_has_no_checksum_is_not_downloaded(site: Site, text: str) -> None:
+def test_what_has_no_checksum_is_not_downloaded(site: LabContext, text: str) -> None:
     site.publish(PLAIN, CONTENTS)
     sums = PLAIN.files[0].sums
     site.files[path_of(sums)] = text.encode()
@@ -179,7 +179,7 @@ def test_what_has_no_checksum_is_not_downloaded(site: Site, text: str) -> None:
 
 @pytest.mark.parametrize("release", [PLAIN, PACKED], ids=["program", "archive"])
 def test_a_wrong_checksum_is_told_with_both_sums_and_nothing_is_kept(
-    site: Site, release: Release
+    site: LabContext, release: Release
 ) -> None:
     site.publish(release, CONTENTS)
     published = sha256(site.files[path_of(url_of(release))])
@@ -197,7 +197,7 @@ def test_a_wrong_checksum_is_told_with_both_sums_and_nothing_is_kept(
 
 
 @pytest.mark.parametrize("missing", ["url", "sums"])
-def test_a_file_that_is_not_there_is_told_at_once(site: Site, missing: str) -> None:
+def test_a_file_that_is_not_there_is_told_at_once(site: LabContext, missing: str) -> None:
     site.publish(PLAIN, CONTENTS)
     url = getattr(PLAIN.files[0], missing)
     del site.files[path_of(url)]
@@ -208,7 +208,7 @@ def test_a_file_that_is_not_there_is_told_at_once(site: Site, missing: str) -> N
 
 @pytest.mark.parametrize("trouble", ["cut", "broken"])
 def test_a_connection_that_breaks_once_is_made_again(
-    site: Site, trouble: str, capsys: Capture
+    site: LabContext, trouble: str, capsys: Capture
 ) -> None:
     site.publish(PACKED, CONTENTS)
     getattr(site, trouble)[path_of(url_of(PACKED))] = 1
@@ -218,7 +218,7 @@ def test_a_connection_that_breaks_once_is_made_again(
     assert "; trying again\n" in capsys.readouterr().err
 
 
-def test_a_download_that_is_always_cut_off_is_given_up(site: Site) -> None:
+def test_a_download_that_is_always_cut_off_is_given_up(site: LabContext) -> None:
     site.publish(PLAIN, CONTENTS)
     site.cut[path_of(url_of(PLAIN))] = 100
     failure = get(PLAIN)["plain"]
@@ -229,7 +229,7 @@ def test_a_download_that_is_always_cut_off_is_given_up(site: Site) -> None:
 
 
 def test_a_download_that_stands_still_is_given_up(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: LabContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "STALLED_SECONDS", 0.1)
     site.publish(PLAIN, CONTENTS)
@@ -245,7 +245,7 @@ def test_a_host_that_cannot_be_reached_is_told_by_name(monkeypatch: pytest.Monke
 
 
 def test_hosts_that_do_not_answer_cost_the_given_time_once(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: LabContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
 
@@ -282,13 +282,13 @@ def test_a_look_up_that_hangs_does_not_hold_up_set_up(monkeypatch: pytest.Monkey
     ended.set()
 
 
-def test_one_release_that_cannot_be_had_does_not_keep_the_others_away(site: Site) -> None:
+def test_one_release_that_cannot_be_had_does_not_keep_the_others_away(site: LabContext) -> None:
     site.publish(PACKED, CONTENTS)
     assert get(PLAIN, PACKED).keys() == {"plain"}
     assert build.built(PACKED) is not None
 
 
-def test_an_archive_without_the_program_is_told(site: Site) -> None:
+def test_an_archive_without_the_program_is_told(site: LabContext) -> None:
     site.publish(PACKED, CONTENTS)
     archive = packed("packed.tar.gz", {"other": b""})
     site.files[path_of(url_of(PACKED))] = archive
@@ -298,7 +298,7 @@ def test_an_archive_without_the_program_is_told(site: Site) -> None:
     assert nothing_is_left()
 
 
-def test_a_full_disk_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told(site: LabContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -308,7 +308,9 @@ def test_a_full_disk_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert nothing_is_left()
 
 
-def test_a_killed_download_does_not_look_finished_and_is_made_good_by_the_next(site: Site) -> None:
+def test_a_killed_download_does_not_look_finished_and_is_made_good_by_the_next(
+    site: LabContext,
+) -> None:
     site.publish(PLAIN, CONTENTS)
     path = path_of(url_of(PLAIN))
     site.stalled[path] = 20

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from checks import exclusive, existing, images
-from checks.kube import describe
-from checks.result import NotKnown, NotSo
-from components.cluster import life
-from operations import stuck_pods
+from checks.modules import exclusive
+from checks.prerequisites import existing
+from checks.result import CheckFailed, CheckSkipped
+from kube import images
+from kube.client import describe
+from machine import cluster_state
+from operations.stack import stuck_pods
+from tests.unit.checks.modules.test_exclusive import PARAMETERS, PodScenario
 from tests.unit.fake_kube import NAMESPACE, UNREACHABLE, findings, pod, pulling
 from tests.unit.stage import NODE
-from tests.unit.test_check_exclusive import PARAMETERS, Scene
 
 IMAGE = "registry.test/python:3"
 MISSING = 'failed to resolve reference "registry.test/python:3": not found'
@@ -40,8 +42,8 @@ def held_up(name: str, reason: str, message: str) -> Any:
 def test_the_check_tells_it_with_the_key_and_what_helps(
     monkeypatch: pytest.MonkeyPatch, reason: str, message: str, said: str
 ) -> None:
-    scene = Scene().stand_in(monkeypatch, exclusive)
-    scene.pods[0] = held_up("pod-1", reason, message)
+    scenario = PodScenario().stand_in(monkeypatch, exclusive)
+    scenario.pods[0] = held_up("pod-1", reason, message)
     found = findings(exclusive.run("3", PARAMETERS))["pod-1-running"]
     assert found["status"] == "failed"
     assert said in found["found"]
@@ -60,19 +62,19 @@ def test_an_update_that_waited_in_vain_for_a_pod_tells_it_too(
 ) -> None:
     """Pulumi waits for pods; where one does not start, no check is run."""
     monkeypatch.chdir(tmp_path)
-    scene = Scene()
-    monkeypatch.setattr(stuck_pods, "Kube", lambda _: scene)
+    scenario = PodScenario()
+    monkeypatch.setattr(stuck_pods, "Kube", lambda _: scenario)
     stuck_pods.explain("lab", [NAMESPACE])
     assert capsys.readouterr().err == "", "there is no cluster"
-    kubeconfig = life.RUN / "lab" / life.KUBECONFIG
+    kubeconfig = cluster_state.RUN / "lab" / cluster_state.KUBECONFIG
     kubeconfig.parent.mkdir(parents=True)
     kubeconfig.touch()
-    scene.pods[0] = held_up("pod-1", "ErrImagePull", MISSING)
+    scenario.pods[0] = held_up("pod-1", "ErrImagePull", MISSING)
     stuck_pods.explain("lab", ["dra-module3", NAMESPACE])
     said = capsys.readouterr().err
     assert said.startswith(f"pod {NAMESPACE}/pod-1: ErrImagePull: image {IMAGE}: {MISSING}; set ")
     assert said.count("\n") == 1
-    scene.refusals = {"*": UNREACHABLE}
+    scenario.refusals = {"*": UNREACHABLE}
     stuck_pods.explain("lab", [NAMESPACE])
     assert capsys.readouterr().err == "", "that it does not answer was told by Pulumi"
 
@@ -91,12 +93,12 @@ def seen_on_node(wanted: str, *names: str) -> str:
 
 def test_an_image_of_set_up_has_to_be_on_the_node() -> None:
     assert seen_on_node(LOCAL, "other:1", LOCAL) == LOCAL
-    with pytest.raises(NotSo, match=f"{NODE} does not list it"):
+    with pytest.raises(CheckFailed, match=f"{NODE} does not list it"):
         seen_on_node(LOCAL, "localhost/dra-workshop/workload:2")
 
 
 def test_one_of_a_registry_is_pulled() -> None:
     assert seen_on_node(PUBLIC, "docker.io/library/python@sha256:" + "2" * 64) == PUBLIC
     assert seen_on_node("python:3.13", "docker.io/library/python:3.13") == "python:3.13"
-    with pytest.raises(NotKnown, match="it is pulled when a pod starts there"):
+    with pytest.raises(CheckSkipped, match="it is pulled when a pod starts there"):
         seen_on_node(PUBLIC)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.unit.conftest import NOWHERE
-from tests.unit.release_site import Site, path_of
+from tests.unit.release_site import LabContext, path_of
 from tests.unit.test_build import (
     calls,
     fake_go,
@@ -424,7 +424,7 @@ def test_a_pulumi_that_fails_says_what_it_was_asked_and_why(path: Path) -> None:
 
 
 @pytest.fixture
-def releases(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def releases(site: LabContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabContext:
     """Every release is published; each program is a text that says so, but for a Pulumi."""
     monkeypatch.setattr(download, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -440,7 +440,7 @@ def released(name: str) -> bool:
     return (install.BIN / name).read_text(errors="replace") == f"released {name}"
 
 
-def unpublish(site: Site, *releases: Release) -> None:
+def unpublish(site: LabContext, *releases: Release) -> None:
     for release in releases:
         for file in release.files:
             site.files.pop(path_of(file.sums), None)
@@ -451,7 +451,7 @@ def choose(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
 
 
 def test_what_is_released_is_downloaded_and_nothing_is_compiled(
-    go: Go, releases: Site, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    go: Go, releases: LabContext, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9))
     install.install()
@@ -477,7 +477,7 @@ def test_a_downloaded_pulumi_gets_its_plugins_by_itself() -> None:
 
 
 def test_a_second_set_up_asks_no_server_and_does_nothing(
-    go: Go, releases: Site, checkout: Path, capsys: Capture
+    go: Go, releases: LabContext, checkout: Path, capsys: Capture
 ) -> None:
     install.install()
     capsys.readouterr()
@@ -489,7 +489,9 @@ def test_a_second_set_up_asks_no_server_and_does_nothing(
     assert {path: path.lstat().st_mtime_ns for path in checkout.rglob("*")} == before
 
 
-def test_another_checkout_downloads_nothing_again(go: Go, releases: Site, checkout: Path) -> None:
+def test_another_checkout_downloads_nothing_again(
+    go: Go, releases: LabContext, checkout: Path
+) -> None:
     install.install()
     asked = list(releases.asked)
     shutil.rmtree(checkout / ".tools")
@@ -499,7 +501,7 @@ def test_another_checkout_downloads_nothing_again(go: Go, releases: Site, checko
 
 
 def test_the_order_is_path_then_releases_then_building(
-    go: Go, releases: Site, path: Path, capsys: Capture
+    go: Go, releases: LabContext, path: Path, capsys: Capture
 ) -> None:
     theirs = write_script(path / "etcd", "echo 'etcd Version: 3.6.2'; echo 'Go Version: go1.24.1'")
     unpublish(releases, KWOK_RELEASE)
@@ -531,7 +533,7 @@ def test_nothing_reachable_is_one_line_and_all_is_built(
 
 @pytest.mark.usefixtures("go")
 def test_what_was_built_is_not_downloaded_later(
-    releases: Site, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    releases: LabContext, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as offline:
         offline.setenv("DRA_WORKSHOP_DOWNLOADS", NOWHERE)
@@ -543,7 +545,7 @@ def test_what_was_built_is_not_downloaded_later(
 
 
 def test_a_wrong_checksum_is_a_warning_and_the_tool_is_built(
-    go: Go, releases: Site, capsys: Capture
+    go: Go, releases: LabContext, capsys: Capture
 ) -> None:
     url = releases.tamper(KUBERNETES_RELEASE)
     install.install()
@@ -557,7 +559,7 @@ def test_a_wrong_checksum_is_a_warning_and_the_tool_is_built(
 
 @pytest.mark.parametrize("trouble", ["wrong checksum", "not there", "unreachable", "cut off"])
 def test_forced_downloads_fail_with_a_remedy_instead_of_building(
-    trouble: str, go: Go, releases: Site, monkeypatch: pytest.MonkeyPatch
+    trouble: str, go: Go, releases: LabContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(monkeypatch, "download")
     url = KUBERNETES_RELEASE.files[0].url
@@ -579,7 +581,7 @@ def test_forced_downloads_fail_with_a_remedy_instead_of_building(
 
 
 def test_forced_downloads_take_nothing_from_path_and_replace_what_was_built(
-    go: Go, releases: Site, path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, releases: LabContext, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = write_script(path / "etcd", "echo 'etcd Version: 3.6.14'")
     choose(monkeypatch, "build")
@@ -614,7 +616,7 @@ def test_a_pulumi_that_comes_later_does_not_take_the_place_of_what_was_downloade
 
 
 def test_forced_building_asks_no_server_and_replaces_what_was_downloaded(
-    go: Go, releases: Site, monkeypatch: pytest.MonkeyPatch
+    go: Go, releases: LabContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install.install()
     asked = list(releases.asked)
@@ -648,7 +650,7 @@ def test_an_unknown_choice_is_refused_with_those_that_there_are(
 
 
 @pytest.fixture
-def no_plugins(releases: Site, tmp_path: Path) -> None:
+def no_plugins(releases: LabContext, tmp_path: Path) -> None:
     """Pulumi's release cannot get its plugins."""
     pulumi = fake_pulumi(tmp_path / "without" / "pulumi", plugin="exit 1").read_bytes()
     contents = {name: f"released {name}".encode() for name in PULUMI_RELEASE.places}
@@ -721,7 +723,7 @@ def test_programs_on_path_of_the_wanted_version_are_linked_once(
 
 @pytest.mark.usefixtures("go")
 def test_programs_on_path_that_were_upgraded_since_are_had_in_another_way(
-    releases: Site, path: Path, monkeypatch: pytest.MonkeyPatch
+    releases: LabContext, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kube_on_path(path)
     install.install()
@@ -778,7 +780,9 @@ def test_a_program_is_asked_for_its_version_as_if_outside_a_cluster(
 
 
 @pytest.mark.usefixtures("go")
-def test_programs_that_vanish_from_path_are_had_in_another_way(releases: Site, path: Path) -> None:
+def test_programs_that_vanish_from_path_are_had_in_another_way(
+    releases: LabContext, path: Path
+) -> None:
     kube_on_path(path)
     install.install()
     (path / "kube-scheduler").unlink()
@@ -1003,7 +1007,9 @@ def test_a_host_node_is_linux(assembled: list[Image], monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("assembled")
-def test_the_tools_of_a_host_node_are_downloaded_where_they_can_be(site: Site, go: Go) -> None:
+def test_the_tools_of_a_host_node_are_downloaded_where_they_can_be(
+    site: LabContext, go: Go
+) -> None:
     for release in (*RELEASES, *HOST_RELEASES):
         contents = {name: f"released {name}".encode() for name in release.places}
         site.publish(release, contents)

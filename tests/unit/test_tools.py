@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from checks.prerequisites import _tools as checked_tools
+from checks.prerequisites.embedded import _tools as checked_tools
 from tests.unit.test_build import fake_go, make_tool
 from toolchain import tools
 from toolchain.images import DRIVER_IMAGE, EXAMPLE_DRIVER_IMAGE, IMAGES, KIND_IMAGES

@@ -1,0 +1,230 @@
+"""Module 2: the chart is installed, its device classes exist, every GPU is published.
+
+Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), driver (name by which
+its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
+device of this driver version must have), uuids (of the GPUs that NVML sees on a real node), devices
+(GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
+
+With a parameter target the cluster is shared, only the driver knows how many there are, and one GPU
+is looked at (checks/modules/one_gpu.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from checks.modules import one_gpu
+from checks.result import CheckFailed, Checklist
+from kube import devices, trouble
+from kube.client import Kube
+from kube.memory import too_much
+from kube.nodes import wait_for_nodes
+from kube.quantity import mebibytes
+from machine.errors import LabError
+
+SECONDS = 30.0
+UNSTAMPED = "0.0.0-dev"
+"""Version of a chart as it lies among its sources; its image tells the driver's."""
+NO_LIMIT = "set mpsMemoryLimit=none: module 5 then shows thread percentages only"
+AGAIN = (
+    "run: make up, which makes again what was deleted from the cluster; "
+    "make kubectl ARGS='get pods -A' shows what hangs"
+)
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    kube = Kube(parameters["kubeconfig"])
+    if "target" in parameters:
+        return one_gpu.run(kube, module, parameters)
+    namespace, nodes = parameters["namespace"], parameters["nodes"]
+    per_node, driver = parameters["gpusPerNode"], parameters["driver"]
+    made_up = parameters["devices"] != devices.GPU
+    simulated = parameters["devices"] == devices.SIMULATED
+    checklist = Checklist(module)
+    checklist.verify(
+        "chart-version",
+        "the driver's chart is installed, in the version that was asked for",
+        lambda: _chart(kube, parameters),
+        expected=parameters["version"],
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "device-classes",
+        "the driver's device classes exist",
+        lambda: classes(kube, set(parameters["classes"])),
+        expected=", ".join(sorted(parameters["classes"])),
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "plugin-ready",
+        "the kubelet plugin is ready on every node",
+        lambda: _plugin(kube, namespace, parameters["plugin"], len(nodes)),
+        needs=["chart-version"],
+        expected=f"{len(nodes)} of {len(nodes)}",
+        simulated=simulated,
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "devices-published",
+        "every GPU is in a ResourceSlice",
+        lambda: _published(
+            devices.wait_for(kube, nodes, per_node, SECONDS, driver, exactly=True), parameters
+        ),
+        expected=f"{len(nodes) * per_node} GPUs",
+        simulated=made_up,
+        remedy=AGAIN,
+    )
+    checklist.verify(
+        "device-attributes",
+        "every GPU is described as this driver version describes it",
+        lambda: described_by(
+            devices.published(slices(kube), driver), set(parameters["attributes"]), made_up
+        ),
+        needs=["devices-published"],
+        expected=", ".join(parameters["attributes"]),
+        simulated=made_up,
+        remedy="compare with a ResourceSlice of the real driver; please report what differs",
+    )
+    if limit := parameters.get("memoryLimit"):
+        checklist.verify(
+            "mps-memory-limit-fits",
+            "every GPU has the memory that module 5's clients may use",
+            lambda: fits(devices.published(slices(kube)), limit),
+            needs=["devices-published"],
+            expected=f"{limit['clients']} times {limit['mib']} MiB",
+            simulated=simulated,
+            remedy="make mpsMemoryLimit or mpsClients smaller",
+        )
+    return checklist.to_json()
+
+
+def slices(kube: Kube) -> list[Any]:
+    found: list[Any] = kube.get(kube.resource.list_resource_slice).items
+    return found
+
+
+def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
+    """That the memory limit fits every GPU as often as there are clients. limit: mib, clients.
+
+    Raises CheckFailed for a GPU that has too little memory, or none of its own (of which a driver
+    from 0.4.0 on publishes none): MPS limits the memory of the device only."""
+    sizes = []
+    for device in found:
+        if device.attributes.get("type") != "gpu":
+            continue  # a part of one
+        if "memory" not in device.capacity:
+            raise CheckFailed(
+                f"{device.node}/{device.name} ({device.product}) uses the machine's memory, and "
+                "MPS limits only that of a GPU",
+                remedy=NO_LIMIT,
+            )
+        size = mebibytes(device.capacity["memory"])
+        if problem := too_much(limit["mib"], limit["clients"], size):
+            raise CheckFailed(f"{device.node}/{device.name}: {problem}")
+        sizes.append(size)
+    return f"{min(sizes)} MiB" if sizes else "no whole GPU"
+
+
+def require_fit(found: Sequence[devices.Device], limit: dict[str, int] | None) -> None:
+    """Raise CheckFailed, naming the configuration key, unless the memory limit, if any, fits."""
+    if limit is None:
+        return
+    try:
+        fits(found, limit)
+    except LabError as error:
+        text = "; ".join(filter(None, (str(error), error.remedy)))
+        raise CheckFailed(f"configuration key 'mpsMemoryLimit': {text}") from error
+
+
+def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
+    """The chart names itself on all its objects; the plugin's DaemonSet is the one that counts."""
+    plugin, namespace = parameters["plugin"], parameters["namespace"]
+    daemon = kube.get(kube.apps.read_namespaced_daemon_set, plugin, namespace)
+    found = str((daemon.metadata.labels or {}).get("helm.sh/chart", ""))
+    version: str = parameters["version"]
+    if found == f"{parameters['chart']}-{UNSTAMPED}":
+        (container, *_) = daemon.spec.template.spec.containers
+        found = f"{parameters['chart']}-{container.image.rpartition(':')[2].removeprefix('v')}"
+    if found != f"{parameters['chart']}-{version}":
+        raise CheckFailed(found or "a DaemonSet without chart label")
+    return version
+
+
+def classes(kube: Kube, expected: set[str]) -> str:
+    listed = kube.get(kube.resource.list_device_class).items
+    if missing := expected - {item.metadata.name for item in listed}:
+        raise CheckFailed(f"missing: {', '.join(sorted(missing))}")
+    return ", ".join(sorted(expected))
+
+
+def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
+    def ready(found: list[Any]) -> int:
+        return sum(d.status.number_ready or 0 for d in found)
+
+    found = kube.wait(
+        kube.apps.list_namespaced_daemon_set,
+        lambda d: ready(d) >= nodes,
+        SECONDS,
+        what=f"DaemonSet {namespace}/{plugin}",
+        namespace=namespace,
+        field_selector=f"metadata.name={plugin}",
+    )
+    text = f"{ready(found)} of {nodes}"
+    if ready(found) < nodes:
+        raise CheckFailed(": ".join(filter(None, (text, trouble.of_pods(kube, namespace)))))
+    return text
+
+
+def _published(found: Sequence[devices.Device], parameters: dict[str, Any]) -> str:
+    wanted, known = len(parameters["nodes"]) * parameters["gpusPerNode"], set(parameters["uuids"])
+    if len(found) != wanted:
+        raise CheckFailed(f"{len(found)} GPUs")
+    uuids = {device.uuid for device in found}
+    if len(uuids) < len(found):
+        raise CheckFailed(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
+    if known and uuids != known:
+        raise CheckFailed(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
+    return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
+
+
+def described_by(published: Sequence[devices.Device], expected: set[str], with_memory: bool) -> str:
+    """That the attributes are those expected. with_memory: whether every device has memory of its
+    own; a GPU that uses the machine's is published without."""
+    for device in published:
+        found = set(device.attributes)
+        if found != expected:
+            lacking, extra = sorted(expected - found), sorted(found - expected)
+            raise CheckFailed(
+                f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}"
+            )
+        if with_memory and "memory" not in device.capacity:
+            raise CheckFailed(f"{device.node}/{device.name} has no capacity 'memory'")
+    return ", ".join(sorted(expected))
+
+
+def gate(parameters: dict[str, Any]) -> str:
+    """Wait until every node is ready and every GPU published: before, pods would be refused.
+
+    parameters: kubeconfig, namespace and driver (see above), nodes, gpusPerNode, seconds,
+    memoryLimit. Returns {"uuid": of the first GPU by the names of its node and itself} as JSON, ""
+    where none is expected.
+
+    Raises CheckFailed that says what is missing, or that module 5's memory limit does not fit a
+    GPU."""
+    kube = Kube(parameters["kubeconfig"])
+    nodes, seconds = parameters["nodes"], parameters["seconds"]
+    if "target" in parameters:
+        return one_gpu.gate(kube, parameters)
+    wait_for_nodes(kube, nodes, seconds)
+    try:
+        found = devices.wait_for(
+            kube, nodes, parameters["gpusPerNode"], seconds, parameters["driver"]
+        )
+    except LabError as error:
+        why = trouble.of_pods(kube, parameters["namespace"])
+        raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
+    require_fit(found, parameters.get("memoryLimit"))
+    on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in nodes)
+    return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})

@@ -1,0 +1,262 @@
+"""Module 0: what this machine needs for the cluster that is asked for, before anything is made.
+
+Parameters: stack, kubernetesVersion, driverChart, featureGates and runtimeConfig ("Name=true"
+strings).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from checks.result import CheckFailed, Checklist
+from machine import cluster_state
+from toolchain import bootstrap
+from toolchain.errors import disk_full
+from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
+
+BIN = Path(".tools/bin")
+TESTED = ("Linux", "x86_64")
+NEEDED_DISK = {".run": 0.3, ".state": 0.02, ".results": 0.02}
+"""GB by folder. A fresh cluster takes 0.14 GB, of which etcd's log, made in full, is 0.13; a state
+with its history 2 MB (measured)."""
+OPERATOR_DISK = dict.fromkeys(NEEDED_DISK, 0.02)
+"""GB: what a state and its results take where no cluster is made here, or it is made already."""
+MADE_DISK = 0.1
+"""GB: what logs may add where nodes are there already."""
+FULL = 0.01
+"""GB: with so little free nothing can be written."""
+NEEDED_MEMORY = 1.5
+"""GB: twice what the control plane, kwok and the engine were seen to take."""
+ANSWER_SECONDS = 20
+SETUP = "run: make setup"
+GATE_REFUSED = re.compile(r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*")
+GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    checklist = Checklist(module)
+    add_platform(checklist)
+    for name, expected, remedy in _tools(parameters["kubernetesVersion"]):
+        checklist.verify(
+            f"tool-{name}",
+            f"{name} runs",
+            partial(_version, name, expected),
+            expected=f"version {expected}",
+            remedy=remedy,
+        )
+    add_chart(checklist, parameters["driverChart"])
+    asked = tuple(f"tool-{name}" for name in GATES_ASKED)
+    checklist.verify(
+        "feature-gates",
+        "every component knows the feature gates that are asked for",
+        lambda: _gates(parameters["featureGates"]),
+        needs=asked,
+        expected="gates that Kubernetes " + parameters["kubernetesVersion"] + " knows",
+        remedy="correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",
+    )
+    checklist.verify(
+        "runtime-config",
+        "the API server knows the APIs that are to be switched",
+        lambda: _apis(parameters["runtimeConfig"]),
+        needs=asked,
+        expected="API groups that Kubernetes " + parameters["kubernetesVersion"] + " knows",
+        remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
+    )
+    add_disk(
+        checklist, OPERATOR_DISK if cluster_state.is_made(parameters["stack"]) else NEEDED_DISK
+    )
+    add_memory(checklist, NEEDED_MEMORY)
+    return checklist.to_json()
+
+
+def of_operator(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What the operator's side needs for a cluster that exists already; the cluster itself is asked
+    when a stack is brought up."""
+    checklist = Checklist(module)
+    add_platform(checklist)
+    add_chart(checklist, parameters["driverChart"])
+    add_disk(checklist, OPERATOR_DISK)
+    return checklist.to_json()
+
+
+def add_platform(checklist: Checklist) -> None:
+    checklist.verify(
+        "platform",
+        "the platform is one that the workshop is tested on",
+        _platform,
+        expected="Linux x86_64",
+        failure="warning",
+        remedy="it may well work; please report what you see",
+    )
+    checklist.verify(
+        "checkout-path",
+        "the tools can work where this checkout lies",
+        _place,
+        expected=f"none of {' '.join(bootstrap.REFUSED)} in the path",
+        remedy="move the checkout to another folder; then run: make clean setup",
+    )
+
+
+def add_chart(checklist: Checklist, reference: str) -> None:
+    checklist.verify(
+        "driver-chart",
+        "the driver's Helm chart is there",
+        lambda: _chart(reference),
+        expected=reference,
+        remedy=f"{SETUP}; or set driverChart to a chart that exists",
+    )
+
+
+def add_disk(checklist: Checklist, needed: dict[str, float]) -> None:
+    """needed: GB by folder of the project."""
+    checklist.verify(
+        "disk",
+        "there is room for the files of the cluster, the state and the results",
+        lambda: _disk(needed),
+        expected=", ".join(f"{size} GB in {folder}" for folder, size in needed.items()),
+        remedy="free some room in the file system of that folder",
+    )
+
+
+def add_memory(checklist: Checklist, needed: float) -> None:
+    """needed: GB."""
+    checklist.verify(
+        "memory",
+        "there is memory for the control plane",
+        lambda: _memory(needed),
+        failure="warning",
+        expected=f"{needed} GB available",
+        remedy="end some other programs first",
+    )
+
+
+def _platform() -> str:
+    found = (platform.system(), platform.machine())
+    if found != TESTED:
+        raise CheckFailed(" ".join(found))
+    return " ".join(found)
+
+
+def _place() -> str:
+    if odd := bootstrap.refused(Path.cwd()):
+        raise CheckFailed(f"{odd} in {Path.cwd()}")
+    return "none"
+
+
+def _tools(kubernetes: str) -> list[tuple[str, str, str]]:
+    """Program, how its version must begin, and the remedy."""
+    other = f"{SETUP}; the embedded cluster has Kubernetes {KUBERNETES_VERSION} only"
+    return [
+        *((name, kubernetes, other) for name in GATES_ASKED),
+        ("etcd", "3.6", SETUP),
+        ("kwok", "0.8", SETUP),
+        ("kwokctl", "0.8", SETUP),
+    ]
+
+
+def _version(name: str, expected: str) -> str:
+    done = ask(name, "--version")
+    versions = re.findall(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    if done.returncode or not versions:
+        raise CheckFailed(f"{BIN / name} --version ended with {done.returncode}")
+    if not f"{versions[0]}.".startswith(f"{expected}."):
+        raise CheckFailed(f"version {versions[0]}")
+    return str(versions[0])
+
+
+def _chart(reference: str) -> str:
+    if reference.startswith("oci://"):
+        return f"{reference} (fetched when it is installed)"
+    packed = reference.endswith(".tgz")
+    if not (Path(reference) if packed else Path(reference) / "Chart.yaml").is_file():
+        raise CheckFailed(
+            f"there is no {reference}" if packed else f"{reference} holds no Chart.yaml"
+        )
+    return reference
+
+
+def ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the tools with one argument. Raises CheckFailed if it cannot be run or hangs.
+
+    Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
+    """
+    apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
+    try:
+        return subprocess.run(
+            [str(BIN / program), argument],
+            env=apart,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=ANSWER_SECONDS,
+        )
+    except OSError as error:
+        raise CheckFailed(f"{BIN / program} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CheckFailed(f"{program} does not answer within {ANSWER_SECONDS} s") from error
+
+
+def _refusal(program: str, flag: str, value: str) -> str:
+    """What the program says against a flag's value. It checks its flags before it starts."""
+    return ask(program, f"--{flag}={value}").stderr
+
+
+def _gates(gates: list[str]) -> str:
+    for gate in gates:
+        for program in GATES_ASKED:
+            said = _refusal(program, "feature-gates", gate)
+            if match := GATE_REFUSED.search(said):
+                raise CheckFailed(f"{program}: {match[0]}")
+    return ", ".join(gates) or "none asked for"
+
+
+def _apis(switches: list[str]) -> str:
+    for switch in switches:
+        said = _refusal("kube-apiserver", "runtime-config", switch)
+        if match := re.search(r"unknown api groups [^,\]\"]*", said):
+            raise CheckFailed(f"kube-apiserver: {match[0]}")
+    return ", ".join(switches) or "none asked for"
+
+
+def _disk(needed: dict[str, float]) -> str:
+    free = {folder: _free(Path(folder)) for folder in needed}
+    for folder, size in needed.items():
+        if free[folder] < FULL:
+            raise CheckFailed(disk_full(folder))
+        if free[folder] < size:
+            raise CheckFailed(f"{free[folder]:.2f} GB free in {folder}")
+    return f"{min(free.values()):.1f} GB free"
+
+
+def _free(folder: Path) -> float:
+    """GB in the file system in which the folder is or will be."""
+    return shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9
+
+
+def _memory(needed: float) -> str:
+    available = psutil.virtual_memory().available / 1e9
+    found = f"{available:.1f} GB available"
+    if available < needed:
+        raise CheckFailed(found)
+    return found
+
+
+def defaults() -> dict[str, Any]:
+    """The parameters for a person who runs the program alone."""
+    return {
+        "stack": "dev",
+        "kubernetesVersion": KUBERNETES_VERSION,
+        "driverChart": f".tools/charts/dra-driver-nvidia-gpu-{DRIVER_CHARTS[0]}",
+        "featureGates": [],
+        "runtimeConfig": [],
+    }

@@ -1,0 +1,479 @@
+"""Module 0 for `cluster: kind`: what this machine needs so that Docker can be the cluster, and its
+GPUs be given to it. Nothing is changed, and no server but the Docker daemon is asked.
+
+Parameters (see `defaults`):
+  stack        name of the stack, after which the kind cluster is called
+  kubernetesVersion  of the nodes
+  driver       "nvidia", or "example" for mock devices
+  gpu          whether the lab needs a GPU; with driver "example" none is looked for
+  strategy     "toolkit" or "cdi": how the driver gets into a node (machine/kind_node_needs.py);
+               "auto": what Docker is set up for
+  gpus         indices or UUIDs of the GPUs that nodes get; empty: all
+  workers      how many worker nodes
+  nodeImage    image of the nodes; empty: that of make kind-node-image, else kind's own
+  driverChart  as for checks/prerequisites/embedded.py; empty: not looked for
+  ports        TCP ports of this machine that the cluster is to have; empty: kind finds free ones
+  strict       when false, only what is in FATAL stops an update; all else that failed is a warning
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import semver
+
+from checks.prerequisites import embedded, kind_gpu
+from checks.result import CheckFailed, Checklist, CheckSkipped
+from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
+from results.status import Status
+from toolchain import kind as toolchain_kind
+from toolchain.install import TOOLS
+from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
+
+FATAL = (
+    "docker-program",
+    "docker-daemon",
+    "docker-runtime",
+    "kind",
+    "kind-tools",
+    "node-image",
+    "name-free",
+    "ports",
+    "gpu-present",
+    "kernel-driver",
+    "gpus",
+    "gpu-subset",
+    "cdi-spec",
+    "cdi-mounts",
+)
+"""Without these there would be no cluster, or one without the GPUs that were asked for."""
+OLDEST_DOCKER = semver.Version(20, 10, 0)
+"""kind runs with it."""
+WANTED_DOCKER = semver.Version(24, 0, 0)
+"""The workshop's documents ask for it; GPUs in nodes were never seen with an older one."""
+OLDEST_KIND = semver.Version(0, 32, 0)
+"""The first that writes kubeadm's v1beta4 for Kubernetes 1.36 and later."""
+OLDEST_KERNEL = semver.Version(5, 15, 0)
+INOTIFY = {"max_user_watches": 524288, "max_user_instances": 512}
+"""As kind's documents have it for several nodes; with less "too many open files"."""
+INOTIFY_FOLDER = Path("/proc/sys/fs/inotify")
+NODE_DISK, IMAGE_DISK = 1.0, 3.0
+"""GB in Docker's folder, for each node and for the image, estimated."""
+NODE_MEMORY, CLUSTER_MEMORY = 0.7, 2.0
+"""GB, estimated: half a GB a node was seen without a workload."""
+KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
+RUN = Path(".run")
+START_DOCKER = "run: sudo systemctl start docker"
+LOCAL_IMAGE = re.compile(r"(localhost|local|127\.0\.0\.1)[:/]")
+DESKTOP = "Docker Desktop"
+SNAPS = "/var/snap"
+DAEMON_CONFIG = "/etc/docker/daemon.json"
+DOCKERS_OWN = "runc"
+"""Path of the runtime that Docker brings."""
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a daemon that systemd runs finds programs."""
+
+
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    checklist = Checklist(module)
+    embedded.add_platform(checklist)
+    if parameters["driverChart"]:
+        embedded.add_chart(checklist, parameters["driverChart"])
+    with_gpu = parameters["driver"] == "nvidia" and parameters["gpu"]
+    seen = Docker(with_gpu)
+    _add_docker(checklist, seen)
+    _add_machine(checklist, parameters, seen, with_gpu)
+    _add_cluster(checklist, parameters, seen)
+    if with_gpu:
+        chosen = parameters | {"strategy": _strategy(parameters["strategy"])}
+        kind_gpu.add(checklist, chosen, seen)
+    if not parameters["strict"]:
+        checklist.findings = [
+            replace(finding, status="warning")
+            if finding.status == "failed" and finding.id not in FATAL
+            else finding
+            for finding in checklist.findings
+        ]
+    return checklist.to_json()
+
+
+def defaults() -> dict[str, Any]:
+    """The parameters for a person who runs the program alone."""
+    return {
+        "stack": "dev",
+        "driver": "nvidia",
+        "gpu": True,
+        "kubernetesVersion": KUBERNETES_VERSION,
+        "strategy": "auto",
+        "gpus": [],
+        "workers": 1,
+        "nodeImage": "",
+        "driverChart": f".tools/charts/dra-driver-nvidia-gpu-{DRIVER_CHARTS[0]}",
+        "ports": [],
+        "strict": True,
+    }
+
+
+def _strategy(mounts: str) -> str:
+    """Without a daemon nothing is injected; that there is none is said elsewhere."""
+    try:
+        return kind_gpus.strategy(mounts)
+    except docker.DockerError:
+        return "cdi"
+
+
+def _verify(
+    checklist: Checklist,
+    identity: str,
+    title: str,
+    probe: Callable[[], str],
+    expected: str,
+    remedy: str,
+    needs: Iterable[str] = (),
+    failure: Status = "failed",
+) -> None:
+    checklist.verify(
+        identity,
+        title,
+        probe,
+        expected=expected,
+        remedy=remedy,
+        needs=needs,
+        failure=failure,
+    )
+
+
+# --- Docker ----------------------------------------------------------------------------------
+
+
+class Docker:
+    """The Docker daemon, asked once; info is empty until it has answered."""
+
+    def __init__(self, with_gpu: bool) -> None:
+        self.info: dict[str, Any] = {}
+        self._with_gpu = with_gpu
+
+    def program(self) -> str:
+        found = shutil.which(docker.PROGRAM)
+        if not found:
+            docker.run("--version")
+        return str(found)
+
+    def daemon(self) -> str:
+        self.info = docker.info()
+        return f"{self.info.get('OperatingSystem')}, {self.info.get('Name')}"
+
+    def version(self) -> str:
+        found = docker.parse_version(str(self.info.get("ServerVersion")))
+        if found < OLDEST_DOCKER or (found < WANTED_DOCKER and self._with_gpu):
+            raise CheckFailed(str(found))
+        if found < WANTED_DOCKER:
+            raise CheckFailed(f"{found}, with which kind runs", warning=True)
+        return str(found)
+
+    def here(self) -> str:
+        """Mounts and ports of nodes are those of the daemon's machine."""
+        name, system = self.info.get("Name"), str(self.info.get("OperatingSystem"))
+        if system == DESKTOP:
+            raise CheckFailed(f"in the virtual machine of {DESKTOP}", warning=not self._with_gpu)
+        if name != platform.node():
+            raise CheckFailed(f"it runs on {name}, this is {platform.node()}")
+        return str(name)
+
+    def snap(self) -> str:
+        """Confined to its own files and some of /home: what a mount names elsewhere becomes an
+        empty folder without a word."""
+        root = str(self.info.get("DockerRootDir"))
+        if Path(root).is_relative_to(SNAPS):
+            raise CheckFailed(f"from a snap: {root}")
+        return "no snap"
+
+    def runtime(self) -> str:
+        """What Docker does not bring itself may have been removed since it was set up."""
+        name = str(self.info.get("DefaultRuntime"))
+        told = (self.info.get("Runtimes") or {}).get(name) or {}
+        program = told.get("path")
+        if program in (None, "", DOCKERS_OWN):
+            return name
+        if self.info.get("Name") != platform.node() or self.info.get("OperatingSystem") == DESKTOP:
+            raise CheckSkipped(f"{name}; the daemon is on another machine")
+        if not shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}{SYSTEM_PATH}"):
+            raise CheckFailed(f"{name}, whose program {program} is not there")
+        return f"{name} ({program})"
+
+    def rootless(self) -> str:
+        if any("rootless" in option for option in self.info.get("SecurityOptions") or []):
+            raise CheckFailed("rootless", warning=not self._with_gpu)
+        return "as root"
+
+    def cgroups(self) -> str:
+        found = str(self.info.get("CgroupVersion") or "1")
+        if found != "2":
+            raise CheckFailed(f"version {found}")
+        return f"version {found}"
+
+    def disk(self, needed: float) -> str:
+        root = str(self.info.get("DockerRootDir"))
+        try:
+            free = shutil.disk_usage(root).free / 1e9
+        except OSError as error:
+            raise CheckSkipped(f"{root} cannot be looked at: {error.strerror}") from error
+        if free < needed:
+            raise CheckFailed(f"{free:.1f} GB free in {root}")
+        return f"{free:.1f} GB free in {root}"
+
+
+def _add_docker(checklist: Checklist, seen: Docker) -> None:
+    verify = partial(_verify, checklist)
+    answers = ("docker-daemon",)
+    verify(
+        "docker-program",
+        "the docker program is on PATH",
+        seen.program,
+        f"Docker Engine {WANTED_DOCKER} or later",
+        "install Docker Engine: https://docs.docker.com/engine/install/",
+    )
+    verify(
+        "docker-daemon",
+        "the Docker daemon runs and answers this user",
+        seen.daemon,
+        "an answer to docker info",
+        START_DOCKER,
+        needs=("docker-program",),
+    )
+    verify(
+        "docker-version",
+        "the Docker daemon is new enough",
+        seen.version,
+        f"{WANTED_DOCKER} or later",
+        "install a newer Docker Engine: https://docs.docker.com/engine/install/",
+        needs=answers,
+    )
+    verify(
+        "docker-local",
+        "the Docker daemon runs on this machine",
+        seen.here,
+        platform.node(),
+        "run: unset DOCKER_HOST; docker context use default",
+        needs=answers,
+    )
+    verify(
+        "docker-snap",
+        "the Docker daemon sees the files of this machine",
+        seen.snap,
+        "Docker Engine as a package, not as a snap",
+        "run: sudo snap remove --purge docker, which removes its images and containers too; then "
+        f"{docker.INSTALL}",
+        needs=answers,
+    )
+    verify(
+        "docker-runtime",
+        "Docker's default runtime is there; without it no container starts",
+        seen.runtime,
+        "a runtime whose program is there",
+        f"{kind_gpu.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
+        f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
+        f"{kind_gpu.RESTART}",
+        needs=answers,
+    )
+    verify(
+        "docker-rootless",
+        "the Docker daemon may give devices to nodes",
+        seen.rootless,
+        "a daemon that runs as root",
+        "run: docker context use default; sudo systemctl start docker",
+        needs=answers,
+    )
+    verify(
+        "cgroups",
+        "the machine has control groups of version 2",
+        seen.cgroups,
+        "version 2",
+        "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use version 1 "
+        "only when told to",
+        needs=answers,
+        failure="warning",
+    )
+
+
+# --- the machine -----------------------------------------------------------------------------
+
+
+def _add_machine(
+    checklist: Checklist, parameters: dict[str, Any], seen: Docker, with_gpu: bool
+) -> None:
+    verify = partial(_verify, checklist)
+    nodes = 1 + parameters["workers"]
+    made = cluster_state.is_made(parameters["stack"])
+    disk = embedded.MADE_DISK if made else IMAGE_DISK + NODE_DISK * nodes
+    verify(
+        "disk-docker",
+        "there is room for images and nodes where Docker keeps them",
+        lambda: seen.disk(disk),
+        f"{disk:g} GB",
+        "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
+        needs=("docker-daemon",),
+    )
+    embedded.add_disk(checklist, embedded.OPERATOR_DISK)
+    embedded.add_memory(checklist, round(CLUSTER_MEMORY + NODE_MEMORY * nodes, 1))
+    verify(
+        "kernel",
+        "the kernel is new enough",
+        _kernel,
+        f"{OLDEST_KERNEL.major}.{OLDEST_KERNEL.minor} or later",
+        "install a newer kernel of your distribution; it may well work with this one",
+        failure="warning",
+    )
+    settings = " ".join(f"fs.inotify.{name}={value}" for name, value in INOTIFY.items())
+    verify(
+        "inotify",
+        "nodes can watch enough files",
+        _inotify,
+        settings,
+        f"run: sudo sysctl {settings}; write the same into /etc/sysctl.d/99-kind.conf to keep it",
+        failure="warning",
+    )
+    verify(
+        "wsl",
+        "this is no Linux under Windows, or no GPU is asked of it",
+        lambda: _wsl(with_gpu),
+        "no WSL2, where NVIDIA's DRA driver finds no GPU",
+        "use driver=example; or cluster=embedded, with simulated GPUs; see docs/wsl2.md",
+    )
+
+
+def _kernel() -> str:
+    release = KERNEL_RELEASE.read_text().strip() if KERNEL_RELEASE.exists() else ""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if not numbers:
+        raise CheckSkipped("this machine does not tell")
+    if semver.Version(int(numbers[1]), int(numbers[2])) < OLDEST_KERNEL:
+        raise CheckFailed(release)
+    return release
+
+
+def _inotify() -> str:
+    found = {}
+    for name in INOTIFY:
+        try:
+            found[name] = int((INOTIFY_FOLDER / name).read_text())
+        except (OSError, ValueError) as error:
+            raise CheckSkipped(f"{INOTIFY_FOLDER / name} cannot be read") from error
+    said = ", ".join(f"{name} {value}" for name, value in found.items())
+    if any(found[name] < wanted for name, wanted in INOTIFY.items()):
+        raise CheckFailed(said)
+    return said
+
+
+def _wsl(with_gpu: bool) -> str:
+    release = KERNEL_RELEASE.read_text().strip() if KERNEL_RELEASE.exists() else ""
+    if "microsoft" not in release.lower():
+        return "no WSL2"
+    if with_gpu:
+        raise CheckFailed(f"WSL2 ({release})")
+    return f"WSL2 ({release})"
+
+
+# --- the cluster -----------------------------------------------------------------------------
+
+
+def _add_cluster(checklist: Checklist, parameters: dict[str, Any], seen: Docker) -> None:
+    verify = partial(_verify, checklist)
+    stack, version = parameters["stack"], parameters["kubernetesVersion"]
+    image = kind_images.image_of(parameters["nodeImage"], version)
+    name = kind_places.cluster(stack)
+    verify(
+        "kind",
+        "kind runs",
+        _kind,
+        f"version {OLDEST_KIND} or later",
+        "run: make setup-kind",
+    )
+    verify(
+        "kind-tools",
+        "what set-up brings for nodes in containers is there",
+        _tools,
+        "images of pods, the example driver with its chart",
+        toolchain_kind.REMEDY,
+    )
+    verify(
+        "node-image",
+        "the image of the nodes is there",
+        lambda: _image(image),
+        image,
+        f"run: docker pull {image}",
+        needs=("docker-daemon",),
+    )
+    verify(
+        "name-free",
+        "no other kind cluster has the name of this one",
+        lambda: kind_docker.require_free(stack),
+        f"no cluster {name} that is not of this stack",
+        f"run: .tools/bin/kind delete cluster --name {name}; or give the stack another name",
+        needs=("docker-daemon",),
+    )
+    verify(
+        "ports",
+        "the ports of the cluster are free",
+        lambda: _ports(parameters["ports"], stack, bool(seen.info)),
+        ", ".join(map(str, parameters["ports"])) or "none is asked for",
+        "end the program that has it, or choose another port",
+    )
+
+
+def _kind() -> str:
+    done = embedded.ask("kind", "version")
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout)
+    if done.returncode or not found:
+        raise CheckFailed(f"{embedded.BIN / 'kind'} version ended with {done.returncode}")
+    if semver.Version.parse(found[0]) < OLDEST_KIND:
+        raise CheckFailed(f"version {found[0]}")
+    return found[0]
+
+
+def _tools() -> str:
+    # Of kind itself more is asked above.
+    lacking = [file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind"]
+    if lacking:
+        raise CheckFailed(f"missing: {', '.join(lacking)}")
+    return "all"
+
+
+def _image(image: str) -> str:
+    """A registry is not asked: what is not here is fetched when the cluster is made."""
+    try:
+        found = docker.run("image", "inspect", "--format", "{{.Id}}", image)
+    except docker.DockerError as error:
+        if type(error) is not docker.DockerError:
+            raise
+        if kind_images.offline().get("reference") == image:
+            return f"{image}, built by make kind-node-image; Docker gets it with the cluster"
+        if LOCAL_IMAGE.match(image):
+            raise CheckFailed("not there", remedy="run: make kind-node-image") from error
+        raise CheckSkipped("not there yet: it is fetched when the cluster is made") from error
+    return found.strip()
+
+
+def _ports(ports: list[int], stack: str, answers: bool) -> str:
+    if not ports:
+        raise CheckSkipped("kind finds free ones")
+    if answers and kind_docker.has_files(stack):
+        raise CheckSkipped("this stack's cluster has them")
+    for port in ports:
+        with socket.socket() as probe:
+            # As servers do: a port whose last connection has just ended is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise CheckFailed(f"port {port}: {os.strerror(error.errno or 0)}") from error
+    return ", ".join(map(str, ports))

@@ -1,0 +1,445 @@
+"""Module 0 for `cluster: kind` with NVIDIA's driver: its part on the GPU, the driver, NVIDIA's
+container toolkit and the CDI spec, by which the driver gets into a node."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import semver
+
+from checks.prerequisites import gpus
+from checks.result import CheckFailed, Checklist, CheckSkipped
+from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
+from machine.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
+
+PCI = Path("/sys/bus/pci/devices")
+NVIDIA, DISPLAY = "0x10de", "0x03"
+"""PCI's vendor, and the class of what is a display or 3D controller."""
+MODULE = Path("/sys/module/nvidia")
+DEVICES = Path("/dev")
+SECURE_BOOT = Path(
+    "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+)  # UEFI's global variables
+OLDEST_TOOLKIT = semver.Version(1, 14, 0)
+"""The first that the workshop's documents ask for."""
+MPS_CRASHES = ("580.159.03",)
+"""Drivers whose MPS daemon does not start in a pod (NVIDIA's DRA driver, #1143)."""
+GPU_SECONDS = 90
+MODPROBE_SECONDS = 10
+RESTART = "sudo systemctl restart docker"
+SET_DEFAULT = (
+    "run: sudo nvidia-ctk runtime configure --runtime=docker --set-as-default --cdi.enabled && "
+    f"{RESTART}"
+)
+SET_VOLUME_MOUNTS = (
+    f"run: sudo nvidia-ctk config --set {VOLUME_MOUNTS}=true --in-place && {RESTART}"
+)
+INSTALL_TOOLKIT = (
+    "install NVIDIA's container toolkit: https://docs.nvidia.com/datacenter/cloud-native/"
+    "container-toolkit/latest/install-guide.html"
+)
+OTHER_STRATEGY = "the strategy cdi mounts the driver without NVIDIA's runtime"
+
+
+class Daemon(Protocol):
+    info: dict[str, Any]
+
+
+def add(checklist: Checklist, parameters: dict[str, Any], daemon: Daemon) -> None:
+    _add_kernel(checklist)
+    host = gpus.add(
+        checklist, needs="kernel-driver", made=cluster_state.is_made(parameters["stack"])
+    )
+    spec = Spec(host, tuple(parameters["gpus"]), parameters["strategy"])
+    _add_driver(checklist, host, spec)
+    _add_toolkit(checklist, parameters["strategy"], daemon)
+    _add_spec(checklist, spec)
+    _verify(
+        checklist,
+        "gpu-container",
+        "a container gets the GPUs",
+        lambda: _container(spec, parameters["nodeImage"]),
+        "nvidia-smi in a container lists the GPUs that are asked for",
+        "run the same by hand and read what it says: docker run --rm --gpus all IMAGE nvidia-smi",
+        needs=(
+            "docker-runtime",
+            "gpus",
+            "cdi-mounts",
+            *(("runtime-default", "volume-mounts") if spec.strategy == "toolkit" else ()),
+        ),
+    )
+
+
+def _verify(
+    checklist: Checklist,
+    identity: str,
+    title: str,
+    probe: Callable[[], str],
+    expected: str,
+    remedy: str,
+    needs: Iterable[str] = (),
+) -> None:
+    checklist.verify(identity, title, probe, expected=expected, remedy=remedy, needs=needs)
+
+
+# --- the kernel's side -----------------------------------------------------------------------
+
+
+def _add_kernel(checklist: Checklist) -> None:
+    verify = partial(_verify, checklist)
+    verify(
+        "gpu-present",
+        "this machine has an NVIDIA GPU",
+        _present,
+        "a GPU on the PCI bus, or the driver's device nodes",
+        "use driver=example, which needs no GPU; or cluster=embedded, with simulated GPUs",
+    )
+    verify(
+        "kernel-driver",
+        "the GPU's kernel driver is loaded and has made its device nodes",
+        _kernel_driver,
+        "module nvidia, /dev/nvidiactl and a /dev/nvidia0",
+        "run: sudo modprobe nvidia && sudo nvidia-modprobe -c 0 -u",
+        needs=("gpu-present",),
+    )
+
+
+def _present() -> str:
+    if _nodes():
+        return ", ".join(_nodes())
+    devices = sorted(PCI.iterdir()) if PCI.exists() else []
+    found = [device.name for device in devices if _is_gpu(device)]
+    if not found and gpu_host.TEGRA_RELEASE.exists():
+        raise gpu_host.TegraGpu
+    if not PCI.exists():
+        raise CheckFailed(f"no device node of a GPU, and there is no {PCI}")
+    if not found:
+        raise CheckFailed("no NVIDIA GPU on the PCI bus")
+    return f"on the PCI bus: {', '.join(found)}"
+
+
+def _is_gpu(device: Path) -> bool:
+    try:
+        vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
+    except OSError:
+        return False
+    return vendor == NVIDIA and kind.startswith(DISPLAY)
+
+
+def _nodes() -> list[str]:
+    """WSL2 has one node for all GPUs."""
+    found = [path for path in DEVICES.glob("nvidia[0-9]*") if path.name[6:].isdigit()]
+    if (DEVICES / "dxg").exists():
+        found.append(DEVICES / "dxg")
+    return [str(path) for path in sorted(found)]
+
+
+def _kernel_driver() -> str:
+    """A module that is installed and cannot be loaded is what Secure Boot does to one that nobody
+    has signed; one that is loaded without nodes lacks udev's or nvidia-modprobe's help."""
+    if (DEVICES / "dxg").exists():
+        return "WSL2's"
+    loaded = MODULE.exists()
+    if _nodes() and (DEVICES / "nvidiactl").exists():
+        return f"{', '.join(_nodes())}" + ("" if loaded else "; the module is not to be seen")
+    if loaded:
+        raise CheckFailed("module nvidia is loaded, but there are no device nodes")
+    if not _installed():
+        raise CheckFailed(
+            "no kernel driver of NVIDIA is installed",
+            remedy=f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later, then start anew "
+            "(Ubuntu: sudo ubuntu-drivers install)",
+        )
+    if _secure_boot():
+        raise CheckFailed(
+            "module nvidia is installed but not loaded, and Secure Boot is on",
+            remedy="run: sudo mokutil --import /var/lib/shim-signed/mok/MOK.der, start anew and "
+            "enrol the key (its path differs by distribution); or install a signed driver "
+            "package; or turn Secure Boot off",
+        )
+    raise CheckFailed("module nvidia is installed but not loaded")
+
+
+def _installed() -> bool:
+    try:
+        asked = subprocess.run(
+            ["modinfo", "--field", "filename", "nvidia"],
+            capture_output=True,
+            check=False,
+            timeout=MODPROBE_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
+def _secure_boot() -> bool:
+    """The variable's last byte is its value; four bytes of attributes are before it."""
+    try:
+        return SECURE_BOOT.read_bytes()[-1:] == b"\x01"
+    except OSError:
+        return False
+
+
+# --- the driver ------------------------------------------------------------------------------
+
+
+class Spec:
+    """The CDI spec of this machine, and what a node needs by it; filled as statements ask."""
+
+    def __init__(self, host: gpus.Host, chosen: tuple[str, ...], strategy: str) -> None:
+        self.host = host
+        self.chosen = chosen
+        self.strategy = strategy
+        self.spec: dict[str, Any] = {}
+        self.needs = kind_node_needs.NodeNeeds(strategy)
+
+    def found(self) -> str:
+        self.spec = gpu_host.described()
+        version = cdi.driver_version(self.spec) or "of an unknown version"
+        return f"driver {version}, devices {', '.join(cdi.device_names(self.spec)) or cdi.ALL}"
+
+    def fresh(self) -> str:
+        """What lies in a file is as old as its last writing."""
+        installed = cdi.installed()
+        if installed is None:
+            raise CheckSkipped("no file in /etc/cdi or /var/run/cdi; nvidia-ctk tells when asked")
+        path, spec = installed
+        assert self.host.driver is not None  # noqa: S101
+        found = cdi.driver_version(spec)
+        if found != self.host.driver.version:
+            unused = gpu_host.toolkit() is not None
+            raise CheckFailed(f"{path} is for driver {found or 'unknown'}", warning=unused)
+        return f"{path}: {found}"
+
+    def devices(self) -> str:
+        names = set(cdi.device_names(self.spec))
+        if not names:
+            raise CheckSkipped("it names all GPUs as one")
+        for index, gpu in enumerate(self.host.gpus):
+            if not names & {str(index), gpu.uuid}:
+                raise CheckFailed(f"GPU {index} ({gpu.uuid}) is not in the spec")
+        return f"all of {len(self.host.gpus)}"
+
+    def subset(self) -> str:
+        known = {gpu.uuid for gpu in self.host.gpus}
+        known |= {str(index) for index in range(len(self.host.gpus))}
+        if unknown := [name for name in self.chosen if name not in known | {cdi.ALL}]:
+            raise CheckFailed(f"{', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        return ", ".join(self.chosen) or cdi.ALL
+
+    def mounts(self) -> str:
+        needs = kind_node_needs.for_node(self.spec, self.chosen, self.strategy)
+        self.needs = kind_node_needs.settled(needs)
+        notes = "".join(f"; {note}" for note in self.needs.notes)
+        return f"{len(self.needs.mounts)} mounts, {len(self.needs.devices)} device nodes{notes}"
+
+    def places(self) -> str:
+        if self.strategy != "toolkit":
+            raise CheckSkipped("the strategy cdi puts the driver where the plugin looks")
+        if odd := kind_node_needs.unsearched(self.spec):
+            raise CheckFailed(", ".join(odd))
+        return "in the usual places"
+
+
+def _add_driver(checklist: Checklist, host: gpus.Host, spec: Spec) -> None:
+    verify = partial(_verify, checklist)
+    verify(
+        "gpu-subset",
+        "the GPUs that nodes are to have are there",
+        spec.subset,
+        ", ".join(spec.chosen) or cdi.ALL,
+        "name GPUs by an index or UUID that nvidia-smi -L lists",
+        needs=("gpus",),
+    )
+    verify(
+        "mps-driver",
+        "the driver's MPS daemon is known to start in pods",
+        lambda: _mps_driver(host),
+        f"none of {', '.join(MPS_CRASHES)}",
+        "install another driver of that branch, for example 580.159.04",
+        needs=("gpus",),
+    )
+
+
+def _mps_driver(host: gpus.Host) -> str:
+    assert host.driver is not None  # noqa: S101
+    if host.driver.version in MPS_CRASHES:
+        raise CheckFailed(host.driver.version, warning=True)
+    return host.driver.version
+
+
+# --- the toolkit -----------------------------------------------------------------------------
+
+
+def _add_toolkit(checklist: Checklist, strategy: str, daemon: Daemon) -> None:
+    verify = partial(_verify, checklist)
+    verify(
+        "toolkit",
+        "NVIDIA's container toolkit is there",
+        lambda: _toolkit(strategy),
+        f"version {OLDEST_TOOLKIT} or later",
+        INSTALL_TOOLKIT,
+        needs=("gpu-present",),
+    )
+    verify(
+        "runtime-default",
+        "NVIDIA's runtime is Docker's default",
+        lambda: _runtime(strategy, daemon),
+        RUNTIME,
+        SET_DEFAULT,
+        needs=("docker-daemon", "toolkit"),
+    )
+    verify(
+        "volume-mounts",
+        "NVIDIA's runtime takes a mount for the wish for a GPU",
+        lambda: _volume_mounts(strategy),
+        f"{VOLUME_MOUNTS} = true in {RUNTIME_CONFIG}",
+        SET_VOLUME_MOUNTS,
+        needs=("toolkit",),
+    )
+
+
+def _toolkit(strategy: str) -> str:
+    """Docker calls the one that is installed; to read the spec, set-up's own will do."""
+    installed = shutil.which(gpu_host.CTK.name)
+    program = installed if strategy == "toolkit" else gpu_host.toolkit()
+    if program is None:
+        raise CheckFailed(f"{gpu_host.CTK.name} is not on PATH")
+    try:
+        asked = subprocess.run(
+            [str(program), "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=gpu_host.ANSWER_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CheckFailed(f"{program} does not answer: {error}") from error
+    found = re.search(r"\d+\.\d+\.\d+", asked.stdout)
+    if asked.returncode or not found:
+        raise CheckFailed(f"{program} --version ended with {asked.returncode}")
+    if semver.Version.parse(found[0]) < OLDEST_TOOLKIT:
+        raise CheckFailed(found[0])
+    return f"{found[0]}, {program}"
+
+
+def _runtime(strategy: str, daemon: Daemon) -> str:
+    if strategy != "toolkit":
+        raise CheckSkipped(OTHER_STRATEGY)
+    found = str(daemon.info.get("DefaultRuntime"))
+    if found != RUNTIME:
+        known = RUNTIME in (daemon.info.get("Runtimes") or {})
+        raise CheckFailed(f"{found}; {RUNTIME} is {'known' if known else 'not known'} to Docker")
+    return found
+
+
+def _volume_mounts(strategy: str) -> str:
+    if strategy != "toolkit":
+        raise CheckSkipped(OTHER_STRATEGY)
+    try:
+        config = tomllib.loads(RUNTIME_CONFIG.read_text())
+    except FileNotFoundError as error:
+        raise CheckFailed(f"there is no {RUNTIME_CONFIG}") from error
+    except OSError as error:
+        raise CheckSkipped(f"{RUNTIME_CONFIG} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CheckFailed(
+            f"{RUNTIME_CONFIG} is no TOML: {error}",
+            remedy=f"correct it, or move it away and {SET_VOLUME_MOUNTS}",
+        ) from error
+    if config.get(VOLUME_MOUNTS) is not True:
+        raise CheckFailed(f"{config.get(VOLUME_MOUNTS, 'not set')}".lower())
+    return "true"
+
+
+# --- the CDI spec ----------------------------------------------------------------------------
+
+
+def _add_spec(checklist: Checklist, spec: Spec) -> None:
+    verify = partial(_verify, checklist)
+    verify(
+        "cdi-spec",
+        "a CDI spec tells what containers need of the driver",
+        spec.found,
+        f"one of {cdi.KIND}, of a version from {cdi.VERSIONS[0]} to {cdi.VERSIONS[-1]}",
+        cdi.GENERATE,
+        needs=("kernel-driver",),
+    )
+    verify(
+        "cdi-fresh",
+        "the CDI spec that is installed is for the driver that runs",
+        spec.fresh,
+        "the version of the driver that runs",
+        cdi.GENERATE,
+        needs=("gpus",),
+    )
+    verify(
+        "cdi-devices",
+        "the CDI spec has every GPU that nvidia-smi lists",
+        spec.devices,
+        "every one",
+        cdi.GENERATE,
+        needs=("cdi-spec", "gpus"),
+    )
+    verify(
+        "cdi-mounts",
+        "what nodes need of the driver is there",
+        spec.mounts,
+        "every file that the CDI spec names",
+        cdi.GENERATE,
+        needs=("cdi-spec",),
+    )
+    verify(
+        "driver-place",
+        "NVIDIA's plugin will find the driver in a node",
+        spec.places,
+        f"{', '.join(kind_node_needs.LIBRARIES.values())} or {kind_node_needs.ALSO_SEARCHED}",
+        "choose the strategy cdi, which mounts it there",
+        needs=("cdi-spec",),
+    )
+
+
+def _container(spec: Spec, image: str) -> str:
+    """Made as a node is, with the image of the nodes, and removed."""
+    if not image:
+        raise CheckSkipped("no image with a shell is known: nodeImage is empty")
+    try:
+        docker.run("image", "inspect", image)
+    except docker.DockerError as error:
+        raise CheckSkipped(f"image {image} is not on this machine yet") from error
+    mounts = [
+        f"--mount=type=bind,source={mount.host},target={mount.container}"
+        + (",readonly" if mount.read_only else "")
+        for mount in spec.needs.mounts
+    ]
+    name = f"dra-workshop-probe-{os.getpid()}"
+    # Without the host's user namespace a daemon that remaps users refuses privileged containers.
+    how = ["--privileged", "--userns=host", "--network=none"]
+    arguments = ["run", "--rm", f"--name={name}", *how, *mounts]
+    look = ["--entrypoint=/bin/sh", image, "-c", "ldconfig && nvidia-smi -L"]
+    try:
+        said = docker.run(*arguments, *look, seconds=GPU_SECONDS)
+    except docker.TimedOut:
+        with suppress(docker.DockerError):
+            docker.run("rm", "--force", name)
+        raise
+    listed = re.findall(r"GPU-[0-9a-f-]+", said)
+    wanted = [
+        gpu.uuid
+        for index, gpu in enumerate(spec.host.gpus)
+        if not spec.chosen or {gpu.uuid, str(index), cdi.ALL} & set(spec.chosen)
+    ]
+    if missing := [uuid for uuid in wanted if uuid not in listed]:
+        raise CheckFailed(f"it lists {', '.join(listed) or 'none'}, not {', '.join(missing)}")
+    return ", ".join(listed)

@@ -1,0 +1,176 @@
+"""What a module builds on: settings, cluster, nodes, driver, and the checks before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pulumi
+
+from components.check import Check, Program
+from components.cluster import Cluster
+from components.drivers import DRIVERS, Driver
+from components.modules.registry import MODULES, closure
+from components.settings import Settings
+from kube.devices import SIMULATED
+
+AWAIT, AWAIT_CONTAINERS = "90s", "3m"
+"""How long the provider waits for an object, and where containers really start: an image may have
+to be fetched."""
+
+
+class ModuleComponent(pulumi.ComponentResource):
+    """The parent of all that one module makes."""
+
+    def __init__(self, module: str) -> None:
+        name = MODULES[module].stack
+        former = pulumi.Alias(type_="dra-workshop:modules:Chapter")  # in labs of earlier versions
+        opts = pulumi.ResourceOptions(aliases=[former])
+        super().__init__("dra-workshop:modules:Module", name, None, opts)
+        self.register_outputs({})
+
+
+class GpuNodes(Protocol):
+    """The nodes that have GPUs, simulated or real.
+
+    names: of the nodes; subjects: change when one of them is made anew; made: depend on it for
+    pods; gpus_per_node: how many GPUs each has, 0 where only the driver knows; uuids: of the first
+    node's GPUs, as this machine tells them, [] where only the driver does; seen: those of all
+    nodes, as nvidia-smi tells them, [] where nobody has asked it; devices: GPU, MOCK or SIMULATED;
+    driver_root: folder under which the GPU driver lies in them, None for "/"; facts: what the stack
+    exports, {} for nothing; checks: programs that module 1 runs for them beside its own.
+    """
+
+    names: pulumi.Input[list[str]]
+    subjects: list[pulumi.Output[str]]
+    made: list[pulumi.Resource]
+    gpus_per_node: pulumi.Input[int]
+    uuids: pulumi.Input[list[str]]
+    seen: pulumi.Input[list[str]]
+    devices: pulumi.Input[str]
+    driver_root: pulumi.Input[str] | None
+    facts: pulumi.Input[dict[str, Any]]
+    checks: Sequence[Program]
+
+
+class GpuDriver(Protocol):
+    """A DRA driver, brought by the lab or there already.
+
+    namespace: of its pods; plugin: its DaemonSet; version: which it has to be, attributes: by which
+    it describes devices, "" and [] where that is not the lab's to decide; classes: that the lab
+    needs; installed: the resources that bring the driver and its slices; identity: changes when one
+    of them was made anew; ready: depend on it for nodes that are ready and devices that are
+    published; first_uuid: of the first of them; facts: what the stack exports.
+    """
+
+    namespace: pulumi.Input[str]
+    plugin: pulumi.Input[str]
+    version: pulumi.Input[str]
+    attributes: list[str]
+    classes: list[str]
+    installed: list[pulumi.Resource]
+    identity: list[pulumi.Output[str]]
+    ready: pulumi.Resource
+    first_uuid: pulumi.Output[str]
+    facts: dict[str, pulumi.Input[Any]]
+
+
+@dataclass
+class LabContext:
+    """Grows as the lab is wired; a module finds what the modules before it made.
+
+    gpu_users: the checks that leave the GPU `target` free again; modules that use it take turns.
+    outside: what the driver's chart makes outside its namespace, where the cluster is shared.
+    """
+
+    settings: Settings
+    checks: dict[str, list[Check]] = field(default_factory=dict)
+    gpu_users: list[Check] = field(default_factory=list)
+    made_cluster: Cluster | None = None
+    made_nodes: GpuNodes | None = None
+    made_driver: GpuDriver | None = None
+    outside: pulumi.Input[list[str]] | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        assert self.made_cluster is not None, "module 1 makes the cluster"  # noqa: S101
+        return self.made_cluster
+
+    @property
+    def nodes(self) -> GpuNodes:
+        assert self.made_nodes is not None, "module 1 makes the nodes"  # noqa: S101
+        return self.made_nodes
+
+    @property
+    def driver(self) -> GpuDriver:
+        assert self.made_driver is not None, "module 2 makes the driver"  # noqa: S101
+        return self.made_driver
+
+    @property
+    def simulated(self) -> pulumi.Input[bool]:
+        """Whether nodes and devices are simulated."""
+        devices = self.devices
+        if isinstance(devices, str):
+            return devices == SIMULATED
+        return pulumi.Output.all(devices).apply(lambda kinds: kinds[0] == SIMULATED)
+
+    @property
+    def devices(self) -> pulumi.Input[str]:
+        """What the devices are: GPU, MOCK or SIMULATED (kube/devices.py)."""
+        return self.nodes.devices
+
+    @property
+    def target(self) -> pulumi.Input[str]:
+        """The UUID of the GPU that modules for one GPU use.
+
+        Where neither configuration nor machine tell it, it is the first that the driver published.
+        """
+        if self.settings.target:
+            return self.settings.target
+        uuids = self.nodes.uuids
+        if isinstance(uuids, list):
+            return uuids[0] if uuids else self.driver.first_uuid
+        return pulumi.Output.all(uuids).apply(lambda found: str(found[0][0]))
+
+    @property
+    def kind_of_driver(self) -> Driver:
+        return DRIVERS[self.settings.driver]
+
+    @property
+    def modules(self) -> list[str]:
+        """Ids of the modules of the stack, with those that they need."""
+        return [module.id for module in closure(self.settings.modules)]
+
+    @property
+    def memory_limit(self) -> dict[str, int] | None:
+        """What module 5's clients may use of a GPU, None where no limit is wanted."""
+        if "5" not in self.modules or not self.settings.mps_memory_mib:
+            return None
+        return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
+
+    def needed_by(self, module: str) -> list[Check]:
+        """The checks that must have passed before this module is verified."""
+        return [check for need in MODULES[module].needs for check in self.checks[need]]
+
+    def objects(
+        self, parent: pulumi.Resource | None, *after: pulumi.Resource
+    ) -> pulumi.ResourceOptions:
+        """Options for Kubernetes objects on the lab's cluster.
+
+        On a cluster that is destroyed as a whole its objects go with it. They have fixed names,
+        so an old one must be gone before its replacement is made; where the cluster itself is a
+        new one, "gone" is what the provider finds there. The provider waits until they work, or
+        are gone, but not for ever.
+        """
+        settings = self.settings
+        simulated = settings.cluster == "embedded" and settings.node == "simulated"
+        longest = AWAIT if simulated else AWAIT_CONTAINERS
+        return pulumi.ResourceOptions(
+            parent=parent,
+            provider=self.cluster.provider,
+            depends_on=list(after),
+            deleted_with=self.cluster.disposable,
+            delete_before_replace=True,
+            custom_timeouts=pulumi.CustomTimeouts(create=longest, update=longest, delete=AWAIT),
+        )

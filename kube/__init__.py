@@ -1,0 +1,1 @@
+"""Ground floor: Kubernetes as the lab sees it."""

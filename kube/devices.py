@@ -1,0 +1,121 @@
+"""What the driver publishes: the devices in its ResourceSlices, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kube.client import Kube
+from kube.errors import KubeError
+
+DRIVER = "gpu.nvidia.com"
+GPU, MOCK, SIMULATED = "gpu", "mock", "simulated"
+"""What devices are: GPUs; made up by a driver that runs on real nodes; made up with their nodes."""
+NO_GPU = {
+    MOCK: "needs a GPU: this driver's devices are mocks",
+    SIMULATED: "needs a GPU: this node is simulated",
+}
+"""Why what needs a GPU is not verified."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of a slice; attributes without their type, capacity as Kubernetes writes it."""
+
+    driver: str
+    pool: str
+    name: str
+    node: str
+    attributes: dict[str, str | int | bool]
+    capacity: dict[str, str]
+
+    @property
+    def uuid(self) -> str:
+        return str(self.attributes.get("uuid", ""))
+
+    @property
+    def product(self) -> str:
+        """Drivers differ in what they call it."""
+        return str(self.attributes.get("productName") or self.attributes.get("model", "unnamed"))
+
+
+def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:
+    """The driver's devices, in the newest slices of their pools; incomplete pools count too."""
+    own = [s for s in slices if s.spec.driver == driver]
+    newest: dict[str, int] = {}
+    for item in own:
+        pool = item.spec.pool
+        newest[pool.name] = max(newest.get(pool.name, 0), pool.generation)
+    return [
+        Device(
+            driver,
+            item.spec.pool.name,
+            device.name,
+            item.spec.node_name or "",
+            {name: _value(value) for name, value in (device.attributes or {}).items()},
+            {name: str(value.value) for name, value in (device.capacity or {}).items()},
+        )
+        for item in own
+        if item.spec.pool.generation == newest[item.spec.pool.name]
+        for device in item.spec.devices or []
+    ]
+
+
+def _value(attribute: Any) -> str | int | bool:
+    for kind in ("string", "version", "int", "bool"):
+        found = getattr(attribute, kind, None)
+        if found is not None:
+            value: str | int | bool = found
+            return value
+    return ""
+
+
+def wait_for(
+    kube: Kube,
+    nodes: list[str],
+    per_node: int,
+    seconds: float,
+    driver: str = DRIVER,
+    *,
+    exactly: bool = False,
+) -> list[Device]:
+    """Every expected GPU, as soon as all are published.
+
+    exactly: and no others, which a driver that was configured for fewer withdraws by and by; those
+    that are there at the deadline come back too.
+
+    Raises KubeError at the deadline, naming each node and how many of its GPUs are missing.
+    """
+
+    def missing(devices: list[Device]) -> dict[str, int]:
+        have = {node: sum(d.node == node for d in devices) for node in nodes}
+        return {node: per_node - count for node, count in have.items() if count < per_node}
+
+    def settled(slices: list[Any]) -> bool:
+        found = published(slices, driver)
+        surplus = exactly and len(found) > per_node * len(nodes)
+        return not missing(found) and not surplus
+
+    slices = kube.wait(
+        kube.resource.list_resource_slice,
+        settled,
+        seconds,
+        what=f"{per_node} GPUs of {', '.join(nodes)} in slices of {driver}",
+    )
+    devices = published(slices, driver)
+    if short := missing(devices):
+        names = ", ".join(f"{count} of {per_node} on {node}" for node, count in short.items())
+        raise KubeError(f"after {seconds:.0f} s these GPUs are in no slice of {driver}: {names}")
+    return devices
+
+
+def allocated(claim: Any, devices: list[Device]) -> Device:
+    """The device that a claim with one request got. Raises KubeError while it has none."""
+    allocation = claim.status.allocation if claim.status else None
+    if allocation is None or not allocation.devices.results:
+        raise KubeError("no device")
+    result = allocation.devices.results[0]
+    for device in devices:
+        if (device.pool, device.name) == (result.pool, result.device):
+            return device
+    raise KubeError(f"{result.pool}/{result.device}, which is in no ResourceSlice")

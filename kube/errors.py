@@ -1,0 +1,9 @@
+"""What is raised where a cluster is not as it was expected to be."""
+
+from __future__ import annotations
+
+from machine.errors import LabError
+
+
+class KubeError(LabError):
+    """The API server refuses, cannot be reached, or what was waited for did not come."""

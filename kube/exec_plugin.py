@@ -1,0 +1,110 @@
+"""Credentials that a program of the user's makes: `exec` of a kubeconfig, as kubectl has it.
+
+Not by the Kubernetes client (36.0.3): where the program fails that goes on without credentials.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from kube.errors import KubeError
+
+KIND = "ExecCredential"
+GROUP = "client.authentication.k8s.io"
+VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
+EXTENSION = f"{GROUP}/exec"
+"""Name of the cluster's extension that is meant for the plugin."""
+PASSED_ON = (
+    "server",
+    "tls-server-name",
+    "insecure-skip-tls-verify",
+    "certificate-authority-data",
+    "proxy-url",
+    "disable-compression",
+)
+"""What a plugin that asks for it is told of the cluster."""
+SECONDS = 60.0
+MOST = 500
+Config = dict[str, Any]
+
+
+def run(user: str, entry: Config, cluster: Config) -> Config:
+    """The status of the ExecCredential that the plugin prints: a token, a certificate, or both.
+
+    entry: the user's `exec`; paths in it and in `cluster` are absolute. Raises KubeError with the
+    plugin's own reason.
+    """
+    plugin = f"plugin '{entry.get('command', '')}' of user '{user}'"
+    _require_usable(plugin, entry)
+    environment = os.environ | {item["name"]: item["value"] for item in entry.get("env") or []}
+    environment["KUBERNETES_EXEC_INFO"] = json.dumps(_told(entry, cluster))
+    try:
+        done = subprocess.run(
+            [entry["command"], *(entry.get("args") or [])], env=environment, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise KubeError(f"{plugin} did not end within {SECONDS:g} s") from error
+    except OSError as error:
+        raise KubeError(f"{plugin} cannot be run: {error.strerror}") from error
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).split())[-MOST:]
+        raise KubeError(": ".join(filter(None, (f"{plugin} ended with {done.returncode}", reason))))
+    return _status(plugin, entry["apiVersion"], done.stdout)
+
+
+def _require_usable(plugin: str, entry: Config) -> None:
+    """Raise KubeError for an entry that kubectl refuses, or that needs what the lab does not
+    have."""
+    api, mode = entry.get("apiVersion"), entry.get("interactiveMode")
+    if api not in VERSIONS:
+        raise KubeError(f"{plugin} has apiVersion '{api}'; allowed: {', '.join(VERSIONS)}")
+    if api == VERSIONS[0] and not mode:
+        raise KubeError(f"{plugin} lacks interactiveMode (Never, IfAvailable or Always)")
+    if mode == "Always":
+        raise KubeError(
+            f"{plugin} has interactiveMode 'Always': it needs a terminal, and the lab's programs "
+            "have none; use a user whose credentials are made without one"
+        )
+    if shutil.which(entry["command"]) is None:
+        hint = " ".join(str(entry.get("installHint") or "").split())
+        raise KubeError("; ".join(filter(None, (f"{plugin} is not installed", hint))))
+
+
+def _told(entry: Config, cluster: Config) -> Config:
+    specification: Config = {"interactive": False}
+    if entry.get("provideClusterInfo"):
+        known = {key: cluster[key] for key in PASSED_ON if key in cluster}
+        if path := cluster.get("certificate-authority"):
+            data = base64.b64encode(Path(path).read_bytes()).decode()
+            known.setdefault("certificate-authority-data", data)
+        for extension in cluster.get("extensions") or []:
+            if extension["name"] == EXTENSION:
+                known["config"] = extension["extension"]
+        specification["cluster"] = known
+    return {"apiVersion": entry["apiVersion"], "kind": KIND, "spec": specification}
+
+
+def _status(plugin: str, api: str, printed: str) -> Config:
+    try:
+        answer = json.loads(printed)
+    except ValueError as error:
+        raise KubeError(f"{plugin} printed no JSON: {printed.strip()[:MOST]}") from error
+    if not isinstance(answer, dict) or answer.get("kind") != KIND:
+        raise KubeError(f"{plugin} printed no {KIND}")
+    if answer.get("apiVersion") != api:
+        raise KubeError(f"{plugin} answers in {answer.get('apiVersion')}, asked in {api}")
+    status: Config = answer.get("status") or {}
+    pair = [bool(status.get(key)) for key in ("clientCertificateData", "clientKeyData")]
+    if any(pair) and not all(pair):
+        raise KubeError(f"{plugin} printed a certificate without its key, or a key alone")
+    if not any(pair) and not status.get("token"):
+        raise KubeError(f"{plugin} printed neither a token nor a certificate")
+    return status

@@ -1,0 +1,36 @@
+"""Keeps the logs of what did not start, as all else of it is removed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from machine.cluster_state import PRIVATE
+
+RESULTS = Path(".results")
+KEPT = "failed-start"
+
+
+def last_errors(logs: Iterable[Path], per_log: int, sign: str = "error") -> str:
+    """The last errors in each log, for a person. sign: what a line has that tells of one, where it
+    does not begin as those of Kubernetes do."""
+    told = ""
+    for log in logs:
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith(("E", "F")) or sign in line.lower()]
+        told += "".join(f"\n  {log.name}: {line[:300]}" for line in errors[-per_log:])
+    return told
+
+
+def keep(stack: str, logs: Iterable[Path]) -> str:
+    """Copy the logs to where they stay until the next failure of the stack; returns, for a person,
+    where that is, or "" where there are none, or no room for them."""
+    folder = RESULTS / stack / KEPT
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for log in (log for log in logs if log.stat().st_size):
+            folder.mkdir(parents=True, mode=PRIVATE, exist_ok=True)
+            shutil.copyfile(log, folder / log.name)
+    return f"\n  all logs: {folder}/" if folder.exists() else ""

@@ -1,0 +1,341 @@
+"""The GPUs of this machine and where their driver lies, as its CDI spec tells.
+
+NVIDIA's plugin wants the driver under one root, in the places where distributions have it. Where
+the driver lies elsewhere such a root is made of two bind mounts on a host node; a Kind node gets
+all of it mounted in the usual places (machine/kind_node_needs.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from machine import cdi
+from machine.errors import LabError
+
+CTK = Path(".tools/bin/nvidia-ctk")
+SMI = "nvidia-smi"
+ML = "libnvidia-ml.so."
+USUAL_LIBRARIES = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/lib64",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+)
+"""Where the plugin's prestart script looks under its root (hack/kubelet-plugin-prestart.sh)."""
+USUAL_PROGRAMS = "/usr/bin"
+SHEBANG = b"#!"
+DEFAULT_MODE = "Default"
+"""The compute mode in which any number of processes may use a GPU, as nvidia-smi calls it."""
+QUERY = ("uuid", "name", "memory.total", "compute_cap", "compute_mode", "driver_version")
+UNKNOWN = re.compile(r"N/A|\[.*\]")
+"""What nvidia-smi writes in the place of a value that it cannot tell, with the reason."""
+UNSUPPORTED = ("N/A", "[N/A]", "[Not Supported]")
+"""The reasons of those that say only that the GPU has no such thing."""
+OPTIONAL = ("memory.total", "compute_mode")
+"""A GPU that uses the machine's memory has none of its own; a virtual one has no compute mode."""
+CANNOT_TELL = "run nvidia-smi -q; after a GPU error, reboot the machine"
+ANSWER_SECONDS = 30
+OLDEST_DRIVER = 565
+"""NVIDIA's documents of the DRA driver ask for this version of the GPU driver, or later."""
+MESSAGE = re.compile(r'msg="(.*)"')
+"""In a line of nvidia-ctk's log."""
+NO_LIBRARY = re.compile("ERROR_LIBRARY_NOT_FOUND|failed to locate libnvidia-ml|libcuda.*not found")
+"""What nvidia-ctk says where there are no libraries of a driver."""
+KERNEL_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/sys/module/nvidia"), Path("/dev/dxg"))
+"""Each is there only where a kernel driver is loaded; the last on WSL2."""
+TEGRA = re.compile(r"/dev/(nvgpu/|nvhost-\w*-?gpu$)")
+"""Device nodes of the GPU in a Tegra chip, whose kernel driver is nvgpu."""
+TEGRA_RELEASE = Path("/etc/nv_tegra_release")
+
+
+class NoDriver(LabError):
+    """This machine has no GPU driver at all: neither libraries nor a kernel module."""
+
+
+class TegraGpu(NoDriver):
+    """The GPU has a driver, but none that NVIDIA's DRA driver can work with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this machine's GPU is part of a Tegra chip (Jetson), which NVIDIA's DRA driver does "
+            "not support",
+            "use a machine with another GPU, or a lab with simulated ones "
+            "(cluster=embedded node=simulated)",
+        )
+
+
+class NoToolkit(LabError):
+    """NVIDIA's container toolkit, which would tell where the driver lies, is not here."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """programs, libraries: the folders that hold nvidia-smi and libnvidia-ml; version: of the
+    kernel driver, as its libraries are named."""
+
+    programs: Path
+    libraries: Path
+    version: str
+
+    @property
+    def usual(self) -> bool:
+        """Whether the plugin finds all under "/"."""
+        smi = self.programs / SMI
+        return (
+            str(self.programs) == USUAL_PROGRAMS
+            and str(self.libraries) in USUAL_LIBRARIES
+            and not smi.is_symlink()
+        )
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """memory_mib: total in MiB, as NVML reports it, None for a GPU that uses the machine's memory;
+    compute_mode: as nvidia-smi calls it, "" for a GPU that has none."""
+
+    uuid: str
+    product: str
+    memory_mib: int | None
+    compute_capability: str
+    compute_mode: str
+    driver_version: str
+
+    @property
+    def reserved(self) -> bool:
+        """Whether not every process may use it."""
+        return self.compute_mode not in ("", DEFAULT_MODE)
+
+    def facts(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def toolkit() -> Path | None:
+    """nvidia-ctk: set-up's own, else the one on PATH."""
+    if CTK.exists():
+        return CTK
+    found = shutil.which(CTK.name)
+    return Path(found) if found else None
+
+
+def cdi_spec() -> dict[str, Any]:
+    """What a container needs of the driver on this machine, told by NVIDIA's toolkit.
+
+    Raises NoToolkit; NoDriver where there is none; any other LabError, with the toolkit's
+    reason, where a driver or the toolkit is broken.
+    """
+    program = toolkit()
+    if program is None:
+        raise NoToolkit(
+            f"{CTK} is missing, and nvidia-ctk is not on PATH",
+            "run: make setup-host; or install NVIDIA's container toolkit",
+        )
+    try:
+        asked = subprocess.run(
+            [str(program), "--quiet", "cdi", "generate", "--format=json"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=ANSWER_SECONDS,
+        )
+    except OSError as error:
+        raise LabError(f"{program} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"nvidia-ctk does not answer within {ANSWER_SECONDS} s") from error
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or ["without a word"])[-1]
+        message = MESSAGE.search(last)
+        raise _why_not(message[1] if message else last)
+    try:
+        spec: dict[str, Any] = json.loads(asked.stdout)
+    except json.JSONDecodeError as error:
+        raise LabError(f"{program} prints no JSON, but {asked.stdout[:80]!r}") from error
+    return spec
+
+
+def _why_not(reason: str) -> LabError:
+    """Where a kernel driver is loaded, libraries that are missing are a broken driver."""
+    if not NO_LIBRARY.search(reason):
+        return LabError(
+            f"nvidia-ctk cannot describe the GPU driver: {reason}",
+            "run nvidia-smi; after a driver update the machine must be started anew",
+        )
+    if TEGRA_RELEASE.exists():
+        return TegraGpu()
+    if any(path.exists() for path in KERNEL_DRIVER):
+        return LabError(
+            f"the kernel driver is loaded, but nvidia-ctk does not find its libraries: {reason}",
+            "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils and "
+            "libnvidia-compute)",
+        )
+    return NoDriver(
+        f"nvidia-ctk finds no GPU driver: {reason}",
+        f"install NVIDIA's driver {OLDEST_DRIVER} or later",
+    )
+
+
+def described() -> dict[str, Any]:
+    """The spec of this machine, checked: the toolkit's, which is never stale; else one that lies
+    where container runtimes look. Raises as cdi_spec does, and for a spec that is of no use."""
+    try:
+        spec = cdi_spec()
+    except NoToolkit:
+        installed = cdi.installed()
+        if installed is None:
+            raise
+        return _with_programs_themselves(installed[1])
+    cdi.validate(spec, "the CDI spec that nvidia-ctk generates")
+    return _with_programs_themselves(spec)
+
+
+def find(spec: dict[str, Any]) -> Driver:
+    """The driver that a CDI spec describes. Raises LabError naming what it lacks, TegraGpu
+    where it is that of a Jetson."""
+    if _is_tegra(spec):
+        raise TegraGpu
+    mounts = (spec.get("containerEdits") or {}).get("mounts") or []
+    paths = [Path(mount["hostPath"]) for mount in mounts]
+    smi = next((path for path in paths if path.name == SMI), None)
+    library = next((path for path in paths if path.name.startswith(ML)), None)
+    if smi is not None and library is not None:
+        smi = _program(smi, library)
+    for what, path in ((SMI, smi), (f"{ML}*", library)):
+        if path is None:
+            raise LabError(
+                f"the CDI spec of this machine has no {what}",
+                "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils "
+                "and libnvidia-compute)",
+            )
+    assert smi is not None and library is not None  # noqa: S101
+    return Driver(smi.parent, library.parent, library.name.removeprefix(ML))
+
+
+def _is_tegra(spec: dict[str, Any]) -> bool:
+    return any(
+        TEGRA.match(node["path"])
+        for holder in (spec, *spec.get("devices", ()))
+        for node in cdi.part(holder, "deviceNodes")
+    )
+
+
+def _program(found: Path, library: Path) -> Path:
+    """The program itself: the toolkit takes the first on PATH, which may be a script that calls it.
+
+    In a container, which gets the driver's files only, such a script finds nothing to call.
+    Raises LabError if there is none beside the driver's libraries either.
+    """
+    if not _is_script(found):
+        return found
+    above = library.parent.parent
+    for path in (above / "bin" / found.name, above.parent / "bin" / found.name):
+        if path.exists() and not _is_script(path):
+            return path
+    raise LabError(
+        f"{found} is a script, and {found.name} itself is not in {above / 'bin'}",
+        "put the folder that holds it first in PATH",
+    )
+
+
+def _with_programs_themselves(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the driver's programs in the place of scripts that call them, where they are
+    found; the others are left, as not every one is needed."""
+    changed = copy.deepcopy(spec)
+    mounts = (changed.get("containerEdits") or {}).get("mounts") or []
+    paths = [Path(mount["hostPath"]) for mount in mounts]
+    for library in [path for path in paths if path.name.startswith(ML)][:1]:
+        for mount, path in zip(mounts, paths, strict=True):
+            with suppress(LabError):
+                mount["hostPath"] = str(_program(path, library))
+    return changed
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with path.open("rb") as program:
+            return program.read(len(SHEBANG)) == SHEBANG
+    except OSError:  # a folder, or the spec is of another machine
+        return False
+
+
+def gpus(driver: Driver) -> list[Gpu]:
+    """Every GPU of this machine. Raises LabError if nvidia-smi does not answer, or cannot
+    tell what a GPU must have."""
+    answer = smi(driver, f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
+    return [_gpu(row) for row in csv.reader(answer.splitlines(), skipinitialspace=True)]
+
+
+def _gpu(row: list[str]) -> Gpu:
+    told = dict(zip(QUERY, row, strict=False))
+    if len(row) != len(QUERY):
+        raise LabError(f"nvidia-smi says: {', '.join(row)}", CANNOT_TELL)
+    for name, value in told.items():
+        if UNKNOWN.fullmatch(value):
+            if name not in OPTIONAL or value not in UNSUPPORTED:
+                raise LabError(
+                    f"nvidia-smi reports of GPU {told['uuid']}: {name}: {value}",
+                    CANNOT_TELL,
+                )
+            told[name] = ""
+    memory = told["memory.total"]
+    return Gpu(
+        told["uuid"],
+        told["name"],
+        int(memory) if memory else None,
+        told["compute_cap"],
+        told["compute_mode"],
+        told["driver_version"],
+    )
+
+
+def smi(driver: Driver, *arguments: str) -> str:
+    """What nvidia-smi prints. Raises LabError, with what it said, if it fails."""
+    program = driver.programs / SMI
+    try:
+        asked = subprocess.run(
+            [str(program), *arguments],
+            env={"LD_LIBRARY_PATH": str(driver.libraries), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=ANSWER_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LabError(f"{program} does not answer: {error}") from error
+    if asked.returncode:
+        said = (asked.stdout + asked.stderr).strip().replace("\n", " ")
+        raise LabError(f"{program} {' '.join(arguments)} failed: {said}")
+    return asked.stdout
+
+
+def reset_compute_mode() -> None:
+    """Have every GPU of this machine shared by all processes again.
+
+    NVIDIA's DRA driver reserves a GPU for its MPS daemon; where its own clearing up was cut off the
+    GPU would stay so for everybody. Raises LabError, with the command, where this user may
+    not change it; nothing to do on a machine without a driver.
+    """
+    try:
+        driver = find(cdi_spec())
+    except (NoDriver, NoToolkit):
+        return
+    for gpu in gpus(driver):
+        if gpu.reserved:
+            try:
+                smi(driver, "-i", gpu.uuid, "-c", "DEFAULT")
+            except LabError as error:
+                raise LabError(
+                    f"GPU {gpu.uuid} is left in compute mode {gpu.compute_mode}: {error}",
+                    f"run: sudo nvidia-smi -i {gpu.uuid} -c DEFAULT",
+                ) from error

@@ -1,0 +1,93 @@
+"""The node that this machine is for a lab: whose it is, whether a lab may have it, what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from machine import host_bridge, host_machine, identity
+from machine import host_places as places
+from machine.cluster_state import RUN
+from machine.errors import LabError
+from machine.host_networks import Networks
+from toolchain import host
+from toolchain.install import ROOT
+
+TOOLS = Path(".tools")
+
+
+SYSTEMD = Path("/run/systemd/system")
+
+
+def facts_of(stack: str) -> dict[str, Any]:
+    """What is known of the stack's node, {} without one."""
+    try:
+        return identity.parse_facts((RUN / stack / places.FACTS).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def owner() -> dict[str, Any]:
+    """Stack, checkout and lab that have the node of this machine, {} where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(places.OWNER.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def is_ours(stack: str) -> bool:
+    """Whether the node is that of the stack's lab, which may have been moved since."""
+    known = owner()
+    if known.get("stack") != stack:
+        return False
+    here, made_here = known["project"] == str(ROOT), bool(facts_of(stack))
+    if "lab" in known:  # the id is another after the state was lost
+        return known["lab"] == identity.known(stack) or (here and made_here)
+    moved = not Path(known["project"]).exists() and made_here
+    return here or moved
+
+
+def require_usable(stack: str, networks: Networks) -> str:
+    """Raise LabError, naming the remedy, unless this machine can have this stack's node."""
+    if os.name != "posix" or os.geteuid() != 0:
+        raise LabError("a host node needs root; run the same command with sudo")
+    known = owner()
+    if known and not is_ours(stack) and Path(known["project"]).exists():
+        raise LabError(
+            f"the host node of this machine belongs to stack {known['stack']} of "
+            f"{known['project']}; remove it there: make destroy STACK={known['stack']}"
+        )
+    ours = {process.pid for process in places.processes()}
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "kubelet" and process.pid not in ours:
+            raise LabError(
+                f"a kubelet runs here already (process {process.pid}); use its cluster, or a "
+                "machine without one"
+            )
+    if not known and places.KUBELET.exists() and any(places.KUBELET.iterdir()):
+        raise LabError(
+            f"{places.KUBELET} holds files of another kubelet; if it is not used any more, "
+            "move it away"
+        )
+    return host_bridge.require_free(networks)
+
+
+def missing_tools() -> list[str]:
+    """What set-up for a host node would have to bring."""
+    return host.missing(TOOLS)
+
+
+def leftovers() -> list[str]:
+    """What is still there of a node that was removed, for a person."""
+    return [
+        *(f"process {process.pid}" for process in places.processes()),
+        *(f"mount {point}" for point in host_machine.mounts()),
+        *(f"interface {name}" for name in host_bridge.left()),
+        *(f"group {group}" for group in host_machine.groups()),
+        *(f"file {path}" for path in host_machine.own_files()),
+    ]

@@ -1,0 +1,452 @@
+"""What a Kind node needs of the host's GPU driver, read from its CDI spec and from no list of ours.
+
+A node is a Debian container that docker runs privileged: it has the host's device nodes, and
+nothing of the driver. NVIDIA's kubelet plugin looks for the driver where distributions have it
+under the driver root "/" of the node, so with the strategy `cdi` libraries are mounted where Debian
+keeps them, wherever the host does, and programs in /usr/bin. With `toolkit` NVIDIA's container
+runtime, if it is docker's default, puts the driver into the node: a mount of /dev/null at a path
+that names a GPU asks it to.
+
+All of it is data and pure, but for `settled`, which looks whether files exist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from machine import cdi
+from machine.errors import LabError
+
+STRATEGIES = ("toolkit", "cdi")
+ASK_TOOLKIT = "/var/run/nvidia-container-devices"
+"""A mount below it names a GPU to NVIDIA's runtime (its option
+accept-nvidia-visible-devices-as-volume-mounts)."""
+PROGRAMS = "/usr/bin"
+LIBRARIES = {
+    "x86_64": "/usr/lib/x86_64-linux-gnu",
+    "aarch64": "/usr/lib/aarch64-linux-gnu",
+}
+"""Where Debian has libraries, by machine: its ldconfig and NVIDIA's plugin look there."""
+ALSO_SEARCHED = PurePosixPath("/usr/lib64")
+"""Beside Debian's places (the plugin's hack/kubelet-plugin-prestart.sh)."""
+MPS_PIPES = "nvidia-mps"
+RUNTIME_FOLDERS = ("/run/", "/var/run/")
+WSL_DEVICE = "/dev/dxg"
+NOT_ON_WSL = "this is WSL2's driver, which NVIDIA's DRA driver does not support"
+NOT_FOR_NODES = (
+    "enable-cuda-compat",
+    "disable-device-node-modification",
+    "update-application-profile",
+)
+"""Hooks that do nothing in a node: it has no libraries of a CUDA image and no graphics, and may
+make device nodes unless some are hidden from it (NodeNeeds.mask_params)."""
+NIX = "/nix/store/"
+FOLDERS_OF_32_BITS = ("lib32", "i386-linux-gnu")
+"""No program of a node or of a pod of ours uses them."""
+LINKED_INTO_USR = ("/bin/", "/sbin/", "/lib/", "/lib64/", "/lib32/")
+LIBRARIES_OF_DRIVER = ("libcuda.so.", "libnvidia-ml.so.")
+SONAMES = {
+    "libEGL_nvidia": "0",
+    "libGLESv1_CM_nvidia": "1",
+    "libGLESv2_nvidia": "2",
+    "libGLX_nvidia": "0",
+    "libcuda": "1",
+    "libcudadebugger": "1",
+    "libnvcuvid": "1",
+    "libnvidia-allocator": "1",
+    "libnvidia-cfg": "1",
+    "libnvidia-encode": "1",
+    "libnvidia-fbc": "1",
+    "libnvidia-ml": "1",
+    "libnvidia-ngx": "1",
+    "libnvidia-nvvm": "4",
+    "libnvidia-opencl": "1",
+    "libnvidia-opticalflow": "1",
+    "libnvidia-ptxjitcompiler": "1",
+    "libnvidia-sandboxutils": "1",
+    "libnvoptix": "1",
+    "libvdpau_nvidia": "1",
+}
+"""Number in the soname of a library whose file is named by the driver's version. Those that are
+not here have the version in their soname too, and need no link; ldconfig makes any other."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One file or folder of the host in the node. optional: left out where the host lacks it."""
+
+    host: str
+    container: str
+    read_only: bool = True
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device node: its path in the node, and on the host."""
+
+    path: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link in the node, made unless something is at `path`; target: as it is written
+    into the link."""
+
+    target: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Permissions of a folder in the node, octal: "755"."""
+
+    path: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class NodeNeeds:
+    """What is to be mounted when a node is made, and what is to be done in it afterwards.
+
+    mounts: also those device nodes that have another path on the host.
+    devices: nodes that must be in the node's /dev; docker gives a privileged container all that
+    the host has when it starts.
+    hidden: nodes of GPUs that this node is not to have: to be removed from its /dev.
+    folders: where ldconfig is to look, all paths in the node; then it is run.
+    mask_params: /proc/driver/nvidia/params is to be covered by a copy that says ModifyDeviceFiles:
+    0, else the driver's libraries make hidden device nodes anew.
+    driver_root: in the node.
+    notes: what was left out, and why; what else a person should know.
+    """
+
+    strategy: str
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
+    hidden: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    folders: tuple[str, ...] = ()
+    mask_params: bool = False
+    driver_root: str = "/"
+    notes: tuple[str, ...] = ()
+
+
+def for_node(
+    spec: Mapping[str, Any],
+    gpus: Sequence[str] = (),
+    strategy: str = "cdi",
+    *,
+    machine: str = "",
+) -> NodeNeeds:
+    """What a Kind node needs to have these GPUs of a valid spec.
+
+    gpus: indices or UUIDs as the spec names them; none: all.
+    machine: as `uname -m` says, this one's if empty.
+    Raises LabError for a GPU that the spec does not name, or a strategy that is none.
+    """
+    if strategy not in STRATEGIES:
+        raise LabError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
+    chosen, others = _chosen(spec, tuple(gpus))
+    devices = _devices([spec, *chosen])
+    have = {device.path for device in devices}
+    work = _hooks([spec, *chosen])
+    mounts = [
+        mount
+        for holder in (spec, *chosen)
+        for mount in cdi.part(holder, "mounts")
+        if not _of_32_bits(mount["containerPath"])
+    ]
+    hidden = {device.path for device in _devices(others)} - have
+    notes = [*work.notes, *([NOT_ON_WSL] if WSL_DEVICE in have else [])]
+    needs = NodeNeeds(
+        strategy,
+        devices=devices,
+        hidden=tuple(sorted(hidden)),
+        mask_params=bool(hidden),
+        notes=tuple(notes),
+    )
+    if strategy == "toolkit":
+        return _by_toolkit(needs, tuple(gpus), unsearched(spec, machine))
+    places = _Places.of(mounts, work.folders, devices, machine or platform.machine())
+    return _by_mounts(needs, mounts, work, places)
+
+
+def _chosen(
+    spec: Mapping[str, Any], gpus: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The entries of the spec for these GPUs, and all others."""
+    entries: list[dict[str, Any]] = spec["devices"]
+    by_name = {entry["name"]: entry for entry in entries}
+    if not gpus or cdi.ALL in gpus:
+        return ([by_name[cdi.ALL]] if cdi.ALL in by_name else entries), []
+    for gpu in gpus:
+        if gpu not in by_name:
+            raise LabError(
+                f"the CDI spec names no GPU {gpu!r}; it has {', '.join(by_name)}",
+                "use one of these names; or, for UUIDs, "
+                f"{cdi.GENERATE} --device-name-strategy=index --device-name-strategy=uuid",
+            )
+    return [by_name[gpu] for gpu in dict.fromkeys(gpus)], entries
+
+
+def _devices(holders: Iterable[Mapping[str, Any]]) -> tuple[Device, ...]:
+    nodes = {
+        node["path"]: Device(node["path"], node.get("hostPath") or node["path"])
+        for holder in holders
+        for node in cdi.part(holder, "deviceNodes")
+    }
+    return tuple(nodes[path] for path in sorted(nodes))
+
+
+@dataclass
+class _Hooks:
+    """What the hooks of a spec would do in a container, gathered as data."""
+
+    links: list[Link] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, hook: Mapping[str, Any]) -> None:
+        """The program is nvidia-cdi-hook, or nvidia-ctk with `hook` before the name."""
+        arguments = [str(argument) for argument in hook.get("args") or []][1:]
+        if arguments[:1] == ["hook"]:
+            arguments = arguments[1:]
+        name = arguments[0] if arguments else PurePosixPath(hook["path"]).name
+        options, _ = _HOOK_OPTIONS.parse_known_args(arguments[1:])
+        match name:
+            case "create-symlinks":
+                self._add_links(options.link)
+            case "update-ldcache":
+                self.folders += [f for f in options.folder if f and not _of_32_bits(f)]
+            case "chmod":
+                self.modes += [Mode(path, options.mode) for path in options.path if path]
+            case _ if name in NOT_FOR_NODES:
+                pass
+            case _:
+                self.notes.append(f"hook {name} is not known here and left out")
+
+    def _add_links(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            target, separator, path = text.partition("::")
+            if _of_32_bits(path):
+                continue
+            if separator and path.startswith("/"):
+                self.links.append(Link(target, path))
+            else:
+                self.notes.append(f"link {text!r} of the hook create-symlinks is left out")
+
+
+def _hooks(holders: Iterable[Mapping[str, Any]]) -> _Hooks:
+    work = _Hooks()
+    for holder in holders:
+        for hook in cdi.part(holder, "hooks"):
+            work.add(hook)
+    return work
+
+
+_HOOK_OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+for _option in ("--link", "--folder", "--path"):
+    _HOOK_OPTIONS.add_argument(_option, action="append", default=[], nargs="?", const="")
+_HOOK_OPTIONS.add_argument("--mode", default="755", nargs="?")
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where files of the driver lie in a node. roots: the driver's folders of libraries, as the
+    spec has them in containers, one inside another before it; libraries: the node's."""
+
+    roots: tuple[PurePosixPath, ...]
+    libraries: str
+    moved: bool
+
+    @staticmethod
+    def of(
+        mounts: Sequence[Mapping[str, Any]],
+        folders: Iterable[str],
+        devices: Iterable[Device],
+        machine: str,
+    ) -> _Places:
+        """Every folder that itself holds a library of the driver is a root, and each that ldconfig
+        is to look in, if it is not inside another. WSL2's libraries find each other by the path
+        that they have, and stay there."""
+        paths = [_merged(mount["containerPath"]) for mount in mounts]
+        main = [path.parent for path in paths if path.name.startswith(LIBRARIES_OF_DRIVER)]
+        searched = list(map(_merged, folders))
+        known = LIBRARIES.get(machine, LIBRARIES["x86_64"])
+        moved = all(device.path != WSL_DEVICE for device in devices)
+        outer = [s for s in searched if not any(o in s.parents for o in (*main, *searched))]
+        inner_first = sorted({*main, *outer}, key=lambda root: (-len(root.parts), root))
+        return _Places(tuple(inner_first), known, moved)
+
+    def in_node(self, path: str) -> str:
+        """A container's path, as the node has it."""
+        pure = _merged(path)
+        if not self.moved:
+            return path
+        for root in self.roots:
+            if pure == root or (root in pure.parents and ".so" in pure.name):
+                return str(PurePosixPath(self.libraries) / pure.relative_to(root))
+        if pure.parent.name in ("bin", "sbin") and pure.name.startswith("nvidia-"):
+            return f"{PROGRAMS}/{pure.name}"
+        return path
+
+    def folder(self, path: str) -> str:
+        """A folder of libraries, as the node has it."""
+        pure = _merged(path)
+        for root in self.roots if self.moved else ():
+            if pure == root or root in pure.parents:
+                return str(PurePosixPath(self.libraries) / pure.relative_to(root))
+        return path
+
+    def link(self, link: Link) -> Link:
+        """A link of a container, as the node has it."""
+        path, target = self.in_node(link.path), self.in_node(_led_to(link))
+        unchanged = Link(link.target, path)
+        return unchanged if _led_to(unchanged) == target else Link(target, path)
+
+
+def _led_to(link: Link) -> str:
+    """The path to which a link leads."""
+    return os.path.normpath(PurePosixPath(link.path).parent / link.target)
+
+
+def _merged(path: str) -> PurePosixPath:
+    """The path where /bin, /lib and the like are links into /usr, as with all these systems."""
+    return PurePosixPath(f"/usr{path}" if path.startswith(LINKED_INTO_USR) else path)
+
+
+def _of_32_bits(path: str) -> bool:
+    return any(part in FOLDERS_OF_32_BITS for part in PurePosixPath(path).parts)
+
+
+def unsearched(spec: Mapping[str, Any], machine: str = "") -> tuple[str, ...]:
+    """Folders of the driver in which NVIDIA's plugin would not look in a node, if the toolkit
+    leaves them where the host has them; so it does from 1.18 on, before it used Debian's."""
+    mounts = cdi.part(spec, "mounts")
+    folders, devices = _hooks([spec]).folders, _devices([spec])
+    places = _Places.of(mounts, folders, devices, machine or platform.machine())
+    paths = [_merged(m["containerPath"]) for m in mounts if not _of_32_bits(m["containerPath"])]
+    moved = [path for path in paths if places.in_node(str(path)) != str(path)]
+    return tuple(sorted({str(p.parent) for p in moved if ALSO_SEARCHED not in p.parents}))
+
+
+def _by_toolkit(needs: NodeNeeds, gpus: tuple[str, ...], odd: tuple[str, ...]) -> NodeNeeds:
+    note = (
+        f"NVIDIA's plugin does not look for the driver in {', '.join(odd)}, where NVIDIA's "
+        "toolkit from 1.18 on leaves it: choose the strategy cdi"
+    )
+    asked = tuple(Mount("/dev/null", f"{ASK_TOOLKIT}/{gpu}") for gpu in gpus or (cdi.ALL,))
+    return replace(needs, mounts=asked, notes=(*needs.notes, *([note] if odd else [])))
+
+
+def _by_mounts(
+    needs: NodeNeeds,
+    entries: Sequence[Mapping[str, Any]],
+    work: _Hooks,
+    places: _Places,
+) -> NodeNeeds:
+    mounts, notes = _mounted(entries, places)
+    if _needs_loader(mounts.values()):
+        notes.append(
+            "programs from /nix/store are mounted without their loader and will not run in the node"
+        )
+    for device in needs.devices:
+        if device.host != device.path:
+            mounts[device.path] = Mount(device.host, device.path, read_only=False)
+    links = {
+        link.path: link
+        for link in map(places.link, work.links)
+        # Files of several folders are in one now, where a link from one to another is the file.
+        if link.path not in mounts and _led_to(link) != link.path
+    }
+    libraries = [path for path in mounts if ".so." in PurePosixPath(path).name]
+    folders = [places.libraries] if places.moved else []
+    folders += [places.folder(folder) for folder in work.folders]
+    return replace(
+        needs,
+        mounts=tuple(mounts[path] for path in sorted(mounts)),
+        links=(*links.values(), *_sonames(libraries, {*mounts, *links})),
+        modes=tuple(work.modes),
+        folders=tuple(dict.fromkeys(folders)),
+        notes=(*needs.notes, *notes),
+    )
+
+
+def _mounted(
+    entries: Iterable[Mapping[str, Any]], places: _Places
+) -> tuple[dict[str, Mount], list[str]]:
+    """The mounts by their path in the node, and what was left out."""
+    mounts: dict[str, Mount] = {}
+    notes = []
+    for entry in entries:
+        host, container = entry["hostPath"], places.in_node(entry["containerPath"])
+        name = PurePosixPath(host).name
+        if name == MPS_PIPES:
+            notes.append(
+                f"{host} is not mounted: every container of the node would silently become a "
+                "client of the host's MPS daemon"
+            )
+        elif container in mounts and mounts[container].host != host:
+            notes.append(f"{host} is left out: {mounts[container].host} is at {container}")
+        else:
+            of_daemon = host.startswith(RUNTIME_FOLDERS) and name == "socket"
+            read_only = "rw" not in (entry.get("options") or [])
+            mounts[container] = Mount(host, container, read_only, optional=of_daemon)
+    return mounts, notes
+
+
+def _needs_loader(mounts: Iterable[Mount]) -> bool:
+    """Programs of NixOS name their own C library, which its module mounts as a folder."""
+    of_nix = [mount for mount in mounts if mount.host.startswith(NIX)]
+    programs = any(mount.container.startswith(PROGRAMS) for mount in of_nix)
+    return programs and not any("glibc" in mount.host for mount in of_nix)
+
+
+def _sonames(libraries: Iterable[str], taken: set[str]) -> list[Link]:
+    """Links by which programs know the libraries, where nothing else makes them."""
+    links = []
+    for path in map(PurePosixPath, libraries):
+        stem, _, version = path.name.partition(".so.")
+        soname = path.with_name(f"{stem}.so.{SONAMES.get(stem, version)}")
+        if soname != path and str(soname) not in taken:
+            links.append(Link(path.name, str(soname)))
+    return links
+
+
+def is_there(path: str) -> bool:
+    """Whether there is such a file or folder; a folder in the place of a library is what docker
+    made for an earlier mount of a library that was missing."""
+    found = Path(path)
+    return found.is_file() if ".so" in found.name else found.exists()
+
+
+def settled(needs: NodeNeeds, exists: Callable[[str], bool] = is_there) -> NodeNeeds:
+    """The needs without the optional files that this machine lacks, each of which is noted.
+
+    Raises LabError, naming them, if others are missing: for a mount whose source is missing
+    docker silently makes a folder of that name, on the host too.
+    """
+    missing = [mount for mount in needs.mounts if not exists(mount.host)]
+    needed = [mount.host for mount in missing if not mount.optional]
+    if needed:
+        more = f" and {len(needed) - 3} more" if len(needed) > 3 else ""
+        raise LabError(
+            "the CDI spec names files that do not exist, or are folders: "
+            f"{', '.join(needed[:3])}{more}",
+            f"the driver was changed after the spec was written; {cdi.GENERATE}",
+        )
+    notes = [f"{mount.host} is left out: it does not exist" for mount in missing]
+    return replace(
+        needs,
+        mounts=tuple(mount for mount in needs.mounts if mount not in missing),
+        notes=(*needs.notes, *notes),
+    )

@@ -1,0 +1,41 @@
+"""Copies of a stack's kubeconfig in the temporary folder.
+
+Pulumi's provider for Kubernetes (4.29.0) writes one for Helm whenever it starts, with credentials
+and all, and removes none.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from machine import kind_places
+from machine.cluster_state import RUN
+
+NAMES = "kubeconfig*"
+
+
+def copies(stack: str) -> list[Path]:
+    """Those of this user's, by what is in them: the stack's folder, or its cluster of kind."""
+    marks = (
+        f"{(RUN / stack).absolute()}{os.sep}",
+        f"name: kind-{kind_places.cluster(stack)}\n",
+    )
+    found = []
+    for path in sorted(Path(tempfile.gettempdir()).glob(NAMES)):
+        try:
+            if path.is_symlink() or path.stat().st_uid != os.getuid():
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # a folder, or gone by now
+            continue
+        if any(mark in text for mark in marks):
+            found.append(path)
+    return found
+
+
+def remove(stack: str) -> None:
+    """Remove them. No update of the stack may go on: its Helm releases would fail."""
+    for path in copies(stack):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Waiting for what takes a while."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import psutil
+import tenacity
+
+from machine.errors import LabError
+
+PAUSE_SECONDS = 0.1
+LOCK_SECONDS = 60
+
+
+def until(seconds: float, unless: type[Exception]) -> tenacity.Retrying:
+    """Calls what it is given again and again until it raises `unless` no more.
+
+    Raises what it raised last when the time is over, and any other error at once.
+    """
+    return tenacity.Retrying(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_fixed(PAUSE_SECONDS),
+        retry=tenacity.retry_if_exception_type(unless),
+        reraise=True,
+    )
+
+
+@contextmanager
+def locked(path: Path, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock on that file; where another has it, say who, and wait that long at most.
+
+    what: is done under the lock. Raises LabError at the deadline.
+    """
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        who = _holders(path)
+        sys.stderr.write(f"waiting for {what} by {who}, {seconds:.0f} s at most\n")
+        try:
+            lock.acquire(timeout=seconds)
+        except filelock.Timeout as error:
+            raise LabError(
+                f"{what} by {_holders(path)} has not ended after {seconds:.0f} s", "end it first"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _holders(path: Path) -> str:
+    """The processes that have the file open, as far as this user may see them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(Path(file.path) == path.resolve() for file in process.open_files()):
+                found.append(f"{process.name()} (process {process.pid})")
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return ", ".join(found) or "a process of another user"

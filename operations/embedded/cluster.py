@@ -1,0 +1,375 @@
+"""Makes and removes an embedded cluster: kwokctl's binary runtime on loopback.
+
+All of a cluster's files are in `.run/<stack>/`: kubeconfig, cluster.json (the facts that the
+stack exports), log, and kwokctl's own folder with certificates, data and logs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import zlib
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from machine import failed_start, identity
+from machine.cluster_state import (
+    FACTS,
+    KUBECONFIG,
+    RUN,
+    STAGES,
+    START_ID,
+    is_being_removed,
+    make_folder,
+    makers,
+    processes,
+    was_moved,
+)
+from machine.errors import LabError, removed_on_failure
+from machine.host_networks import Networks
+from machine.processes import stop
+from machine.waiting import locked
+from operations.embedded import kwokctl_config
+from toolchain import cache
+from toolchain.errors import disk_full
+
+BIN = Path(".tools/bin")
+PORTS = range(31999, 20000, -1)
+"""Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
+PORTS_LOCK = "ports.lock"
+PROCESSES = 5
+"""etcd, the three of the control plane, and kwok."""
+COMPONENTS = (
+    "kube-apiserver",
+    "etcd",
+    "etcd-peer",
+    "kwok-controller",
+    "kube-controller-manager",
+    "kube-scheduler",
+)
+HOME = "HOME"
+"""Environment variable that tells kwokctl where the cluster's files are: in `.kwok` of that folder.
+KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.0)."""
+WORK = "kwok"
+LEASE_SECONDS = 8
+STARTING, PORTS_SECONDS = "the start of another cluster", 120
+"""Shorter than Pulumi waits for the Command, so that ours is what is told."""
+"""Several labs may be made at once, one control plane after the other."""
+READY_SECONDS = 60
+FULL = 1e7
+"""Bytes: where so few are free a control plane does not start, nor can its logs say why."""
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What to make; whatever is in it forces a new cluster when it changes.
+
+    gates and runtime_config are "Name=true" strings. The version is checked by module 0. stages:
+    digest of the files by which kwok runs simulated nodes. networks: what a host node uses, as in
+    Networks. recipe: see life.RECIPE.
+    """
+
+    stack: str
+    kubernetes_version: str
+    feature_gates: list[str]
+    runtime_config: list[str]
+    stages: str
+    networks: dict[str, str] = field(default_factory=dict)
+    recipe: int = 1
+
+
+def create(wanted: Specification) -> dict[str, Any]:
+    """Make the cluster, in the place of whatever is there under its name; returns its facts.
+
+    What is there is never kept: Pulumi asks for a cluster when it knows of none, so an earlier
+    one is half-made, differently made, or has objects on it that nobody knows any more.
+    Raises LabError, having removed what it made, with the reason from the logs.
+    """
+    started = time.monotonic()
+    stack = wanted.stack
+    folder = RUN / stack
+    down(stack)
+    with removed_on_failure(partial(down, stack), partial(_last_words, stack)):
+        make_folder(stack)
+        ports = _start(wanted, folder)
+        facts = {
+            "kind": "embedded",
+            "name": stack,
+            "kubeconfig": str(folder / KUBECONFIG),
+            "server": _server(folder / KUBECONFIG),
+            "specification": asdict(wanted),
+            "folder": str(folder.resolve()),
+            "ports": ports,
+            "processes": PROCESSES,
+            # Distinguishes this cluster from earlier and later ones of the same name.
+            "cluster_id": secrets.token_hex(4),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+def revive(stack: str, cluster_id: str, start_id: str) -> None:
+    """Start what ended of a whole cluster, and note the life that it is in from now on.
+
+    Raises LabError with the way out if that cluster or some of its files are gone, if
+    another program has one of its ports, or if it does not start.
+    """
+    if is_being_removed(stack):
+        raise LabError(
+            f"the removal of stack {stack} was begun and not finished; finish it with: "
+            f"make destroy STACK={stack}"
+        )
+    folder = RUN / stack
+    facts = identity.facts(stack)
+    if was_moved(folder, facts):
+        raise LabError(
+            f"the checkout was moved: cluster {stack} was made in {facts['folder']}, and its "
+            f"certificates are looked for there; run: make destroy STACK={stack}, then: make up "
+            f"STACK={stack}"
+        )
+    kept = folder / WORK / "clusters" / stack
+    whole = all((kept / part).exists() for part in ("kwok.yaml", "pki", "etcd"))
+    if not whole or facts.get("cluster_id") != cluster_id:
+        raise LabError(
+            f"the files of cluster {stack} are gone, and all that was on it; run: "
+            f"make destroy STACK={stack}, then: make up STACK={stack}"
+        )
+    make_folder(stack)
+    if not (folder / KUBECONFIG).exists():
+        shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
+    if len(processes(folder)) < facts["processes"]:
+        _start_again(stack, folder, facts["ports"])
+    new = folder / f".{START_ID}.new"
+    new.write_text(start_id)
+    new.replace(folder / START_ID)
+
+
+def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
+    if shutil.disk_usage(folder).free < FULL:  # etcd would try for minutes
+        raise LabError(f"the control plane of {stack} cannot be started{_reason(folder)}")
+    with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
+        _require_ports(stack, folder, ports)
+        _forget_dead(folder)
+        done = _kwokctl(["start", "cluster", "--name", stack], folder)
+        if done.returncode:
+            raise LabError(
+                f"the control plane of {stack} does not start again{_reason(folder)}\n"
+                f"  all logs: make logs STACK={stack}"
+            )
+        _wait_until_usable(folder / KUBECONFIG, ports)
+
+
+def _require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
+    """Raise LabError if something else listens on a port of the cluster.
+
+    A cluster keeps its ports for life: they are in the arguments of its processes.
+    """
+    own = {process.pid for process in processes(folder)}
+    components = {port: component for component, port in ports.items()}
+    for port, pid in _listeners():
+        if port in components and pid not in own:
+            raise LabError(
+                f"port {port} of {components[port]} of cluster {stack} is taken by "
+                f"{_program(pid)}; end it, or make the cluster anew: "
+                f"make destroy STACK={stack}, then: make up STACK={stack}"
+            )
+
+
+def _listeners() -> list[tuple[int, int | None]]:
+    """Every TCP port that is listened on, and by which process, None for one of another user.
+
+    Empty on macOS, which tells only root.
+    """
+    with suppress(psutil.AccessDenied):
+        return [
+            (connection.laddr.port, connection.pid)
+            for connection in psutil.net_connections("tcp")
+            if connection.laddr and connection.status == psutil.CONN_LISTEN
+        ]
+    return []
+
+
+def _program(pid: int | None) -> str:
+    if pid is None:
+        return "a program of another user"
+    with suppress(psutil.NoSuchProcess):
+        return f"{psutil.Process(pid).name()} (process {pid})"
+    return f"process {pid}"
+
+
+def _forget_dead(folder: Path) -> None:
+    """Remove the records of processes that ended.
+
+    kwokctl takes a process for running when its number exists, which a zombie's does, and after
+    a reboot a stranger's.
+    """
+    alive = {str(process.pid) for process in processes(folder)}
+    for record in folder.glob("kwok/clusters/*/pids/*.pid"):
+        if record.read_text().strip() not in alive:
+            record.unlink()
+
+
+def down(stack: str) -> None:
+    """Stop the cluster's processes and remove its files; nothing there is no error.
+
+    Raises LabError that names a process or file that is left.
+    """
+    folder = RUN / stack
+    stop(makers(folder))
+    if (folder / WORK).exists():
+        _kwokctl(["delete", "cluster", "--name", stack], folder)
+    left = stop(processes(folder))
+    if left:
+        numbers = ", ".join(str(process.pid) for process in left)
+        raise LabError(f"processes of cluster {stack} do not end: {numbers}")
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise LabError(f"{folder} cannot be removed; remove it by hand and try again")
+
+
+def _start(wanted: Specification, folder: Path) -> dict[str, int]:
+    cache.folder().mkdir(parents=True, exist_ok=True)
+    # Between choosing ports and listening on them nobody else may choose the same, and kwokctl
+    # returns before they are listened on.
+    with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
+        ports = _free_ports(folder)
+        arguments = [
+            "create",
+            "cluster",
+            "--name",
+            wanted.stack,
+            "--runtime",
+            "binary",
+            "--kubeconfig",
+            str(folder / KUBECONFIG),
+            "--kube-apiserver-port",
+            str(ports["kube-apiserver"]),
+            "--etcd-port",
+            str(ports["etcd"]),
+            "--controller-port",
+            str(ports["kwok-controller"]),
+            "--kube-controller-manager-port",
+            str(ports["kube-controller-manager"]),
+            "--kube-scheduler-port",
+            str(ports["kube-scheduler"]),
+            "--disable-qps-limits",
+            # A kwok that was started again takes a node over when its old lease has ended.
+            "--heartbeat-factor",
+            "1",
+            "--node-lease-duration-seconds",
+            str(LEASE_SECONDS),
+            "--kube-feature-gates",
+            ",".join(wanted.feature_gates),
+            "--kube-runtime-config",
+            ",".join(wanted.runtime_config),
+            "--timeout",
+            f"{READY_SECONDS}s",
+        ]
+        for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+            arguments += [f"--{name}-binary", str((BIN / name).absolute())]
+        arguments += ["--kwok-controller-binary", str((BIN / "kwok").absolute())]
+        # Not as objects on the cluster: kwok asks for those before their API is served, and then
+        # not again for five seconds.
+        for stages in sorted(STAGES.glob("*.yaml")):
+            arguments += ["--config", str(stages)]
+        networks = Networks(**wanted.networks)
+        told = kwokctl_config.write(folder, ports, pki(folder, wanted.stack), networks)
+        arguments += ["--config", str(told)]
+        if _kwokctl(arguments, folder).returncode:
+            raise LabError(f"the control plane of {wanted.stack} did not start")
+        _wait_until_usable(folder / KUBECONFIG, ports)
+    return ports
+
+
+def pki(folder: Path, name: str) -> Path:
+    """The cluster's authority and the certificate of its administrator."""
+    return (folder / WORK / "clusters" / name / "pki").absolute()
+
+
+def _free_ports(folder: Path) -> dict[str, int]:
+    """A free loopback port for every component; raises LabError when there are too few.
+
+    Each cluster looks from a place of its own, so that one that is down for a while finds its
+    ports again and not another cluster on them.
+    """
+    place = zlib.crc32(str(folder.resolve()).encode()) % len(PORTS)
+    with ExitStack() as held:
+        free: list[int] = []
+        for port in [*PORTS[place:], *PORTS[:place]]:
+            listener = held.enter_context(socket.socket())
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            free.append(port)
+            if len(free) == len(COMPONENTS):
+                return dict(zip(COMPONENTS, free, strict=True))
+    raise LabError(
+        f"fewer than {len(COMPONENTS)} ports from {PORTS[-1]} to {PORTS[0]} are "
+        "free; end some of the programs that listen there"
+    )
+
+
+def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
+    # The Kubernetes client takes half a second to load, and removing a cluster needs none.
+    from operations.embedded import readiness
+
+    readiness.wait_until_usable(kubeconfig, ports)
+
+
+def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    # The control plane speaks to itself and to nodes of this machine: never through a proxy.
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.lower().endswith("_proxy") and key != "KWOK_WORKDIR"
+    }
+    own = {HOME: str(folder.absolute()), identity.MARK: identity.of(folder.name)}
+    (folder / WORK).mkdir(exist_ok=True)
+    if not (folder / f".{WORK}").exists():
+        (folder / f".{WORK}").symlink_to(WORK)
+    # A file, not a pipe: the daemons inherit it, and a pipe would keep the Command waiting.
+    with (folder / "log").open("ab") as log:
+        return subprocess.run(
+            [str(BIN / "kwokctl"), *arguments],
+            env=kept | own,
+            umask=0o077,  # it writes its keys for all to read
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _reason(folder: Path) -> str:
+    """The last errors of the control plane, for a person."""
+    if shutil.disk_usage(folder).free < FULL:
+        return f": {disk_full(folder)}"
+    return failed_start.last_errors(_logs(folder), 2)
+
+
+def _last_words(stack: str) -> str:
+    """The same of one that is about to be removed, and where all of its logs are kept."""
+    folder = RUN / stack
+    return _reason(folder) + failed_start.keep(stack, _logs(folder))
+
+
+def _logs(folder: Path) -> list[Path]:
+    return [log for log in sorted(folder.rglob("*log")) if log.is_file()]
+
+
+def _server(kubeconfig: Path) -> str:
+    server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    return server

@@ -1,0 +1,257 @@
+"""Attaches the lab to a cluster that is there, and detaches it: files of ours, nothing on it.
+
+`.run/<stack>/` gets a kubeconfig with the one context that was chosen, and cluster.json: what the
+cluster is, and what the lab may use of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client
+
+from kube import devices, kubeconfig, ownership
+from kube.client import Kube, opened
+from kube.errors import KubeError
+from machine import identity
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, is_being_removed, make_folder
+from machine.errors import LabError
+from results import output
+
+KIND = "existing"
+BEFORE = "PULUMI_COMMAND_STDOUT"
+"""Environment variable in which the command plugin hands on what was printed the last time."""
+
+
+@dataclass(frozen=True)
+class Specification:
+    """kubeconfig: "" for kubectl's own choice; driver: name by which its devices are known;
+    chart: its name; plugin: its DaemonSet; install: whether the lab brings it; target: UUID of the
+    one GPU that the lab uses, "" if it needs none; outside: what it makes in no namespace."""
+
+    stack: str
+    kubeconfig: str
+    context: str
+    driver: str
+    chart: str
+    plugin: str
+    install: bool
+    target: str
+    outside: list[str]
+
+
+def attach(wanted: Specification) -> dict[str, Any]:
+    """Look at the cluster and write the files of ours; returns the facts.
+
+    Raises LabError, having changed nothing, if it cannot be looked at or if the lab is on
+    another cluster: its objects are to be removed there first.
+    """
+    config = _chosen(wanted.kubeconfig, wanted.context)
+    folder = RUN / wanted.stack
+    with opened(config, folder) as kube:
+        try:
+            facts = _facts(wanted, config, kube)
+        except KubeError as error:
+            raise LabError(f"context '{wanted.context}': {error}") from error
+    _require_same(
+        wanted.stack, wanted.context, facts["cluster_id"], _told(folder).get("cluster_id", "")
+    )
+    _take_place(folder, config)
+    new = folder / f".{FACTS}.new"
+    new.write_text(json.dumps(facts, indent=2) + "\n")
+    new.replace(folder / FACTS)
+    return facts
+
+
+def renew(wanted: Specification, cluster_id: str, start_id: str) -> None:
+    """Have our files there, lost or outdated as they may be, and note the life.
+
+    Raises LabError if the cluster is another one than the lab was made on.
+    """
+    if is_being_removed(wanted.stack):
+        raise LabError(
+            f"the removal of stack {wanted.stack} was begun and not finished; finish it with: "
+            f"make destroy STACK={wanted.stack}"
+        )
+    restore(wanted.stack, cluster_id, wanted.kubeconfig, wanted.context)
+    folder = RUN / wanted.stack
+    if not (folder / FACTS).exists():
+        attach(wanted)
+    new = folder / f".{START_ID}.new"
+    new.write_text(start_id)
+    new.replace(folder / START_ID)
+
+
+def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001 (as of other clusters)
+    """See that the cluster can be reached, for whoever has to settle something on it."""
+    facts = json.loads((RUN / stack / FACTS).read_text())
+    restore(stack, cluster_id, facts["source"], facts["name"])
+
+
+def restore(stack: str, cluster_id: str, given: str, context: str) -> None:
+    """Write the kubeconfig anew, by which the cluster of that cluster is reached."""
+    config, folder = _chosen(given, context), RUN / stack
+    with opened(config, folder) as kube:
+        try:
+            found = _cluster_id(kube)
+        except KubeError as error:
+            raise LabError(f"context '{context}': {error}") from error
+    _require_same(stack, context, found, cluster_id)
+    _take_place(folder, config)
+
+
+def renew_login(stack: str) -> None:
+    """Take over the credentials that the person's kubeconfig has by now. Where that cannot be done
+    module 0 says why."""
+    facts = _told(RUN / stack)
+    if facts.get("kind") == KIND:
+        with suppress(LabError):
+            restore(stack, facts["cluster_id"], facts["source"], facts["name"])
+
+
+def require_reachable(stack: str) -> bool:
+    """Whether the lab is on a cluster of others; then have a kubeconfig there that leads to it.
+
+    Raises LabError if that does not answer or is another one now: by name alone the engine
+    would remove what is not the lab's.
+    """
+    facts = _told(RUN / stack) or identity.in_state(stack)
+    if facts.get("kind") != KIND:
+        return False
+    try:
+        restore(stack, facts["cluster_id"], facts["source"], facts["name"])
+    except LabError as error:
+        raise LabError(
+            f"{error}; if that cluster is gone for good, forget the lab: source .tools/env && "
+            f"pulumi stack rm --force --preserve-config --yes {stack}, rm -r {RUN / stack}, "
+            "make setup"
+        ) from error
+    try:
+        _require_unused(stack, facts)
+    except KubeError as error:
+        raise LabError(f"context '{facts['name']}': {error}") from error
+    return True
+
+
+def _require_unused(stack: str, facts: dict[str, Any]) -> None:
+    """Raise LabError if the lab brought a driver that claims of others have devices of: it
+    could not take them back any more once it is gone."""
+    if not facts["release"]:
+        return
+    kube = Kube(str(RUN / stack / KUBECONFIG))
+    names = ownership.namespaces_of(kube, facts["lab"])
+    claims = kube.get(kube.resource.list_resource_claim_for_all_namespaces).items
+    others = [
+        claim
+        for claim in ownership.users(claims, facts["domain"])
+        if claim.partition("/")[0] not in names
+    ]
+    if others:
+        raise LabError(
+            f"claims of others have devices of the driver that stack {stack} brought: "
+            f"{', '.join(others)}; have them removed first"
+        )
+
+
+def detach(stack: str) -> None:
+    """See that nothing of the lab is on the cluster any more, and remove the files of ours.
+
+    Nothing there is no error. Raises LabError that names what is left on the cluster.
+    """
+    if facts := _told(RUN / stack):
+        if not (RUN / stack / KUBECONFIG).exists():
+            restore(stack, facts["cluster_id"], facts["source"], facts["name"])
+        kube = Kube(str(RUN / stack / KUBECONFIG))
+        try:
+            left = ownership.left(kube, facts["lab"], [facts["release"]], facts["outside"])
+        except KubeError as error:
+            raise LabError(f"whether anything of the lab is left: {error}") from error
+        if left:
+            raise LabError(f"left on the cluster of context '{facts['name']}': {', '.join(left)}")
+    shutil.rmtree(RUN / stack, ignore_errors=True)
+    if (RUN / stack).exists():
+        raise LabError(f"{RUN / stack} cannot be removed; remove it by hand and try again")
+
+
+def _chosen(given: str, context: str) -> kubeconfig.Config:
+    try:
+        return kubeconfig.only(kubeconfig.read(given), context)
+    except KubeError as error:
+        raise LabError(str(error)) from error
+
+
+def _take_place(folder: Path, config: kubeconfig.Config) -> None:
+    make_folder(folder.name)
+    kubeconfig.write(folder / KUBECONFIG, kubeconfig.marked(config, folder))
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """The facts of the cluster on which the lab is: those in our file, or those that were printed
+    the last time; {} if it is on none."""
+    told = [os.environ.get(BEFORE, "")]
+    if (folder / FACTS).exists():
+        told.insert(0, (folder / FACTS).read_text())
+    for text in told:
+        with suppress(ValueError):
+            found: dict[str, Any] = json.loads(text)
+            return found
+    return {}
+
+
+def _require_same(stack: str, context: str, found: str, before: str) -> None:
+    if before and found != before:
+        raise LabError(
+            f"context '{context}' leads to another cluster than the one that stack {stack} was "
+            f"made on; set context and kubeconfig back and run: make destroy STACK={stack}"
+        )
+
+
+def _cluster_id(kube: Kube) -> str:
+    return str(kube.get(kube.core.read_namespace, ownership.FOREVER).metadata.uid)
+
+
+def _facts(wanted: Specification, config: kubeconfig.Config, kube: Kube) -> dict[str, Any]:
+    """What the stack exports. Raises KubeError for what the cluster does not let us see."""
+    slices = kube.get(kube.resource.list_resource_slice).items
+    published = devices.published(slices, wanted.driver)
+    nodes = ownership.gpu_nodes(kube.get(kube.core.list_node).items, published)
+    target = ownership.the_one(published, wanted.target) if wanted.target else None
+    where = target.node if target else ""
+    return {
+        "kind": KIND,
+        "name": wanted.context,
+        "kubeconfig": str(RUN / wanted.stack / KUBECONFIG),
+        "server": kubeconfig.server(config),
+        "version": kube.get(client.VersionApi(kube.api).get_code).git_version.removeprefix("v"),
+        "cluster_id": _cluster_id(kube),
+        "source": wanted.kubeconfig,
+        "outside": wanted.outside,
+        "release": wanted.chart if wanted.install else "",
+        "domain": wanted.driver,
+        "lab": identity.of(wanted.stack),
+        "nodes": ownership.summary(nodes)
+        | {"raw": output.keep(wanted.stack, "gpu-nodes", list(map(asdict, nodes)))},
+        # Of what the lab looks at: the target's node, or none where that is not known yet.
+        "looked_at": [where] if where else [],
+        "devices": ownership.kind_of_devices(nodes, where, wanted.driver),
+        "driver": _driver(wanted, kube),
+    }
+
+
+def _driver(wanted: Specification, kube: Kube) -> dict[str, str]:
+    """Where the driver of others is, "" where that is not known; {} if the lab brings its own."""
+    unknown = {"namespace": "", "plugin": "", "version": ""}
+    if wanted.install:
+        return {}
+    try:
+        listed = kube.get(kube.apps.list_daemon_set_for_all_namespaces).items
+    except KubeError:  # not everybody may list them
+        return unknown
+    found = ownership.drivers(listed, wanted.chart, wanted.plugin)
+    return ownership.described(found[0], wanted.chart) if found else unknown

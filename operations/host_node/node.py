@@ -1,0 +1,370 @@
+"""A real node on this machine: kubelet, containerd and runc beside an embedded control plane.
+
+There is one at a time, whose owner is noted in a file of the machine. Its daemons are detached
+from the command that starts them, and run under systemd where there is one; elsewhere a lost one
+is started again by the next update. No Docker and no registry are needed, and what is installed
+on the machine is not touched.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from machine import failed_start, gpu_host, host_bridge, host_machine, identity
+from machine import host_places as places
+from machine.cluster_state import RUN, processes, was_moved
+from machine.errors import LabError, removed_on_failure
+from machine.host_networks import Networks
+from machine.host_node import SYSTEMD, TOOLS, facts_of, is_ours, leftovers, owner, require_usable
+from machine.processes import stop
+from machine.waiting import locked, until
+from operations.embedded import cluster as embedded
+from operations.host_node import node_files
+from toolchain import host, images
+from toolchain.install import ROOT
+
+LOCK = Path("/run/lock/dra-workshop-node.lock")
+SHIM = "containerd-shim-runc-v2"
+PROGRAMS = ("containerd", SHIM, "ctr", "runc", "kubelet", "node-proxy")
+CNI_PLUGINS = ("bridge", "host-local", "loopback")
+UNIT = "dra-workshop-{}"
+SOCKET_SECONDS = 20
+CTR_SECONDS = 60
+"""Longer than an import takes on a slow disk."""
+READY_SECONDS = 60
+NODE_SECONDS = 90
+"""Shorter than Pulumi waits for any Command that takes the lock, so that ours is what is told."""
+STOP = ("kubelet", "node-proxy", "containerd")
+"""In this order: a kubelet would start again what is being ended."""
+
+
+@dataclass(frozen=True)
+class Specification:
+    """cluster: the cluster id of the control plane that it joins; another one, another node.
+    networks: as in Networks, {} for those of the default."""
+
+    stack: str
+    cluster: str
+    networks: dict[str, str] = field(default_factory=dict)
+
+
+def make(wanted: Specification) -> dict[str, Any]:
+    """Make the node and have it join the stack's cluster; returns its facts.
+
+    A node that the same stack has is made anew. Raises LabError, having removed what it
+    made, with the reason from the logs, and before anything is changed if the machine already has
+    a kubelet or the node of another stack.
+    """
+    started = time.monotonic()
+    with _alone():
+        require_usable(wanted.stack, Networks(**wanted.networks))
+        _remove()
+        with removed_on_failure(_remove, partial(_last_words, wanted.stack)):
+            _take(wanted.stack)
+            _lay_out()
+            facts = _join(wanted, started)
+            (RUN / wanted.stack / places.FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+def _join(wanted: Specification, started: float) -> dict[str, Any]:
+    driver, gpus = found_gpus()
+    networks = Networks(**wanted.networks)
+    root = _prepare(driver, networks)
+    server = _server(wanted.stack)
+    node_files.write(server, _pki(wanted.stack), networks)
+    _start_daemons(server, networks, _import_images)
+    _wait_until_ready(wanted.stack)
+    return {
+        "name": places.NODE,
+        "kind": "host",
+        "specification": asdict(wanted),
+        "gpus": [gpu.facts() for gpu in gpus],
+        "driverRoot": root,
+        "driverVersion": driver.version if driver else "",
+        "supervisor": "systemd" if SYSTEMD.exists() else "the next update",
+        "cluster_id": secrets.token_hex(4),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001, another life, another run
+    """Start what ended of the node. Raises LabError with the way out if it is not whole."""
+    with _alone():
+        facts = facts_of(stack)
+        files = (node_files.CONTAINERD, node_files.KUBELET, node_files.KUBECONFIG, places.OWNER)
+        if facts.get("cluster_id") != cluster_id or not all(path.exists() for path in files):
+            raise LabError(
+                f"the files of the host node of stack {stack} are gone; run: "
+                f"make destroy STACK={stack}, then: make up STACK={stack}"
+            )
+        host_machine.make_folders()
+        driver, _ = found_gpus()
+        # Those it was made with: addresses are in its files, and in the cluster's certificates.
+        networks = Networks(**facts["specification"]["networks"])
+        _prepare(driver, networks)
+        _end_orphans()
+        _start_daemons(_server(stack), networks)
+        _wait_until_ready(stack)
+
+
+def remove(stack: str) -> None:
+    """Remove the node if it is this stack's; nothing there is no error.
+
+    Raises LabError that names what is left.
+    """
+    if is_ours(stack):  # only then: the lock needs root
+        with _alone():
+            _remove()
+    (RUN / stack / places.FACTS).unlink(missing_ok=True)
+
+
+def whole(stack: str) -> bool:
+    """Whether every process of the stack's node, and of the cluster that it is in, runs."""
+    cluster = identity.facts(stack)
+    running = len(processes(RUN / stack)) >= cluster.get("processes", 0)
+    moved = was_moved(RUN / stack, cluster)
+    return bool(cluster) and running and places.daemons_run() and not moved
+
+
+# --- whose the node is -----------------------------------------------------------------------
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    try:
+        LOCK.parent.mkdir(parents=True, exist_ok=True)
+        with locked(LOCK, "the set-up or removal of this machine's node", NODE_SECONDS):
+            yield
+    except PermissionError as error:
+        raise LabError("a host node needs root; run the same command with sudo") from error
+
+
+def _take(stack: str) -> None:
+    """Note whose the node is, and what it will change, before anything is changed."""
+    host_machine.make_folders()
+    new = places.OWNER.with_suffix(".new")
+    known = {
+        "stack": stack,
+        "project": str(ROOT),
+        "lab": identity.of(stack),
+        "before": host_machine.noted(),
+    }
+    new.write_text(json.dumps(known, indent=2) + "\n")
+    new.replace(places.OWNER)
+
+
+# --- making ----------------------------------------------------------------------------------
+
+
+def found_gpus() -> tuple[gpu_host.Driver | None, list[gpu_host.Gpu]]:
+    """The driver and the GPUs of this machine; a lab that needs none goes on without."""
+    try:
+        driver = gpu_host.find(gpu_host.cdi_spec())
+    except gpu_host.NoDriver:
+        return None, []
+    return driver, gpu_host.gpus(driver)
+
+
+def _lay_out() -> None:
+    """Copies of the programs: set-up may change its own while the node runs."""
+    places.BIN.mkdir(exist_ok=True)
+    sources = [TOOLS / "bin" / name for name in PROGRAMS]
+    for source in [*sources, *(TOOLS / "cni" / name for name in CNI_PLUGINS)]:
+        try:
+            shutil.copy2(source, places.BIN / source.name)
+        except FileNotFoundError as error:
+            raise LabError(f"{source} is missing; {host.REMEDY}") from error
+    if restorecon := shutil.which("restorecon"):  # else copies have the label of what was copied
+        subprocess.run([restorecon, "-R", str(places.BIN)], check=False, capture_output=True)
+
+
+def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
+    """Have network, groups and mounts, which a reboot takes away; returns the driver's root."""
+    host_bridge.make(networks)
+    host_machine.make_groups()
+    host_machine.share(places.KUBELET)
+    if driver is None:
+        return ""
+    if driver.usual:
+        host_machine.share_root()
+        return "/"
+    # The plugin's pod mounts the folder above its driver root too.
+    host_machine.share(places.RUNTIME / "gpu")
+    root = places.RUNTIME / "gpu" / "driver"
+    host_machine.bind(driver.programs, root / "usr" / "bin")
+    host_machine.bind(driver.libraries, root / "usr" / "lib64")
+    return str(root)
+
+
+def _end_orphans() -> None:
+    """End what ran in pods whose shims have ended: nothing can reach it any more, and containerd
+    would not start before it has tried to."""
+    if not any(p.info["cmdline"][0] == str(places.BIN / SHIM) for p in places.processes()):
+        daemons = {process.pid for process in places.daemons()}
+        stop([process for process in host_machine.grouped() if process.pid not in daemons])
+
+
+def _start_daemons(
+    server: str, networks: Networks, prepare: Callable[[], None] = lambda: None
+) -> None:
+    """Start those that do not run. prepare: done before the kubelet, which needs containerd and
+    ends where it does not answer."""
+    running = {process.info["cmdline"][0] for process in places.daemons()}
+    for name, command in node_files.commands(urlsplit(server).netloc, networks).items():
+        if command[0] not in running:
+            start(name, command)
+        if name == "containerd":
+            until(SOCKET_SECONDS, LabError)(_ctr, "version")
+            prepare()
+
+
+def start(name: str, command: list[str]) -> None:
+    """Start a daemon that outlives this program and its session."""
+    environment = {"PATH": f"{places.BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+    if SYSTEMD.exists():
+        _under_systemd(name, command, environment)
+        return
+    with (node_files.LOGS / f"{name}.log").open("ab") as log:
+        daemon = subprocess.Popen(
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    host_machine.take_in(daemon.pid)
+
+
+def _under_systemd(name: str, command: list[str], environment: dict[str, str]) -> None:
+    log = node_files.LOGS / f"{name}.log"
+    done = subprocess.run(
+        [
+            "systemd-run",
+            f"--unit={UNIT.format(name)}",
+            "--collect",
+            # Else systemd-run says that all went well before the program is started.
+            "--property=Type=exec",
+            "--property=Restart=always",
+            "--property=RestartSec=1",
+            # Containers outlive the containerd that started them.
+            "--property=KillMode=process",
+            "--property=Delegate=yes",
+            f"--property=StandardOutput=append:{log}",
+            f"--property=StandardError=append:{log}",
+            *(f"--setenv={key}={value}" for key, value in environment.items()),
+            *command,
+        ],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise LabError(f"systemd does not start {name}: {done.stderr.strip()}")
+
+
+def _import_images() -> None:
+    for image in images.IMAGES:
+        # Pinned, so that the kubelet never removes what cannot be fetched again.
+        _ctr("-n", "k8s.io", "images", "import", "--label", "io.cri-containerd.pinned=pinned",
+             str(TOOLS / "images" / image.file))  # fmt: skip
+
+
+def _ctr(*arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=CTR_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"containerd does not answer within {CTR_SECONDS} s") from error
+    if done.returncode:
+        raise LabError(f"ctr {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
+
+
+def _wait_until_ready(stack: str) -> None:
+    from kube.client import Kube
+    from kube.errors import KubeError
+    from kube.nodes import wait_for_nodes  # the Kubernetes client takes a while to load
+
+    kube = Kube(str(RUN / stack / "kubeconfig"))
+
+    def answers() -> None:
+        """Asked through the API server: the node's status may be older than its kubelet."""
+        try:
+            kube.text(f"/api/v1/nodes/{places.NODE}/proxy/healthz")
+        except KubeError as error:
+            raise LabError(f"the kubelet of the host node does not answer: {error}") from error
+
+    until(READY_SECONDS, LabError)(answers)
+    try:
+        wait_for_nodes(kube, [places.NODE], READY_SECONDS)
+    except KubeError as error:
+        raise LabError(f"the host node does not become ready: {error}") from error
+
+
+def _server(stack: str) -> str:
+    return str(identity.facts(stack)["server"])
+
+
+def _pki(stack: str) -> Path:
+    return embedded.pki(RUN / stack, stack)
+
+
+def _last_words(stack: str) -> str:
+    """The last errors of the daemons, for a person, and where all of their logs are kept."""
+    logs = sorted(node_files.LOGS.glob("*.log"))
+    return failed_start.last_errors(logs, 3, "level=error") + failed_start.keep(stack, logs)
+
+
+# --- removing --------------------------------------------------------------------------------
+
+
+def _remove() -> None:
+    """End and remove all of a node, whole or half-made; owner.json goes last."""
+    known = owner()
+    if not known:
+        return
+    _stop_daemons()
+    left = stop([*host_machine.grouped(), *places.processes()])
+    if left:
+        numbers = ", ".join(str(process.pid) for process in left)
+        raise LabError(f"processes of the host node do not end: {numbers}")
+    host_machine.unmount()
+    host_bridge.remove()
+    host_machine.remove_groups()
+    with suppress(LabError):
+        gpu_host.reset_compute_mode()
+    host_machine.remove_folders(places.RUNTIME, places.KUBELET)
+    host_machine.put_back(known["before"])
+    if found := leftovers():
+        raise LabError(f"the host node left {', '.join(found)}")
+    host_machine.remove_folders(places.STATE)
+
+
+def _stop_daemons() -> None:
+    """One after the other, so that none works on what another has left."""
+    for name in STOP:
+        if SYSTEMD.exists():
+            unit = UNIT.format(name)
+            subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True)
+        program = str(places.BIN / name)
+        stop([p for p in places.processes() if p.info["cmdline"][0] == program])

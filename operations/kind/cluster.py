@@ -1,0 +1,361 @@
+"""Makes and removes a Kind cluster: Kubernetes in containers of Docker, by the kind program.
+
+The cluster's files are in `.run/<stack>/`: kubeconfig, kind.yaml (what kind was told), cluster.json
+(the facts that the stack exports). Whose its containers are, Docker tells: kind_docker.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from kube.client import Kube
+from kube.errors import KubeError
+from machine import docker, gpu_host, identity, kind_docker, kind_images, kind_places
+from machine.cluster_state import (
+    FACTS,
+    KUBECONFIG,
+    RUN,
+    START_ID,
+    STARTED,
+    is_being_removed,
+    make_folder,
+)
+from machine.docker import DockerError
+from machine.errors import LabError, removed_on_failure
+from machine.processes import stop
+from machine.waiting import until
+from operations.embedded import cluster as embedded
+from operations.kind import kind_config, kind_node
+
+BIN = Path(".tools/bin")
+CONFIG = kind_places.CONFIG
+KIND = "kind"
+"""What the facts of such a cluster say of its kind."""
+OWN_NETWORK = "network"
+"""File of clusters of earlier versions: they were the reason for kind's network."""
+CREATE_SECONDS = 540
+LOAD_SECONDS = 300
+WAIT_SECONDS = 180
+"""How long kind waits for the control plane; a worker takes its time after that."""
+USABLE_SECONDS = 60
+REASONS = 6
+"""Lines of what kind said that are told when it fails."""
+PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
+"""In the environment, has kind talk to something else than Docker."""
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What to make; whatever is in it forces a new cluster when it changes.
+
+    gates and runtime_config are "Name=true" strings. image: of the nodes, "" for set-up's own or
+    kind's; images: archives that every node gets; workers: for each what its node needs of the GPU
+    driver (kind_gpus.told), {} without GPUs.
+    """
+
+    stack: str
+    kubernetes_version: str
+    feature_gates: list[str]
+    runtime_config: list[str]
+    image: str
+    images: list[str]
+    workers: list[dict[str, Any]] = field(default_factory=list)
+
+
+def create(wanted: Specification) -> dict[str, Any]:
+    """Make the cluster, in the place of whatever the stack has under its name; returns its facts.
+
+    A half-made cluster is never kept, even if its nodes are ready: what kind does last may not have
+    been done. Raises LabError, having removed what it made, with kind's own reason; before
+    anything is changed if another's cluster has the name.
+    """
+    started = time.monotonic()
+    name = kind_places.cluster(wanted.stack)
+    kind_docker.require_free(wanted.stack)
+    down(wanted.stack)
+    folder = RUN / wanted.stack
+    if folder.exists():  # a half-made cluster of another kind
+        embedded.down(wanted.stack)
+    with removed_on_failure(partial(down, wanted.stack)):
+        make_folder(wanted.stack)
+        (folder / CONFIG).touch()
+        image = _have_image(wanted.image, wanted.kubernetes_version)
+        _write_config(wanted, name, image, folder)
+        _create(name, folder)
+        nodes = kind_docker.ours(wanted.stack)
+        for archive in wanted.images:
+            _say(f"loading {Path(archive).name} into {len(nodes)} nodes")
+            _kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
+        _set_up(wanted)
+        _wait_until_usable(folder)
+        facts = {
+            "kind": KIND,
+            "name": name,
+            "kubeconfig": str(folder / KUBECONFIG),
+            "server": _server(folder / KUBECONFIG),
+            "specification": asdict(wanted),
+            "image": image,
+            "daemon": docker.info().get("ID", ""),
+            "nodes": nodes,
+            "cluster_id": secrets.token_hex(4),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        _note_start(folder, nodes)
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+def revive(stack: str, cluster_id: str, start_id: str) -> None:
+    """Start the nodes that ended, set them up again, and note the life that the cluster is in.
+
+    Raises LabError with the way out if that cluster or its containers are gone, or if it
+    does not start.
+    """
+    if is_being_removed(stack):
+        raise LabError(
+            f"the removal of stack {stack} was begun and not finished",
+            f"finish it with: make destroy STACK={stack}",
+        )
+    folder = RUN / stack
+    facts = identity.facts(stack)
+    name = kind_places.cluster(stack)
+    again = f"run: make destroy STACK={stack}, then: make up STACK={stack}"
+    if facts.get("cluster_id") != cluster_id:
+        raise LabError(f"cluster {name}, as the stack knows it, is gone", again)
+    if lost := sorted(set(facts["nodes"]) - set(kind_docker.ours(stack))):
+        raise LabError(f"of cluster {name} these nodes are gone: {', '.join(lost)}", again)
+    make_folder(stack)
+    if not (folder / KUBECONFIG).exists():
+        _kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
+    if kind_places.started(facts["nodes"]) != started_as_noted(stack):
+        first = kind_places.control_plane(stack)
+        for node in [first, *(node for node in facts["nodes"] if node != first)]:
+            docker.run("start", node)
+        _set_up(Specification(**facts["specification"]))
+        _wait_until_usable(folder)
+        _note_start(folder, facts["nodes"])
+    new = folder / f".{START_ID}.new"
+    new.write_text(start_id)
+    new.replace(folder / START_ID)
+
+
+def down(stack: str) -> None:
+    """Remove the stack's cluster with its files. Nothing there is no error, nor is a cluster of its
+    name that is not of this lab, which stays. Raises LabError that names what is left."""
+    folder = RUN / stack
+    stop(_makers(kind_places.cluster(stack)))
+    has_network = (folder / OWN_NETWORK).exists()
+    if found := kind_docker.ours(stack):
+        docker.run("rm", "--force", "--volumes", *found, seconds=LOAD_SECONDS)
+    if left := kind_docker.ours(stack):
+        raise LabError(
+            f"containers of cluster {kind_places.cluster(stack)} are left: {', '.join(left)}",
+            f"run: docker rm --force --volumes {' '.join(left)}",
+        )
+    kind_docker.remove_network(noted=has_network)
+    # Its files go last: until then a second attempt finds what is left to do.
+    if has_gpus(stack):
+        gpu_host.reset_compute_mode()
+    if kind_docker.has_files(stack):
+        shutil.rmtree(folder)
+
+
+def whole(stack: str) -> bool:
+    """Whether all nodes of the stack's cluster run."""
+    facts = identity.facts(stack)
+    nodes = facts.get("nodes", [])
+    return bool(nodes) and set(kind_places.started(nodes)) == set(nodes)
+
+
+def has_gpus(stack: str) -> bool:
+    """Whether nodes of the stack's cluster have GPUs, by its files or, without them, the state."""
+    facts = identity.known_facts(stack)
+    return facts.get("kind") == KIND and any(facts["specification"]["workers"])
+
+
+def daemon(stack: str) -> str:
+    """The id of the Docker daemon that the stack's cluster was made in, "" if that is not known."""
+    return str(identity.known_facts(stack).get("daemon", ""))
+
+
+def recorded(stack: str) -> list[str]:
+    """The nodes of the Kind cluster that the stack had by its state when that was written last."""
+    facts = identity.in_state(stack)
+    return list(facts["nodes"]) if facts.get("kind") == KIND else []
+
+
+def started_as_noted(stack: str) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads((RUN / stack / STARTED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+# --- the image ---------------------------------------------------------------------------------
+
+
+def _have_image(given: str, version: str) -> str:
+    """The image's reference; set-up's own is given to Docker if it has not got it. Any other is
+    fetched by kind."""
+    image = kind_images.image_of(given, version)
+    own = kind_images.offline()
+    if own.get("reference") == image and not docker.run("images", "--quiet", image).strip():
+        archive = kind_images.OFFLINE.parent / own["archive"]
+        _say(f"loading {archive.name} into Docker")
+        docker.run("load", "--input", str(archive), seconds=LOAD_SECONDS)
+    return image
+
+
+# --- making ------------------------------------------------------------------------------------
+
+
+def _write_config(wanted: Specification, name: str, image: str, folder: Path) -> None:
+    workers = [
+        [
+            kind_config.Mount(mount["host"], mount["container"], mount["read_only"])
+            for mount in worker.get("mounts", [])
+        ]
+        for worker in wanted.workers
+    ]
+    config = kind_config.Wanted(
+        name,
+        wanted.kubernetes_version,
+        image,
+        workers,
+        wanted.feature_gates,
+        wanted.runtime_config,
+        int(docker.info().get("CgroupVersion") or "1"),
+        kind_docker.mark(wanted.stack),
+    )
+    kind_docker.note_network()
+    (folder / CONFIG).write_text(kind_config.text(config))
+
+
+def _create(name: str, folder: Path) -> None:
+    """kind keeps the nodes where it fails: what they say is asked for before they go."""
+    arguments = [
+        *("create", "cluster", "--name", name, "--config", str(folder / CONFIG)),
+        *("--kubeconfig", str(folder / KUBECONFIG), "--wait", f"{WAIT_SECONDS}s", "--retain"),
+    ]
+    try:
+        _kind(arguments, CREATE_SECONDS)
+    except LabError as error:
+        raise LabError(f"{error}{_said_by(folder.name)}") from error
+
+
+def _said_by(stack: str) -> str:
+    """The last errors of the kubelets, for a person."""
+    told = ""
+    with suppress(DockerError):
+        for node in kind_docker.ours(stack):
+            log = docker.run("exec", node, "journalctl", "--unit=kubelet", "--output=cat", "-n40")
+            errors = [line for line in log.splitlines() if re.match(r"[EF]\d{4}|.*err=", line)]
+            told += "".join(f"\n  {node}, kubelet: {line[:300]}" for line in errors[-2:])
+    return told
+
+
+def _kind(arguments: Sequence[str], seconds: float = LOAD_SECONDS) -> None:
+    """Run kind, whose progress goes to stderr line by line."""
+    said: list[str] = []
+    try:
+        with subprocess.Popen(
+            [str(BIN / "kind"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={key: value for key, value in os.environ.items() if key != PROVIDER},
+        ) as running:
+            late = _follow(running, seconds, said)
+    except FileNotFoundError as error:
+        raise LabError(f"{BIN / 'kind'} is missing", "run: make setup-kind") from error
+    if running.returncode:
+        reason = "".join(f"\n  {line}" for line in said[-REASONS:] if line)
+        how = f"was ended after {seconds:g} s" if late else "failed"
+        raise LabError(f"kind {' '.join(arguments[:2])} {how}:{reason}")
+
+
+def _follow(running: subprocess.Popen[str], seconds: float, said: list[str]) -> bool:
+    """Tell and note its lines until it ends; returns whether it had to be ended for its time.
+
+    One that hangs is silent, so a clock of its own watches it.
+    """
+    clock = threading.Timer(seconds, running.kill)
+    clock.start()
+    assert running.stdout is not None  # noqa: S101
+    try:
+        for line in running.stdout:
+            said.append(COLOURS.sub("", line).rstrip())
+            _say(said[-1])
+        return not clock.is_alive()
+    finally:
+        clock.cancel()
+
+
+def _say(line: str) -> None:
+    if line.strip():
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def _set_up(wanted: Specification) -> None:
+    names = kind_places.workers(wanted.stack, len(wanted.workers))
+    for node, needs in zip(names, wanted.workers, strict=True):
+        kind_node.set_up(node, needs)
+
+
+def _wait_until_usable(folder: Path) -> None:
+    """Wait for what kind does not: the account that pods run under, and API descriptions."""
+    kube = Kube(str(folder / KUBECONFIG))
+
+    def ask() -> None:
+        kube.text("/api/v1/namespaces/default/serviceaccounts/default")
+        kube.text("/openapi/v3")
+
+    try:
+        until(USABLE_SECONDS, KubeError)(ask)
+    except KubeError as error:
+        raise LabError(f"the control plane does not become usable: {error}") from error
+
+
+def _note_start(folder: Path, nodes: list[str]) -> None:
+    (folder / STARTED).write_text(json.dumps(kind_places.started(nodes)) + "\n")
+
+
+def _server(kubeconfig: Path) -> str:
+    config = yaml.safe_load(kubeconfig.read_text())
+    return str(config["clusters"][0]["cluster"]["server"])
+
+
+# --- removing ----------------------------------------------------------------------------------
+
+
+def _makers(name: str) -> list[psutil.Process]:
+    """What of this checkout is still making the cluster: kind goes on when the program over it is
+    killed."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline", "cwd"]):
+        of = process.info
+        if of["name"] == "kind" and name in (of["cmdline"] or []) and of["cwd"] == str(Path.cwd()):
+            found.append(process)
+    return found

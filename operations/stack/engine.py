@@ -1,0 +1,110 @@
+"""Runs pulumi in the project's environment and hands on what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from machine.errors import LabError
+from toolchain.install import BIN, environment
+
+STATE = Path(".state")
+"""Pulumi's local backend."""
+REPORTED = re.compile(r'(.*command:local:Command \S+ \w+ \([\d.hms]+\)) \{".*\}\s*', re.DOTALL)
+"""The progress of a Command that has printed JSON, which is for the graph: group 1 is for people.
+
+JSON anywhere else is the body of somebody's answer, and says what went wrong.
+"""
+
+
+EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
+"""Environment without which the engine does not know of --event-log. Pulumi's own automation API
+uses both."""
+MOST = 1000
+
+
+def errors_in(events: Path) -> str:
+    """What the engine called errors, out of its log of events; each once."""
+    found = []
+    for line in events.read_text(encoding="utf-8").splitlines():
+        try:
+            event = json.loads(line).get("diagnosticEvent") or {}
+        except ValueError:  # the engine was killed as it wrote this
+            continue
+        if event.get("severity") == "error":
+            name = event.get("urn", "").rpartition("::")[2]
+            found.append(": ".join(filter(None, (name, event["message"].strip()))))
+    return "\n".join(dict.fromkeys(found))[:MOST] or "what it printed says why"
+
+
+def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
+    """Run pulumi in the project's environment; returns its exit code.
+
+    On a terminal it draws its own progress. Elsewhere its lines are handed on, without the JSON
+    that check programs print for the graph.
+    """
+    given = variables() | (extra or {})
+    if quiet:
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            env=given,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            raise LabError(done.stderr.strip())
+        return 0
+    if sys.stdout.isatty():
+        return _ended(subprocess.Popen(["pulumi", *arguments], env=given))
+    plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
+    with subprocess.Popen(
+        ["pulumi", *arguments, *plain],
+        env=given,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+    ) as engine:
+        return _ended(engine, _hand_on)
+
+
+def variables() -> dict[str, str]:
+    """This process's environment with that of the project: its tools first, its own state."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | environment() | {"PATH": path}
+
+
+def _ended(
+    engine: subprocess.Popen[str] | subprocess.Popen[bytes],
+    meanwhile: Callable[[Any], None] = lambda _: None,
+) -> int:
+    """Wait for pulumi however often the person presses ctrl-c.
+
+    The terminal sends the signal to pulumi too, which then ends in good order. Killing it, as
+    subprocess.run would, leaves a locked stack and half-made resources.
+    """
+    while True:
+        try:
+            meanwhile(engine)
+            return engine.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def _hand_on(engine: subprocess.Popen[str]) -> None:
+    assert engine.stdout is not None  # noqa: S101
+    printed = ""
+    while line := engine.stdout.readline():
+        progress = REPORTED.fullmatch(line)
+        shown = (progress[1] if progress else line).rstrip() + "\n"
+        if shown != printed:
+            sys.stdout.write(shown)
+            sys.stdout.flush()
+        printed = shown

@@ -1,0 +1,268 @@
+"""What a change does to every stack, as the engine and the providers themselves see it.
+
+The base revision and the working tree are laid into folders of their own, with a state of their
+own and the tools of this checkout. Each stack is brought up as the base describes it, but with
+providers that make nothing (`operations/stack/stand_in.py`): that leaves the state of a lab in
+which all went well. The working tree's program is then previewed on that state.
+
+So nobody has to know here which field forces a replacement, or what is replaced along with what:
+the providers say the first, the engine the second. Comparing two plans made from nothing would
+need those rules written down once more; bringing up real labs would need minutes, and for some
+stacks a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from machine.cluster_state import FACTS, RUN, START_ID, STARTED
+from machine.errors import LabError
+from operations.stack import stand_in
+from report.preview_diff import Comparison, Outcome, outcome, removed
+from toolchain.install import BIN, ROOT, environment
+
+SHARED = (".venv", ".tools")
+TOOLS = ("requirements.lock", "toolchain/modules", "toolchain/tools.py")
+"""What decides the tools and packages, which are those of this checkout for both sides."""
+DEFAULT_BASES = ("origin/main", "HEAD~1")
+OWN = ("PULUMI", "KUBECONFIG", "DRA_WORKSHOP")
+"""What a person's shell may hold and must not decide anything here."""
+NOWHERE = "http://127.0.0.1:9"
+
+
+def compare(base: str, wanted: Sequence[str]) -> Comparison:
+    """Compare the working tree with a revision; all stacks of both unless some are wanted.
+
+    An empty base is origin/main where there is one (that is, where this branch left it), else
+    the last commit but one. Raises LabError for a base or a stack that does not exist.
+    """
+    base, commit = _resolved(base)
+    with tempfile.TemporaryDirectory(prefix="preview-diff-") as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        old, new = _Side(folder / "base"), _Side(folder / "head")
+        _lay_revision(commit, old.folder)
+        _lay_working_tree(new.folder)
+        stacks = sorted({*old.stacks(), *new.stacks()})
+        for stack in wanted:
+            if stack not in stacks:
+                raise LabError(f"there is no stack '{stack}'; stacks: {', '.join(stacks)}")
+        outcomes = _each(old, new, list(wanted) or stacks)
+    return Comparison(base, _described(commit), tuple(_notes(commit)), outcomes)
+
+
+# --- what is compared -------------------------------------------------------------------------
+
+
+def _git(*arguments: str) -> str:
+    """Raises LabError with git's own words."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",  # names of files
+            check=False,
+        )
+    except FileNotFoundError:
+        raise LabError("git is not on PATH; a comparison needs it") from None
+    if done.returncode:
+        raise LabError(f"git {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _resolved(base: str) -> tuple[str, str]:
+    """The base's name and commit."""
+    try:
+        _git("rev-parse", "--show-toplevel")
+    except LabError:
+        raise LabError(f"{ROOT.name}/ is not a git checkout: nothing to compare with") from None
+    if base:
+        return base, _commit(base)
+    for name in DEFAULT_BASES:
+        try:
+            return name, _git("merge-base", _commit(name), "HEAD")
+        except LabError:
+            continue
+    raise LabError(f"none of {', '.join(DEFAULT_BASES)} is there; name a revision with BASE=…")
+
+
+def _commit(name: str) -> str:
+    try:
+        return _git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    except LabError:
+        raise LabError(
+            f"there is no revision '{name}' in this checkout; "
+            "git log --oneline --all lists those that are"
+        ) from None
+
+
+def _described(commit: str) -> str:
+    return _git("show", "--no-patch", "--format=%h %s", commit)
+
+
+def _notes(commit: str) -> list[str]:
+    notes = []
+    if _git("status", "--porcelain", "--", ".", *(f":!{name}" for name in SHARED)):
+        notes.append("changes that are not committed are included")
+    if _git("diff", "--name-only", commit, "--", *TOOLS):
+        notes.append(
+            "packages or tools differ between the two: both were previewed with this checkout's"
+        )
+    return notes
+
+
+def _lay_revision(commit: str, folder: Path) -> None:
+    folder.mkdir()
+    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+        _git("archive", "--output", archive.name, commit)
+        subprocess.run(["tar", "-x", "-f", archive.name, "-C", folder], check=True)
+    _share_tools(folder)
+
+
+def _lay_working_tree(folder: Path) -> None:
+    """The files that are committed or could be, as they are now."""
+    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in listed:
+        source, target = ROOT / name, folder / name
+        if name in SHARED or not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    _share_tools(folder)
+
+
+def _share_tools(folder: Path) -> None:
+    for name in SHARED:
+        (folder / name).symlink_to(ROOT / name)
+
+
+# --- previews ---------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """Pulumi could not do it; the text is its error in one line."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two projects, in a folder beside the state that both use."""
+
+    folder: Path
+
+    def stacks(self) -> list[str]:
+        return [path.name.split(".")[1] for path in self.folder.glob("Pulumi.*.yaml")]
+
+    def make(self, stack: str) -> None:
+        self._pulumi("stack", "init", "--no-select", "--stack", stack)
+
+    def up(self, stack: str) -> None:
+        self._with_stand_ins("up", "--yes", "--skip-preview", stack=stack)
+
+    def preview(self, stack: str) -> list[dict[str, Any]]:
+        steps: list[dict[str, Any]] = json.loads(
+            self._with_stand_ins("preview", "--json", "--show-sames", stack=stack)
+        )["steps"]
+        return steps
+
+    def _with_stand_ins(self, *arguments: str, stack: str) -> str:
+        _lay_cluster(self.folder / RUN / stack, self._kind_of_cluster(stack))
+        with stand_in.providers(self.folder) as attached:
+            return self._pulumi(*arguments, "--stack", stack, extra=attached)
+
+    def _kind_of_cluster(self, stack: str) -> str:
+        written = yaml.safe_load((self.folder / f"Pulumi.{stack}.yaml").read_text()) or {}
+        return str((written.get("config") or {}).get("dra-workshop:cluster", "embedded"))
+
+    def _pulumi(self, *arguments: str, extra: dict[str, str] | None = None) -> str:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(OWN)}
+        own = {
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PULUMI_BACKEND_URL": f"file://{self.folder.parent / 'state'}",
+        }
+        done = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive", "--color", "never"],
+            cwd=self.folder,
+            env=kept | environment() | own | (extra or {}),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            raise _Refused(_reason(done.stdout, done.stderr))
+        return done.stdout
+
+
+def _reason(printed: str, errors: str) -> str:
+    """One line out of what pulumi printed: its first error, and what a traceback ends with."""
+    try:
+        told = [said["message"] for said in json.loads(printed)["diagnostics"]]
+    except (ValueError, KeyError):
+        told = [printed]
+    lines = [line.strip() for text in (*told, errors) for line in text.splitlines()]
+    found = [
+        line for line in lines if "error:" in line or re.match(r"\w*(Error|Exception): ", line)
+    ]
+    return " ".join(dict.fromkeys(found)) or errors.strip() or "pulumi gave no reason"
+
+
+def _lay_cluster(folder: Path, kind: str) -> None:
+    """The files of a cluster that runs as it always did, so that nothing has to revive it.
+
+    Its kubeconfig names a server that does not answer: the providers must not ask one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FACTS).write_text(json.dumps({"kind": kind, "processes": 0, "nodes": []}))
+    (folder / STARTED).write_text("{}")
+    (folder / START_ID).write_text("as before")
+    one = {"name": "cluster"}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "cluster",
+        "clusters": [one | {"cluster": {"server": NOWHERE}}],
+        "contexts": [one | {"context": {"cluster": "cluster", "user": "cluster"}}],
+        "users": [one | {"user": {}}],
+    }
+    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+
+
+def _each(old: _Side, new: _Side, stacks: list[str]) -> dict[str, Outcome]:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        try:
+            outcomes = threads.map(lambda stack: _compared(old, new, stack), stacks)
+            return dict(zip(stacks, outcomes, strict=True))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _compared(old: _Side, new: _Side, stack: str) -> Outcome:
+    before, after = stack in old.stacks(), stack in new.stacks()
+    try:
+        (old if before else new).make(stack)
+        if before and not after:
+            return removed(old.preview(stack))
+        if before:
+            old.up(stack)
+    except _Refused as error:
+        return Outcome("uncompared", reason=f"the base cannot be previewed here: {error}")
+    try:
+        found = outcome(new.preview(stack))
+    except _Refused as error:
+        return Outcome("failed", reason=str(error))
+    return found if before else replace(found, status="new")

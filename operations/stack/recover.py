@@ -1,0 +1,313 @@
+"""Brings a stack whose update was killed back to where an update or a removal can go on.
+
+A killed engine leaves a lock, provider processes that go on with what they were told, operations
+that its state calls pending, and a Helm release that is half made or that the state does not
+know. All of it is settled here; an intact stack costs two looks at files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from components.program import MARK, PYTHON
+from machine import cluster_state, identity
+from machine.errors import LabError
+from machine.processes import stop
+from machine.waiting import locked
+from operations.stack.engine import STATE, pulumi
+from results import store
+from toolchain.install import ROOT
+
+ENGINE = "pulumi"
+STACK = "pulumi:pulumi:Stack"
+RELEASE = "kubernetes:helm.sh/v3:Release"
+NAMESPACE = "kubernetes:core/v1:Namespace"
+"""Taken over as it is: it takes Kubernetes five seconds and more to remove one. But on a cluster
+that is not the lab's nothing is taken over."""
+PLUGINS = ("pulumi-resource-", "pulumi-language-")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who holds a stack: what the engine writes down before it begins.
+
+    since: as in the file, RFC 3339.
+    """
+
+    pid: int
+    host: str
+    user: str
+    since: str
+
+    @property
+    def held(self) -> bool:
+        """Whether that engine still runs here; its number may be another program's by now."""
+        try:
+            process = psutil.Process(self.pid)
+            began = datetime.fromisoformat(self.since).timestamp()
+            ended = process.status() == psutil.STATUS_ZOMBIE  # nobody has asked how
+            return process.name() == ENGINE and not ended and process.create_time() <= began + 1
+        except psutil.NoSuchProcess:
+            return False
+
+
+def recover(stack: str) -> list[str]:
+    """Settle what a killed update of the stack left; returns what was done, one line each.
+
+    Raises LabError, having changed nothing, if an update of the stack is running.
+    """
+    with _alone(stack):
+        locks = held_by(stack)
+        for lock in locks:
+            _require_ended(stack, lock)
+        done = end(orphans())
+        drop_half_written(stack)
+        done += repair(stack)
+        pending = pending_operations(stack)
+        for operation in pending:
+            done += settle(stack, operation)
+        if locks or pending:
+            cluster_state.end(stack)
+        if locks:
+            _keep_result(stack, locks)
+        # Last, so that a recovery that is itself killed is taken up again.
+        if locks:
+            pulumi("cancel", "--yes", "--stack", stack, quiet=True)
+            done.append(f"removed the lock of {_names(locks)}, which ended without removing it")
+        if pending:
+            _clear_pending(stack)
+            done.append(f"cleared {len(pending)} operations that were never finished")
+        return done
+
+
+def _keep_result(stack: str, locks: list[Lock]) -> None:
+    """Nobody else does: the update was killed."""
+    began = min(datetime.fromisoformat(lock.since).timestamp() for lock in locks)
+    store.broken_off(stack, began, f"the update was killed ({_names(locks)})")
+
+
+@contextmanager
+def _alone(stack: str) -> Iterator[None]:
+    with locked(STATE / f"{stack}.recover.lock", f"the recovery of stack {stack}"):
+        yield
+
+
+# --- locks -----------------------------------------------------------------------------------
+
+
+def _locks_of(stack: str) -> Path:
+    return STATE / ".pulumi" / "locks" / "organization" / "dra-workshop" / stack
+
+
+def held_by(stack: str) -> list[Lock]:
+    """The locks on the stack, whether or not their holders still run."""
+    found = []
+    for path in sorted(_locks_of(stack).glob("*.json")):
+        with suppress(FileNotFoundError):  # it was given back meanwhile
+            found.append(_lock(path.read_text()))
+    return found
+
+
+def _lock(text: str) -> Lock:
+    try:
+        told = json.loads(text)
+        return Lock(told["pid"], told["hostname"], told["username"], told["timestamp"])
+    except (ValueError, KeyError):  # its engine was killed as it wrote this
+        return Lock(0, socket.gethostname(), "somebody", datetime.now(UTC).isoformat())
+
+
+def _require_ended(stack: str, lock: Lock) -> None:
+    if lock.held:  # also where the machine got another name meanwhile
+        raise LabError(
+            f"stack {stack} is in use by process {lock.pid} of {lock.user} since {lock.since}; "
+            "wait for it, or end it with ctrl-c in its terminal"
+        )
+    if lock.host != (here := socket.gethostname()):
+        raise LabError(
+            f"stack {stack} is locked by process {lock.pid} of {lock.user} on {lock.host} since "
+            f"{lock.since}; if it has ended there, or {here} is a new name of that machine, run: "
+            f"source .tools/env && pulumi cancel --yes --stack {stack}"
+        )
+
+
+def _names(locks: list[Lock]) -> str:
+    return " and ".join(f"process {lock.pid}" for lock in locks)
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+def orphans() -> list[psutil.Process]:
+    """What an engine started in this checkout and that outlived it, with what it started.
+
+    The cluster's own processes are not among them: they are meant to outlive it.
+    """
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if _of_an_engine(process) and not any(p.name() == ENGINE for p in process.parents()):
+                found += [process, *process.children(recursive=True)]
+    return found
+
+
+def _of_an_engine(process: psutil.Process) -> bool:
+    """Whether it is a plugin, or a program that the graph runs, of this checkout."""
+    plugin = process.name().startswith(PLUGINS)
+    program = process.cmdline()[:2] == [PYTHON, "-m"] and MARK in process.environ()
+    return (plugin or program) and process.cwd() == str(ROOT)
+
+
+def end(left: list[psutil.Process]) -> list[str]:
+    """End them: nobody takes down any more what they do."""
+    if not left:
+        return []
+    stubborn = stop(left)
+    if stubborn:
+        numbers = ", ".join(str(process.pid) for process in stubborn)
+        raise LabError(f"processes of a killed update do not end: {numbers}")
+    return [f"ended {len(left)} processes of an update that was killed"]
+
+
+# --- the state -------------------------------------------------------------------------------
+
+
+def drop_half_written(stack: str) -> None:
+    """Remove what the engine has written beside the state and the locks and cannot read.
+
+    Beside each of its files is one with its checksum. A kill leaves empty ones, on which the
+    engine fails ("EOF"); where there is none it goes on.
+    """
+    for folder in (identity.state_of(stack).parent, _locks_of(stack)):
+        for path in folder.glob("*.attrs"):
+            if not _is_json(path):
+                path.unlink()
+
+
+def repair(stack: str) -> list[str]:
+    """Have a state that can be read: a full disk leaves half of one.
+
+    The engine keeps the state of before its last operation. Where that is damaged as well the
+    stack begins anew, and the cluster with it.
+    """
+    path = identity.state_of(stack)
+    older = path.with_name(f"{path.name}.bak")
+    if not path.exists() or _is_json(path):
+        return []
+    cluster_state.end(stack)
+    if _is_json(older):
+        new = path.with_name(f".{path.name}.new")
+        shutil.copy2(older, new)
+        new.replace(path)
+        return ["the newest state was damaged; took that of one operation before"]
+    path.unlink()
+    pulumi("stack", "init", stack, "--no-select", quiet=True)
+    return [f"the state of stack {stack} was damaged beyond repair; it begins anew"]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def forget_releases(stack: str) -> None:
+    """Have the state know of no Helm release: one on a cluster that is gone cannot be removed.
+
+    What depends on it is on that cluster too, or only looked at it.
+    """
+    for resource in identity.resources(stack):
+        if resource["type"] == RELEASE:
+            pulumi(
+                "state", "delete", resource["urn"], "--target-dependents", "--yes",
+                "--stack", stack, quiet=True,
+            )  # fmt: skip
+
+
+def forget_passed(stack: str) -> None:
+    """Have the stack's output `status` no longer say that it passed, after an update that failed:
+    the outputs that Pulumi keeps are those of the last one that came to its end."""
+    stacks = [each for each in identity.resources(stack) if each["type"] == STACK]
+    if not any((each.get("outputs") or {}).get("status") == "passed" for each in stacks):
+        return
+
+    def fail(file: Path) -> None:
+        state = json.loads(file.read_text())
+        for resource in state["deployment"]["resources"]:
+            if resource["type"] == STACK:
+                resource["outputs"]["status"] = "failed"
+        file.write_text(json.dumps(state))
+
+    _take_in(stack, fail)
+
+
+def _take_in(stack: str, change: Callable[[Path], None]) -> None:
+    """Have Pulumi write the state to a file and, changed, take it in again."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        pulumi("stack", "export", "--stack", stack, "--file", file.name, quiet=True)
+        change(Path(file.name))
+        pulumi("stack", "import", "--stack", stack, "--file", file.name, quiet=True)
+
+
+# --- operations that were never finished -----------------------------------------------------
+
+
+def pending_operations(stack: str) -> list[dict[str, Any]]:
+    """What the engine was doing when it was killed: {"type", "resource": {"type", "inputs"}}."""
+    return identity.deployment(stack).get("pending_operations") or []
+
+
+def _clear_pending(stack: str) -> None:
+    """Pulumi drops them when it takes in a state."""
+    _take_in(stack, lambda _: None)
+
+
+def settle(stack: str, operation: dict[str, Any]) -> list[str]:
+    """Take back what cannot simply be done again; returns what was done.
+
+    operation: {"type": "creating" …, "resource": {"type", "urn", "inputs"}}.
+    """
+    resource = operation["resource"]
+    match operation["type"], resource["type"]:
+        case "deleting", "command:local:Command" if resource["urn"].endswith("::cluster"):
+            cluster_state.make_folder(stack)
+            cluster_state.begin_removal(stack)
+        case ("creating", _) | ("updating", "kubernetes:helm.sh/v3:Release"):
+            taken_over = (
+                resource["type"] == NAMESPACE and cluster_state.kind_of(stack) != "existing"
+            )
+            if resource["type"].startswith("kubernetes:") and not taken_over:
+                return _take_back(stack, operation)
+    return []
+
+
+def _take_back(stack: str, operation: dict[str, Any]) -> list[str]:
+    from operations.stack import half_made  # it loads the Kubernetes client, which takes a while
+
+    kubeconfig = half_made.running_cluster(stack)
+    if kubeconfig is None:
+        return []
+    inputs = operation["resource"]["inputs"]
+    if operation["resource"]["type"] == RELEASE:
+        name, namespace = inputs["name"], inputs["namespace"]
+        every = operation["type"] == "creating"
+        if every and cluster_state.kind_of(stack) == "existing":
+            half_made.remove_released(kubeconfig, namespace, name)
+        removed = half_made.remove_revisions(kubeconfig, namespace, name, every=every)
+        what = f"Helm release {name}"
+    else:
+        removed = half_made.remove_object(kubeconfig, inputs)
+        what = f"{inputs['kind']} {inputs['metadata']['name']}"
+    return [f"took back {what}, which the state does not know"] if removed else []

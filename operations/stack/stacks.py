@@ -1,0 +1,341 @@
+"""What `make up`, `preview`, `destroy`, `set` and their like do to a stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from components.modules.registry import MODULES, closure
+from components.runs import VERIFY
+from components.settings import SettingsError, parse
+from machine import cluster_state
+from machine.cluster_state import RUN
+from machine.errors import LabError
+from operations.stack import drift
+from operations.stack.engine import EVENTS, STATE, errors_in, pulumi, variables
+from operations.stack.recover import forget_passed, forget_releases, held_by, recover
+from results import store
+from toolchain.errors import disk_full
+from toolchain.install import BIN, committed_stacks
+
+PROJECT = Path("Pulumi.yaml")
+ROOM = (".state", ".run", ".results")
+UNREACHABLE = "PULUMI_K8S_DELETE_UNREACHABLE"
+"""Tells the provider to forget what is on a cluster that is gone."""
+MOST_LOST = 8
+NEEDED = 2e6
+"""Bytes: the state of a lab, twice, and some results."""
+
+
+def require(stack: str) -> None:
+    """Raise LabError, with the names that there are, for a stack that does not exist."""
+    if stack not in committed_stacks():
+        raise LabError(
+            f"there is no stack '{stack}'; stacks: {', '.join(committed_stacks())} (make list)"
+        )
+
+
+def up(stack: str, changes: str, verify: bool) -> int:
+    """Configure the stack and bring it up; then show what was found."""
+    from report import results
+
+    require(stack)
+    require_room()
+    # What a killed update left half verified has been used up, pods of checks that never began too.
+    verify = bool(prepare(stack)) or verify
+    configure(stack, changes)
+    if cluster_state.is_being_removed(stack):
+        sys.stderr.write(f"the removal of stack {stack} was begun; it is finished first\n")
+        if code := _remove(stack):
+            return code
+    if cluster_state.kind_of(stack) == "existing":
+        # It loads the Kubernetes client, which takes a while.
+        from operations.existing import cluster as existing
+
+        existing.renew_login(stack)
+    drifted = repair_drift(stack)
+    before, began = results.latest(stack), time.time()
+    with tempfile.NamedTemporaryFile(suffix=".json") as events:
+        code = pulumi(
+            "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack,
+            *(["--refresh"] if drifted else []), "--event-log", events.name,
+            extra=EVENTS | ({VERIFY: "1"} if verify or drifted else {}),
+        )  # fmt: skip
+        if code and results.latest(stack) == before:
+            store.broken_off(stack, began, errors_in(Path(events.name)))
+    if code:
+        _explain(stack)
+        forget_passed(stack)
+    results.show_latest(stack)
+    return code
+
+
+def _explain(stack: str) -> None:
+    from operations.stack import stuck_pods  # it loads the Kubernetes client, which takes a while
+
+    stuck_pods.explain(stack, [f"dra-{MODULES[module].stack}" for module in modules_of(stack)])
+
+
+def repair_drift(stack: str) -> bool:
+    """Whether something of the lab was deleted from its cluster. What Pulumi cannot see of it is
+    made again here; the rest is for an update that refreshes its state."""
+    lost = drift.find(stack)
+    if lost:
+        more = f" and {len(lost) - MOST_LOST} more" if len(lost) > MOST_LOST else ""
+        sys.stderr.write(
+            f"not on the cluster of stack {stack} any more: {', '.join(lost[:MOST_LOST])}{more}; "
+            "what is configured is made again, and every check runs again\n"
+        )
+        drift.restore_released(stack)
+    return bool(lost)
+
+
+def prepare(stack: str) -> int:
+    """Settle what a killed update left, and say what was done."""
+    done = recover(stack)
+    for line in done:
+        sys.stderr.write(f"{line}\n")
+    return len(done)
+
+
+def is_locked(stack: str) -> bool:
+    """Whether an update of the stack runs, or was killed."""
+    return bool(held_by(stack))
+
+
+def preview(stack: str) -> int:
+    require(stack)
+    return pulumi("preview", "--diff", "--stack", stack)
+
+
+def destroy(stack: str) -> int:
+    from operations.stack import clusters
+
+    require(stack)
+    prepare(stack)
+    had = clusters.had(stack)
+    if code := _remove(stack):
+        store.broken_off(stack, time.time(), "the removal failed; its output above says why")
+        forget_passed(stack)
+        return code
+    return _prove(stack, had)
+
+
+def _prove(stack: str, had: dict[str, Any]) -> int:
+    """Show that nothing is left; 1 if something is. had: what of, see checks/teardown.py."""
+    from report import results
+
+    found = _ask_teardown({"stack": stack} | had)
+    results.show_removal(stack, found)
+    store.removed(stack, found)
+    return 0 if found["status"] == "passed" else 1
+
+
+def _ask_teardown(given: dict[str, Any]) -> dict[str, Any]:
+    """The result of the check that looks for what is left."""
+    command = [sys.executable, "-m", "checks", "teardown"]
+    done = subprocess.run(
+        command, input=json.dumps(given), text=True, stdout=subprocess.PIPE, check=False
+    )
+    if done.returncode:
+        raise LabError("whether something is left cannot be checked; its output above says why")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def require_room() -> None:
+    """Raise LabError before anything is changed if there is no room to write it down."""
+    for folder in map(Path, ROOM):
+        if folder.exists() and shutil.disk_usage(folder).free < NEEDED:
+            raise LabError(disk_full(folder))
+
+
+def _remove(stack: str) -> int:
+    if not _is_shared(stack) and shutil.disk_usage(STATE).free < NEEDED:
+        _take_down(stack)  # the largest part; the engine needs some room to go on
+    extra = None if _can_be_unwound(stack) else {UNREACHABLE: "true"}
+    code = pulumi("destroy", "--yes", "--skip-preview", "--stack", stack, extra=extra)
+    if code == 0:
+        # Where the state was lost it knew of no cluster that was to be removed.
+        _take_down(stack)
+    return code
+
+
+def _is_shared(stack: str) -> bool:
+    """Whether the lab is on a cluster of others, which then can be reached. See `existing`."""
+    if "existing" not in (cluster_state.kind_of(stack), current(stack)["cluster"]):
+        return False
+    # It loads the Kubernetes client, which takes a while.
+    from operations.existing import cluster as existing
+
+    return existing.require_reachable(stack)
+
+
+def _can_be_unwound(stack: str) -> bool:
+    """Whether the objects on the cluster can be removed one by one, as a real driver would have it.
+
+    Where something of a real node or its cluster has ended both are removed as a whole: all that
+    the driver could undo lies in folders, mounts and control groups of the node, and in the GPUs'
+    compute mode.
+    """
+    # What speaks to the kernel takes a fifth of a second to load.
+    from operations.stack import clusters
+
+    if clusters.whole(stack):
+        return True
+    sys.stderr.write(
+        f"the nodes of {stack} are not all running; they are removed with all that is on them\n"
+    )
+    _take_down(stack)
+    forget_releases(stack)
+    return False
+
+
+def _take_down(stack: str) -> None:
+    from operations.stack import clusters
+
+    clusters.down(stack)
+
+
+def configure(stack: str, changes: str) -> None:
+    """Write `key=value …` into the stack's file; a list is written with commas.
+
+    Raises LabError, before anything is written, for a value that cannot be used.
+    """
+    wanted = _parsed(changes)
+    if not wanted:
+        return
+    project = yaml.safe_load(PROJECT.read_text())["config"]
+    values = {key: _typed(project, key, value) for key, value in wanted.items()}
+    try:
+        parse(current(stack) | {key: _raw(value) for key, value in values.items()}, stack)
+    except SettingsError as error:
+        raise LabError(str(error)) from error
+    _write(stack, f"Pulumi.{stack}.yaml", values)
+
+
+def _write(stack: str, file: str, values: Mapping[str, str | list[str]]) -> None:
+    """Set all the values at once: what is killed before that leaves the file as it was."""
+    entries = {
+        key: {"value": _raw(value)} | ({"objectValue": value} if isinstance(value, list) else {})
+        for key, value in values.items()
+    }
+    new = STATE / file
+    shutil.copyfile(file, new)
+    pulumi(
+        "config", "set-all", "--stack", stack, "--config-file", str(new),
+        "--json", json.dumps(entries),
+        quiet=True,
+    )  # fmt: skip
+    new.replace(file)
+
+
+def _words(name: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise LabError(f"{name} cannot be read: {error}: {text}") from error
+
+
+def _parsed(changes: str) -> dict[str, str]:
+    pairs = [item.partition("=") for item in _words("SET", changes)]
+    for key, sign, _ in pairs:
+        if not sign:
+            raise LabError(f"SET takes key=value pairs; '{key}' has no '='")
+    return {key: value for key, _, value in pairs}
+
+
+def _typed(project: dict[str, Any], key: str, value: str) -> str | list[str]:
+    if project.get(key, {}).get("type") != "array":
+        return value
+    return [item for item in value.split(",") if item]
+
+
+def _raw(value: Any) -> str:
+    """As Pulumi hands it to the program."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def current(stack: str) -> dict[str, str]:
+    """The stack's configuration with the project's defaults, as the program gets it."""
+    project = yaml.safe_load(PROJECT.read_text())
+    defaults = {key: entry["default"] for key, entry in project["config"].items()}
+    given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text()).get("config") or {}
+    prefix = f"{project['name']}:"
+    own = {key.removeprefix(prefix): value for key, value in given.items()}
+    return {key: _raw(value) for key, value in (defaults | own).items()}
+
+
+def modules_of(stack: str) -> list[str]:
+    """The modules that the stack runs, with those that they need."""
+    wanted = json.loads(current(stack)["modules"])
+    return [module.id for module in closure(wanted)]
+
+
+def rows() -> list[tuple[str, str, str, str, str]]:
+    """Every stack: name, modules, what it shows, what it needs, seconds on the embedded cluster."""
+    found = []
+    for stack in committed_stacks():
+        ids = modules_of(stack)
+        last = MODULES[ids[-1]]
+        shows = last.shows if stack == last.stack else f"modules {', '.join(ids)} (the default)"
+        found.append((stack, ", ".join(ids), shows, last.requires, f"{last.takes} s"))
+    return found
+
+
+def kubeconfig(stack: str) -> Path:
+    require(stack)
+    path = RUN / stack / "kubeconfig"
+    if not path.exists():
+        raise LabError(f"stack {stack} has no cluster running; run: make up STACK={stack}")
+    return path
+
+
+def _to_ask(stack: str) -> Path:
+    """The kubeconfig of the stack's cluster; says so if that may not answer."""
+    path = kubeconfig(stack)
+    if not cluster_state.runs(stack):
+        sys.stderr.write(
+            f"part of the cluster of stack {stack} is not running; "
+            f"start it: make up STACK={stack}\n"
+        )
+    return path
+
+
+def kubectl(stack: str, arguments: str) -> int:
+    words = _words("ARGS", arguments)
+    command = [str(BIN / "kubectl"), "--kubeconfig", str(_to_ask(stack)), *words]
+    return subprocess.run(command, check=False).returncode
+
+
+def shell(stack: str) -> NoReturn:
+    """Become a shell whose kubectl asks the stack's cluster and whose pulumi has its state.
+
+    It reads no start files of the person's: they may name another cluster.
+    """
+    own = {"KUBECONFIG": str(_to_ask(stack).resolve()), "PS1": f"({stack}) \\w \\$ "}
+    given = {k: v for k, v in variables().items() if k not in ("ENV", "BASH_ENV")} | own
+    command = ["bash", "--norc"] if shutil.which("bash") else ["sh"]
+    sys.stderr.write(f"kubectl and pulumi of stack {stack}; leave with: exit\n")
+    sys.stderr.flush()
+    os.execvpe(command[0], command, given)  # noqa: S606 (it takes this process's place)
+
+
+def logs(stack: str, lines: int) -> None:
+    """The end of every log of the stack's control plane."""
+    folder = kubeconfig(stack).parent
+    for path in sorted(folder.rglob("*.log")):
+        sys.stdout.write(f"==> {path}\n")
+        end = path.read_text(errors="replace").splitlines()[-lines:]
+        sys.stdout.write("\n".join(end) + "\n\n")

@@ -1,0 +1,1 @@
+"""Ground floor: what checks find, as JSON, and where it is kept."""

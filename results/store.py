@@ -1,0 +1,76 @@
+"""Keeps the results of every update.
+
+An update that breaks off before its verdict, and a removal, leave results as well: what lies under
+`latest` is never older than the lab.
+
+Results go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from results.status import merged_results
+
+RESULTS = Path(".results")
+
+
+def broken_off(stack: str, since: float, reason: str) -> Path:
+    """Keep what an update found before it broke off; returns the file.
+
+    since: when it began, seconds since 1970; reason: why it broke off.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((RESULTS / stack / "checks").glob("*.json")):
+        record = json.loads(path.read_text())
+        if path.stat().st_mtime >= since and record["result"]:
+            found.setdefault(record["result"]["module"], []).append(record["result"])
+    verification = {module: merged_results(results) for module, results in found.items()}
+    return keep(
+        stack,
+        {"stack": stack, "status": "failed", "reason": reason, "verification": verification},
+    )
+
+
+def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
+    """Keep that the lab was removed, beside what was found before.
+
+    removal: what proves that nothing is left (checks/teardown.py), where somebody looked.
+    """
+    path = RESULTS / stack / "latest" / "results.json"
+    try:
+        last = json.loads(path.read_text())
+    except (OSError, ValueError):
+        last = {"stack": stack, "verification": {}}
+    clean = removal is None or removal["status"] == "passed"
+    reason = "" if clean else "something of the lab is left"
+    content = last | {"status": "removed" if clean else "failed", "reason": reason}
+    content |= {"removal": removal}
+    if last.get("status") == "removed":
+        write(path, content)  # the same removal, seen to its end
+    else:
+        keep(stack, content)
+
+
+def keep(stack: str, content: dict[str, Any]) -> Path:
+    """Write the results of this update beside those of earlier ones; returns the file."""
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = RESULTS / stack / name
+    folder.mkdir(parents=True)
+    path = folder / "results.json"
+    write(path, content)
+    link = RESULTS / stack / ".latest.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(RESULTS / stack / "latest")
+    return path
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    new.replace(path)

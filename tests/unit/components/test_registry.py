@@ -1,0 +1,40 @@
+"""Modules, their edges and the stacks that show them belong together."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.lab import BUILDERS
+from components.modules.registry import MODULES, closure
+from operations.stack import stacks
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (["0"], ["0"]),
+        (["3"], ["0", "1", "2", "3"]),
+        (["2", "0"], ["0", "1", "2"]),
+        (["3", "1"], ["0", "1", "2", "3"]),
+    ],
+)
+def test_the_closure_holds_what_is_needed_before_what_needs_it(
+    wanted: list[str], ids: list[str]
+) -> None:
+    assert [module.id for module in closure(wanted)] == ids
+
+
+def test_an_unknown_module_has_no_closure() -> None:
+    with pytest.raises(KeyError):
+        closure(["99"])
+
+
+def test_every_module_can_be_built_and_has_a_stack_that_ends_with_it() -> None:
+    assert set(BUILDERS) == set(MODULES)
+    for module in MODULES.values():
+        assert stacks.modules_of(module.stack)[-1] == module.id
+
+
+def test_every_module_needs_only_modules_that_exist() -> None:
+    for module in MODULES.values():
+        assert set(module.needs) <= set(MODULES)

@@ -1,0 +1,93 @@
+"""What the preflight of a shared cluster asks for, and how it says what is missing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from checks.prerequisites import existing_permissions
+from checks.prerequisites.existing_permissions import IN_MODULE, needed
+from components.modules.registry import MODULES
+from kube.permissions import Permission, in_words, on, within
+
+GIVEN = {"makes": ["create jobs.batch in dra-module5"], "usesDriver": True,
+         "modules": {"4": "dra-module4", "5": "dra-module5"}}  # fmt: skip
+ON_REAL_NODES = (
+    "get pods/log in dra-module4",
+    "create pods/exec in driver",
+    "get pods/exec in driver",
+    "list events in dra-module5",
+    "watch nodes",
+)
+
+
+def texts(simulated: bool, driver: str = "driver") -> set[str]:
+    return {str(each) for each in needed(GIVEN, driver, simulated)}
+
+
+def test_what_is_made_and_looked_at_is_asked_for() -> None:
+    found = texts(simulated=True)
+    for text in ("create jobs.batch in dra-module5", "list jobs.batch in dra-module5",
+                 "patch pods in dra-module4", "get daemonsets.apps in driver",
+                 "list deviceclasses.resource.k8s.io",
+                 "get namespaces in kube-system"):  # fmt: skip
+        assert text in found
+    assert "list jobs.batch in dra-module4" not in found
+
+
+def test_what_only_real_nodes_need_is_asked_for_there_only() -> None:
+    assert texts(simulated=False) >= {*ON_REAL_NODES}
+    assert texts(simulated=True) & {*ON_REAL_NODES} == set()
+
+
+def test_where_the_driver_is_not_known_it_may_be_anywhere() -> None:
+    assert "create pods/exec" in texts(simulated=False, driver="")
+
+
+def test_every_module_with_a_namespace_says_what_its_checks_do() -> None:
+    assert set(IN_MODULE) == {module.id for module in MODULES.values() if module.uses_gpu}
+
+
+def test_a_permission_is_what_its_text_says() -> None:
+    for each in (*on("pods/exec", "get"), *within("ns", on("jobs", "list", group="batch"))):
+        assert Permission.parse(str(each)) == each
+
+
+def test_what_is_refused_is_told_with_its_verbs_and_namespaces_together() -> None:
+    refused = [*within("ns", on("secrets", "list", "create")), *on("nodes", "list")]
+    assert in_words(refused) == "list nodes; create, list secrets in ns"
+    refused += within("b", on("secrets", "list", "create"))
+    assert in_words(refused) == "list nodes; create, list secrets in b, ns"
+    refused += on("secrets", "list", "create")
+    assert in_words(refused) == "list nodes; create, list secrets; create, list secrets in b, ns"
+
+
+@pytest.mark.parametrize(
+    ("may", "refused", "asked"),
+    [
+        (["list pods", "get pods"], [], 2),
+        (["list pods in a", "list pods in b", "get pods"], [], 4),
+        (["list pods in a", "get pods"], ["list pods in b"], 4),
+    ],
+    ids=["everywhere", "in-each", "not-in-one"],
+)
+def test_what_is_allowed_everywhere_is_asked_once(
+    may: list[str], refused: list[str], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[str] = []
+
+    def review(body: Any, **_: Any) -> Any:
+        about = body["spec"]["resourceAttributes"]
+        question = Permission(about["resource"], about["verb"], about["group"], about["namespace"])
+        questions.append(str(question))
+        return SimpleNamespace(status=SimpleNamespace(allowed=str(question) in may))
+
+    api = SimpleNamespace(create_self_subject_access_review=review)
+    monkeypatch.setattr("kubernetes.client.AuthorizationV1Api", lambda _: api)
+    kube: Any = SimpleNamespace(api=None)
+    wanted = [*within("a", on("pods", "list", "get")), *within("b", on("pods", "list", "get"))]
+    found = existing_permissions.refused(kube, wanted)
+    assert [str(each) for each in found] == refused
+    assert len(questions) == asked

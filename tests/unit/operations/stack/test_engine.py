@@ -1,0 +1,119 @@
+"""Running pulumi, with a script in its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from machine.errors import LabError
+from operations.stack import engine
+from tests.unit.test_build import calls, write_script
+from toolchain import install
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Pulumi that prints as an update does, and fails."""
+    monkeypatch.setattr(engine, "BIN", tmp_path / "bin")
+    monkeypatch.chdir(tmp_path)
+    return write_script(
+        tmp_path / "bin" / "pulumi",
+        """echo "home $PULUMI_HOME, extra $EXTRA"
+echo ' +  command:local:Command check creating (0s)'
+echo ' +  command:local:Command check creating (0s) {"module": "0", "checks": [{"id": "a"}]}'
+echo ' +  command:local:Command check created (0.91s) {"module": "0", "checks": [{"id": "a"}]}'
+echo 'error: no' >&2
+exit 7""",
+    )
+
+
+def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture) -> None:
+    assert engine.pulumi("up", extra={"EXTRA": "more"}) == 7
+    assert capfd.readouterr().out.splitlines() == [
+        f"home {install.PULUMI_HOME}, extra more",
+        " +  command:local:Command check creating (0s)",
+        " +  command:local:Command check created (0.91s)",
+    ]
+    assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'error: the API server answered 403: {"kind":"Status","message":"pods is forbidden"}',
+        '    error: Client: Response body: {"kind":"Status","code":404}',
+        ' +  command:local:Command cluster creating (3s) error: exit status 1: {"kind":"Status"}',
+        ' +  command:local:Command check creating (3s) {"kind":"Status"} is no verdict',
+        ' +  kubernetes:core/v1:Pod pod-1 creating (3s) warning: {"reason":"Forbidden"}',
+    ],
+)
+def test_what_somebody_answered_is_handed_on_whole(
+    line: str, program: Path, capfd: Capture
+) -> None:
+    write_script(program, f"echo '{line}'")
+    engine.pulumi("up")
+    assert capfd.readouterr().out == f"{line}\n"
+
+
+@pytest.mark.usefixtures("program")
+def test_ctrl_c_lets_pulumi_end_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+    pressed = iter([True, True])
+
+    def interrupted(process: subprocess.Popen[str]) -> int:
+        if next(pressed, False):
+            raise KeyboardInterrupt
+        return wait(process)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    assert engine.pulumi("up") == 7
+    assert list(pressed) == []
+
+
+@pytest.mark.usefixtures("program")
+def test_ctrl_c_while_lines_come_loses_none(
+    monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    hand_on = engine._hand_on
+    pressed = iter([True, True])
+
+    def interrupted(process: subprocess.Popen[str]) -> None:
+        if next(pressed, False):
+            raise KeyboardInterrupt
+        hand_on(process)
+
+    monkeypatch.setattr(engine, "_hand_on", interrupted)
+    assert engine.pulumi("up") == 7
+    assert list(pressed) == []
+    assert len(capfd.readouterr().out.splitlines()) == 3
+
+
+def test_a_line_is_handed_on_when_it_comes(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = "for _ in $(seq 600); do [ -e seen ] || sleep 0.1; done"
+    write_script(program, f"echo first; {wait}; [ -e seen ] && echo second")
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        (tmp_path / "seen").touch()
+
+    no_terminal = SimpleNamespace(write=show, flush=lambda: None, isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdout", no_terminal)
+    assert engine.pulumi("up") == 0
+    assert shown == ["first\n", "second\n"]
+
+
+def test_a_quiet_command_that_fails_raises_what_it_said(program: Path, capfd: Capture) -> None:
+    with pytest.raises(LabError, match=r"^error: no$"):
+        engine.pulumi("config", "set", quiet=True)
+    write_script(program, "echo done")
+    assert engine.pulumi("config", "set", quiet=True) == 0
+    assert capfd.readouterr() == ("", "")
