@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import semver
 
-from components import gpu_node
+from components.simulated_gpus import attribute_names
 from kube.devices import GPU, MOCK
 from toolchain.images import EXAMPLE_DRIVER_IMAGE
 
@@ -49,7 +49,7 @@ def attributes(driver: str, version: str) -> list[str]:
     """What each device is described by, sorted."""
     if driver == "example":
         return ["driverVersion", "index", "model", "uuid"]
-    return gpu_node.attribute_names(version)
+    return attribute_names(version)
 
 
 def values(

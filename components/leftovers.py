@@ -11,10 +11,11 @@ from typing import Any
 import pulumi
 
 from components import program
-from components.gpu_node import node_names
 from components.lab_context import LabContext
 from components.modules.registry import MODULES
-from components.settings import MOST_NODES, Settings
+from components.settings import Settings
+from components.settings.nodes import MOST_NODES
+from components.simulated_gpus import node_names
 
 
 def removed(lab: LabContext) -> pulumi.Resource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from components.gpu_node import gpu_uuid
+from components.simulated_gpus import gpu_uuid
 from kube.client import Kube
 from tests.existing.theirs import (
     NODE,

@@ -9,7 +9,7 @@ from kubernetes import client
 
 from checks import gpu_holders
 from checks.result import CheckFailed
-from components.gpu_node import gpu_uuid
+from components.simulated_gpus import gpu_uuid
 from tests.unit.fake_kube import FORBIDDEN, KUBECONFIG, FakeKube, claim, gpu_slice, pod
 
 UUID = gpu_uuid("node", 0)

@@ -17,8 +17,8 @@ import pytest
 from checks import __main__ as program
 from checks.modules import driver
 from checks.prerequisites import kind
-from components.gpu_node import gpu_uuid
 from components.runs import run_id
+from components.simulated_gpus import gpu_uuid
 from tests.unit.fake_kube import (
     KUBECONFIG,
     UNREACHABLE,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from components import manifests
-from components.gpu_node import node_names
 from components.modules import module0
+from components.simulated_gpus import node_names
 from components.workload import with_image
 from tests.unit.graph import Graph, build
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.gpu_node import gpu_uuid
+from components.simulated_gpus import gpu_uuid
 from tests.unit.graph import Graph, build
 
 PODS = {

@@ -14,8 +14,8 @@ import pytest
 
 from components import manifests
 from components.drivers import DRIVERS
-from components.gpu_node import gpu_uuid
 from components.modules.module5 import allocating, asking, over, under
+from components.simulated_gpus import gpu_uuid
 from components.workload import BENCHMARK, INSPECT, in_run, limited, naming, pod_of, unawaited
 from workloads import gpu_benchmark
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.gpu_node import gpu_uuid
-from components.settings import KEYS, SettingsError, parse
+from components.settings import SettingsError, parse
+from components.settings.model import SETTINGS
+from components.simulated_gpus import gpu_uuid
 from machine.host_networks import Networks
 from operations.stack import stacks
 
@@ -24,7 +25,7 @@ def test_defaults_of_the_project_are_valid() -> None:
 
 
 def test_every_key_of_the_project_is_known() -> None:
-    assert set(DEFAULTS) == set(KEYS)
+    assert set(DEFAULTS) == {setting.key for setting in SETTINGS.values()}
 
 
 @pytest.mark.parametrize(

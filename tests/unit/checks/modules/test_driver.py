@@ -10,7 +10,7 @@ import pytest
 from checks.modules import driver
 from checks.result import CheckFailed
 from components.drivers import DRIVERS
-from components.gpu_node import attribute_names, gpu_uuid
+from components.simulated_gpus import attribute_names, gpu_uuid
 from kube import devices
 from machine.errors import LabError
 from tests.unit.fake_kube import (

@@ -11,7 +11,7 @@ from kubernetes import client
 
 from checks.__main__ import verified
 from checks.modules import exclusive
-from components.gpu_node import gpu_uuid
+from components.simulated_gpus import gpu_uuid
 from tests.unit.fake_kube import (
     BROKEN,
     BROKEN_TEXT,

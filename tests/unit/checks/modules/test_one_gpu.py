@@ -11,7 +11,7 @@ from kubernetes import client
 from checks.modules import driver
 from checks.result import CheckFailed
 from components.drivers import DRIVERS
-from components.gpu_node import attribute_names, gpu_uuid
+from components.simulated_gpus import attribute_names, gpu_uuid
 from kube import devices
 from tests.unit.fake_kube import (
     FORBIDDEN,

@@ -1,0 +1,119 @@
+"""Settings of the DRA driver."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import semver
+
+from components.settings.nodes import OWN
+from components.settings.parsers import one_of, switch, version
+from components.settings.setting import NotAllowed, SettingsError, setting
+from toolchain.tools import DRIVER_CHARTS
+
+DRIVERS = ("nvidia", "example")
+NEWEST_DRIVER = "0.5.0"
+HOST_DRIVER = "0.4.1"
+"""The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
+EXAMPLE_DRIVER = "0.4.0"
+"""The version of dra-example-driver of which set-up has chart and image."""
+OLDEST_DRIVER = semver.Version(0, 4, 1)
+"""0.4.0 renders a duplicate label; older charts have other names (NVIDIA's release notes)."""
+CHART = re.compile(r"oci://[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+)?")
+
+
+def _driver(value: str, before: Any) -> str:
+    driver = str(one_of(DRIVERS)(value, before))
+    if driver == "example" and before.node != OWN:
+        raise NotAllowed(value, "the example driver needs cluster=kind or existing")
+    return driver
+
+
+def _driver_version(value: str, before: Any) -> str:
+    """The version that is given, else the newest that such a node can run."""
+    if before.driver == "example":
+        if value not in ("", EXAMPLE_DRIVER):
+            raise NotAllowed(value, f"of driver=example: {EXAMPLE_DRIVER}")
+        return EXAMPLE_DRIVER
+    on_host = before.node == "host"
+    found = version(value or (HOST_DRIVER if on_host else NEWEST_DRIVER))
+    if on_host and str(found) != HOST_DRIVER:
+        raise NotAllowed(value, f"a host node runs {HOST_DRIVER} only")
+    if found < OLDEST_DRIVER:
+        raise NotAllowed(value, f"{OLDEST_DRIVER} or later")
+    return str(found)
+
+
+def _chart(value: str, before: Any) -> str:
+    """The chart reference: the one that is given, else set-up's copy of that version."""
+    if value:
+        return _own_chart(value)
+    if before.driver == "example":
+        return f"./.tools/charts/dra-example-driver-{before.driver_version}"
+    if before.driver_version not in DRIVER_CHARTS:
+        raise SettingsError(
+            "driverVersion",
+            before.driver_version,
+            f"set-up has the charts of {', '.join(DRIVER_CHARTS)}; for another version set "
+            "driverChart to a folder or an oci:// reference",
+        )
+    return f"./.tools/charts/dra-driver-nvidia-gpu-{before.driver_version}"
+
+
+def _own_chart(value: str) -> str:
+    """A folder or a packed chart on this machine, or what a registry has, which is asked later."""
+    packed = value.endswith(".tgz")
+    if not CHART.fullmatch(value) and not Path(value, "" if packed else "Chart.yaml").is_file():
+        raise NotAllowed(
+            value, "a folder with Chart.yaml, a packed chart (.tgz), or oci://HOST/NAME"
+        )
+    return value
+
+
+def _install(value: str, before: Any) -> bool:
+    """Clusters of ours have no driver yet; into others one is only put when that is asked for."""
+    if value == "":
+        return bool(before.cluster != "existing")
+    wanted = switch(value, before)
+    if not wanted and before.cluster != "existing":
+        raise NotAllowed(value, "false is for cluster=existing")
+    return wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverSettings:
+    """driver_version: without a leading "v"; install_driver: whether the driver is brought, or has
+    to be there."""
+
+    driver: str = setting(
+        "driver",
+        default="nvidia",
+        meaning="The DRA driver. nvidia, or example: dra-example-driver, whose devices are "
+        "mocks, for kind and existing clusters without a GPU.",
+        parse=_driver,
+    )
+    driver_version: str = setting(
+        "driverVersion",
+        default="",
+        meaning=f"Version of the DRA driver, {OLDEST_DRIVER} or later; decides the chart and "
+        f"the shape of simulated slices. Empty: {NEWEST_DRIVER}, on a host node "
+        f"{HOST_DRIVER}.",
+        parse=_driver_version,
+    )
+    driver_chart: str = setting(
+        "driverChart",
+        default="",
+        meaning="Folder, .tgz or oci:// reference of the driver's chart; empty: set-up's copy "
+        "of that version.",
+        parse=_chart,
+    )
+    install_driver: bool = setting(
+        "installDriver",
+        default="",
+        meaning="Whether the DRA driver is brought to the cluster: true or false. Empty: "
+        "true, on an existing cluster false.",
+        parse=_install,
+    )

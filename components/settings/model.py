@@ -1,0 +1,48 @@
+"""All settings of a stack, group by group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from components.settings.cluster import ClusterSettings
+from components.settings.driver import DriverSettings
+from components.settings.gpu import GpuSettings
+from components.settings.lab import LabSettings
+from components.settings.mps import MpsSettings
+from components.settings.nodes import NodeSettings
+from components.settings.setting import declared_in
+from components.settings.workload import WorkloadSettings
+
+GROUPS = {
+    "Lab": LabSettings,
+    "Cluster": ClusterSettings,
+    "Nodes": NodeSettings,
+    "GPUs": GpuSettings,
+    "DRA driver": DriverSettings,
+    "MPS": MpsSettings,
+    "Workloads": WorkloadSettings,
+}
+"""By their headings in docs/configuration.md. A setting may depend on those before it."""
+SETTINGS = {
+    field: setting for group in GROUPS.values() for field, setting in declared_in(group).items()
+}
+"""By the names of their fields."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    LabSettings,
+    ClusterSettings,
+    NodeSettings,
+    GpuSettings,
+    DriverSettings,
+    MpsSettings,
+    WorkloadSettings,
+):
+    """What one stack is to be."""
+
+    stack: str
+
+    @property
+    def expected_devices(self) -> int:
+        return self.nodes * self.gpus_per_node

@@ -1,0 +1,73 @@
+"""What a setting is: a key that is declared once, and from that read, checked and described."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A configuration value that cannot be used; the text is one line for its author."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        shown = value if isinstance(value, str) else json.dumps(value)
+        super().__init__(f"configuration key '{key}': '{shown}' is not allowed; {allowed}")
+
+
+class NotAllowed(ValueError):
+    """Raised by a parser, which does not know the key: the value, and what is allowed."""
+
+    def __init__(self, value: object, allowed: str) -> None:
+        super().__init__(value, allowed)
+        self.value, self.allowed = value, allowed
+
+
+Parser = Callable[[str, Any], Any]
+"""From the text of a value and the settings that were read before it, by their field names.
+A list is JSON text. Raises NotAllowed."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of the configuration.
+
+    default: a text, or texts for a list; meaning: one or a few sentences for a person; only: the
+    setting, as key=value, without which nothing but the default is allowed.
+    """
+
+    key: str
+    default: str | tuple[str, ...]
+    meaning: str
+    parse: Parser
+    only: str = ""
+
+    @property
+    def is_list(self) -> bool:
+        return not isinstance(self.default, str)
+
+    def read(self, given: Mapping[str, str], before: Any) -> Any:
+        default = self.default if isinstance(self.default, str) else json.dumps(self.default)
+        text = given.get(self.key, default)
+        try:
+            value = self.parse(text, before)
+        except NotAllowed as error:
+            raise SettingsError(self.key, error.value, error.allowed) from None
+        needed, _, wanted = self.only.partition("=")
+        other = needed and getattr(before, needed) != wanted
+        if other and value != self.parse(default, before):
+            raise SettingsError(self.key, text, f"only with {self.only}")
+        return value
+
+
+def setting(
+    key: str, *, default: str | tuple[str, ...], meaning: str, parse: Parser, only: str = ""
+) -> Any:
+    """The field of a group's dataclass that holds the setting."""
+    return field(metadata={"setting": Setting(key, default, meaning, parse, only)})
+
+
+def declared_in(group: Any) -> dict[str, Setting]:
+    """The settings of a group's dataclass, by the names of their fields."""
+    return {each.name: each.metadata["setting"] for each in fields(group)}
