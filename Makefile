@@ -68,7 +68,7 @@ recover: setup ## settle what a killed update left; up and destroy do so by them
 	@$(RUN) recover --stack '$(STACK)'
 
 list: setup ## the stacks: what each shows, needs and takes
-	@$(RUN) list
+	@$(VENV) -m components list
 
 kubectl: setup ## run kubectl on a stack's cluster: ARGS='get pods -A'
 	@$(RUN) kubectl --stack '$(STACK)' --arguments "$$ARGS"
@@ -113,8 +113,8 @@ bench: setup-dev ## what `up` costs beside kubectl, measured; REPEATS=5, JSON=1 
 golden: setup-dev ## write the golden previews anew
 	@$(VENV) -m pytest tests/plan --golden
 
-docs: setup-dev ## write the generated parts of the README anew
-	@$(VENV) -m report.readme
+docs: setup-dev ## write what follows from the declarations: Pulumi.yaml's keys, tables of documents
+	@$(VENV) -m components settings --write
 
 lock: setup-dev ## write the lock files anew from pyproject.toml
 	@$(VENV) -m uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \

@@ -15,10 +15,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
-PYTHON = ".venv/bin/python"
-MARK = "DRA_WORKSHOP_COMMAND"
-"""In the environment of every program that the graph runs: one that outlived its engine is known
-by it (operations/stack/recover.py)."""
+from machine.programs import MARK, PYTHON
 
 
 def digest(*paths: Path) -> str:

@@ -13,8 +13,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-VERIFY = "DRA_WORKSHOP_VERIFY"
-"""Environment variable that asks for a new run of every check (`make verify`)."""
+from machine.programs import VERIFY
 
 _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 

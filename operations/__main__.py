@@ -61,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
     groups.add_parser(
         "leftovers", help="remove from a cluster what is not configured any more; JSON on stdin"
     )
-    groups.add_parser("list", help="the stacks: what each shows, needs and takes")
     for name, help_text in {
         "up": "configure a stack, bring it up and show what was found",
         "preview": "what an update would change",
@@ -128,8 +127,6 @@ def run(options: argparse.Namespace) -> int:
             stacks.require(options.stack)
             if not stacks.prepare(options.stack):
                 sys.stderr.write(f"stack {options.stack}: nothing to recover\n")
-        case "list":
-            results.show_stacks(stacks.rows())
         case "results":
             stacks.require(options.stack)
             if stacks.is_locked(options.stack):

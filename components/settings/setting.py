@@ -47,6 +47,10 @@ class Setting:
     def is_list(self) -> bool:
         return not isinstance(self.default, str)
 
+    @property
+    def description(self) -> str:
+        return f"{self.meaning} Only with {self.only}." if self.only else self.meaning
+
     def read(self, given: Mapping[str, str], before: Any) -> Any:
         default = self.default if isinstance(self.default, str) else json.dumps(self.default)
         text = given.get(self.key, default)

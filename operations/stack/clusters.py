@@ -9,11 +9,11 @@ from typing import Any
 
 from machine import cluster_state, docker, kind_docker, temporary_files
 from machine import host_node as machine_node
+from machine.configuration import read_configuration
 from operations.embedded import cluster as embedded
 from operations.existing import cluster as existing
 from operations.host_node import node as host_node
 from operations.kind import cluster as kind
-from operations.stack import stacks
 
 REVIVE: dict[str, Callable[[str, str, str], None]] = {
     "embedded": embedded.revive,
@@ -58,7 +58,7 @@ def may_have_containers(stack: str) -> bool:
     That a Kind cluster is only configured says nothing where there is no docker program: module 0
     refuses to make one there.
     """
-    configured = stacks.current(stack)["cluster"] == kind.KIND and shutil.which(docker.PROGRAM)
+    configured = read_configuration(stack)["cluster"] == kind.KIND and shutil.which(docker.PROGRAM)
     return bool(kind_docker.has_files(stack) or kind.recorded(stack) or configured)
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import psutil
 
-from components.program import MARK, PYTHON
 from machine import cluster_state, identity
 from machine.errors import LabError
 from machine.processes import stop
+from machine.programs import MARK, PYTHON
 from machine.waiting import locked
 from operations.stack.engine import STATE, pulumi
 from results import store

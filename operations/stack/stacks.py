@@ -14,22 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
-from components.modules.registry import MODULES, closure
-from components.runs import VERIFY
-from components.settings import SettingsError, parse
-from machine import cluster_state
+from machine import cluster_state, identity
 from machine.cluster_state import RUN
+from machine.configuration import as_text, list_keys, read_configuration
 from machine.errors import LabError
+from machine.programs import VERIFY
 from operations.stack import drift
 from operations.stack.engine import EVENTS, STATE, errors_in, pulumi, variables
-from operations.stack.recover import forget_passed, forget_releases, held_by, recover
+from operations.stack.recover import NAMESPACE, forget_passed, forget_releases, held_by, recover
 from results import store
 from toolchain.errors import disk_full
 from toolchain.install import BIN, committed_stacks
 
-PROJECT = Path("Pulumi.yaml")
 ROOM = (".state", ".run", ".results")
 UNREACHABLE = "PULUMI_K8S_DELETE_UNREACHABLE"
 """Tells the provider to forget what is on a cluster that is gone."""
@@ -84,7 +80,12 @@ def up(stack: str, changes: str, verify: bool) -> int:
 def _explain(stack: str) -> None:
     from operations.stack import stuck_pods  # it loads the Kubernetes client, which takes a while
 
-    stuck_pods.explain(stack, [f"dra-{MODULES[module].stack}" for module in modules_of(stack)])
+    of_modules = [
+        resource["inputs"]["metadata"]["name"]
+        for resource in identity.resources(stack)
+        if resource["type"] == NAMESPACE and ":modules:" in resource["urn"]
+    ]
+    stuck_pods.explain(stack, of_modules)
 
 
 def repair_drift(stack: str) -> bool:
@@ -144,14 +145,19 @@ def _prove(stack: str, had: dict[str, Any]) -> int:
 
 def _ask_teardown(given: dict[str, Any]) -> dict[str, Any]:
     """The result of the check that looks for what is left."""
-    command = [sys.executable, "-m", "checks", "teardown"]
-    done = subprocess.run(
-        command, input=json.dumps(given), text=True, stdout=subprocess.PIPE, check=False
-    )
+    done = _ask("checks", "teardown", given=given)
     if done.returncode:
         raise LabError("whether something is left cannot be checked; its output above says why")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def _ask(*program: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's programs with JSON on stdin; what it prints is for this one."""
+    return subprocess.run(
+        [sys.executable, "-m", *program],
+        input=json.dumps(given), text=True, errors="replace", stdout=subprocess.PIPE, check=False,
+    )  # fmt: skip
 
 
 def require_room() -> None:
@@ -174,7 +180,7 @@ def _remove(stack: str) -> int:
 
 def _is_shared(stack: str) -> bool:
     """Whether the lab is on a cluster of others, which then can be reached. See `existing`."""
-    if "existing" not in (cluster_state.kind_of(stack), current(stack)["cluster"]):
+    if "existing" not in (cluster_state.kind_of(stack), read_configuration(stack)["cluster"]):
         return False
     # It loads the Kubernetes client, which takes a while.
     from operations.existing import cluster as existing
@@ -216,19 +222,30 @@ def configure(stack: str, changes: str) -> None:
     wanted = _parsed(changes)
     if not wanted:
         return
-    project = yaml.safe_load(PROJECT.read_text())["config"]
-    values = {key: _typed(project, key, value) for key, value in wanted.items()}
-    try:
-        parse(current(stack) | {key: _raw(value) for key, value in values.items()}, stack)
-    except SettingsError as error:
-        raise LabError(str(error)) from error
+    lists = list_keys()
+    values = {
+        key: [item for item in value.split(",") if item] if key in lists else value
+        for key, value in wanted.items()
+    }
+    _require_valid(
+        stack, read_configuration(stack) | {key: as_text(value) for key, value in values.items()}
+    )
     _write(stack, f"Pulumi.{stack}.yaml", values)
+
+
+def _require_valid(stack: str, settings: dict[str, str]) -> None:
+    """Ask the program that is deployed, which alone knows what it can use."""
+    done = _ask("components", "check-settings", "--stack", stack, given=settings)
+    if done.returncode:
+        raise LabError(
+            done.stdout.strip() or "the settings cannot be checked; the output above says why"
+        )
 
 
 def _write(stack: str, file: str, values: Mapping[str, str | list[str]]) -> None:
     """Set all the values at once: what is killed before that leaves the file as it was."""
     entries = {
-        key: {"value": _raw(value)} | ({"objectValue": value} if isinstance(value, list) else {})
+        key: {"value": as_text(value)} | ({"objectValue": value} if isinstance(value, list) else {})
         for key, value in values.items()
     }
     new = STATE / file
@@ -254,44 +271,6 @@ def _parsed(changes: str) -> dict[str, str]:
         if not sign:
             raise LabError(f"SET takes key=value pairs; '{key}' has no '='")
     return {key: value for key, _, value in pairs}
-
-
-def _typed(project: dict[str, Any], key: str, value: str) -> str | list[str]:
-    if project.get(key, {}).get("type") != "array":
-        return value
-    return [item for item in value.split(",") if item]
-
-
-def _raw(value: Any) -> str:
-    """As Pulumi hands it to the program."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def current(stack: str) -> dict[str, str]:
-    """The stack's configuration with the project's defaults, as the program gets it."""
-    project = yaml.safe_load(PROJECT.read_text())
-    defaults = {key: entry["default"] for key, entry in project["config"].items()}
-    given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text()).get("config") or {}
-    prefix = f"{project['name']}:"
-    own = {key.removeprefix(prefix): value for key, value in given.items()}
-    return {key: _raw(value) for key, value in (defaults | own).items()}
-
-
-def modules_of(stack: str) -> list[str]:
-    """The modules that the stack runs, with those that they need."""
-    wanted = json.loads(current(stack)["modules"])
-    return [module.id for module in closure(wanted)]
-
-
-def rows() -> list[tuple[str, str, str, str, str]]:
-    """Every stack: name, modules, what it shows, what it needs, seconds on the embedded cluster."""
-    found = []
-    for stack in committed_stacks():
-        ids = modules_of(stack)
-        last = MODULES[ids[-1]]
-        shows = last.shows if stack == last.stack else f"modules {', '.join(ids)} (the default)"
-        found.append((stack, ", ".join(ids), shows, last.requires, f"{last.takes} s"))
-    return found
 
 
 def kubeconfig(stack: str) -> Path:

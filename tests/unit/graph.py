@@ -13,7 +13,7 @@ from pulumi.runtime import mocks, rpc
 
 from components import lab
 from components.settings import parse
-from operations.stack import stacks
+from machine.configuration import read_configuration
 
 Inputs = dict[str, Any]
 GPU = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
@@ -129,7 +129,7 @@ def build(stack: str, failed: Collection[str] = (), **changes: str) -> Graph:
     """The graph of a committed stack, with some configuration changed. failed: Commands of checks
     whose verdict that is."""
     graph = Graph()
-    settings = parse(stacks.current(stack) | changes, stack)
+    settings = parse(read_configuration(stack) | changes, stack)
 
     async def program() -> None:  # outputs belong to the event loop that they were made in
         made_up = _Mocks(failed)

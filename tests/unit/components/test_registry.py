@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from components.lab import BUILDERS
 from components.modules.registry import MODULES, closure
-from operations.stack import stacks
+from machine.configuration import read_configuration
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,8 @@ def test_an_unknown_module_has_no_closure() -> None:
 def test_every_module_can_be_built_and_has_a_stack_that_ends_with_it() -> None:
     assert set(BUILDERS) == set(MODULES)
     for module in MODULES.values():
-        assert stacks.modules_of(module.stack)[-1] == module.id
+        wanted = json.loads(read_configuration(module.stack)["modules"])
+        assert closure(wanted)[-1] is module
 
 
 def test_every_module_needs_only_modules_that_exist() -> None:

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from components.runs import VERIFY, run_id, verdict_run
+from components.runs import run_id, verdict_run
+from machine.programs import VERIFY
 
 RUN = "20270101T000000Z"
 START_ID = "1"

@@ -10,10 +10,10 @@ import pytest
 from components.settings import SettingsError, parse
 from components.settings.model import SETTINGS
 from components.simulated_gpus import gpu_uuid
+from machine.configuration import read_configuration
 from machine.host_networks import Networks
-from operations.stack import stacks
 
-DEFAULTS = stacks.current("dev")
+DEFAULTS = read_configuration("dev")
 
 
 def test_defaults_of_the_project_are_valid() -> None:

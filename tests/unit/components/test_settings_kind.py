@@ -10,12 +10,12 @@ import pytest
 
 from components.settings import SettingsError, parse
 from machine import cluster_state
+from machine.configuration import read_configuration
 from machine.kind_images import DIGESTS
-from operations.stack import stacks
 from tests.unit.graph import build
 
 UUID = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
-DEFAULTS = stacks.current("dev")
+DEFAULTS = read_configuration("dev")
 KIND = DEFAULTS | {"cluster": "kind"}
 EXAMPLE = KIND | {"driver": "example"}
 EXISTING = DEFAULTS | {"cluster": "existing", "context": "work", "target": UUID}

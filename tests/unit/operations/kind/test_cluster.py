@@ -23,7 +23,7 @@ from operations.host_node import node as host_node
 from operations.kind import cluster as kind
 from operations.kind import kind_node
 from operations.kind.cluster import CONFIG, OWN_NETWORK, Specification
-from operations.stack import clusters, stacks
+from operations.stack import clusters
 
 NAME = "dra-workshop-lab"
 NODES = [f"{NAME}-control-plane", f"{NAME}-worker"]
@@ -676,7 +676,7 @@ def test_when_docker_is_asked(
         shutil.rmtree(RUN)
     if recorded:
         record(facts)
-    monkeypatch.setattr(stacks, "current", lambda _: {"cluster": configured})
+    monkeypatch.setattr(clusters, "read_configuration", lambda _: {"cluster": configured})
     monkeypatch.setattr(embedded, "down", lambda _: None)
     monkeypatch.setattr(machine_node, "is_ours", lambda _: False)
     if not program:
@@ -730,7 +730,7 @@ def test_whatever_kind_of_cluster_it_is_goes_down(
     monkeypatch.setattr(host_node, "remove", lambda stack: done.append(("host", stack)))
     monkeypatch.setattr(embedded, "down", lambda stack: done.append(("embedded", stack)))
     created()
-    monkeypatch.setattr(stacks, "current", lambda _: {"cluster": "kind"})
+    monkeypatch.setattr(clusters, "read_configuration", lambda _: {"cluster": "kind"})
     clusters.down("lab")
     nothing_is_left(machine)
     assert done == [("host", "lab"), ("embedded", "lab")], "the node before its cluster"

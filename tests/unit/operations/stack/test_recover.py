@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from components.program import MARK
 from machine import cluster_state, identity
 from machine.errors import LabError
+from machine.programs import MARK
 from operations.stack import recover as program
 from operations.stack import stacks
 from results import store

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.modules.registry import MODULES
-from components.runs import VERIFY
 from machine import host_node as machine_node
+from machine import identity
 from machine.errors import LabError
+from machine.programs import VERIFY
 from operations.embedded import cluster as embedded
 from operations.host_node import node as host_node
-from operations.stack import drift, stacks
+from operations.stack import drift, stacks, stuck_pods
 from operations.stack.engine import EVENTS
 from report import results
 from results import store
@@ -38,6 +38,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
     (tmp_path / "Pulumi.dev.yaml").write_text('config:\n  dra-workshop:modules: ["0", "1"]\n')
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(install, "ROOT", tmp_path)
     (tmp_path / ".state").mkdir()
     return tmp_path
@@ -128,43 +129,7 @@ def test_changes_are_parsed_as_a_shell_would() -> None:
     }
 
 
-def test_a_stack_has_the_defaults_of_the_project_and_its_own_values(checkout: Path) -> None:
-    (checkout / "Pulumi.dev.yaml").write_text(
-        'config:\n  dra-workshop:modules: ["1"]\n  dra-workshop:nodes: 3\n'
-    )
-    found = stacks.current("dev")
-    assert (found["modules"], found["nodes"]) == ('["1"]', "3")
-    assert (found["gpusPerNode"], found["featureGates"]) == ("2", "[]")
-
-
-def test_a_stack_without_configuration_has_the_defaults(checkout: Path) -> None:
-    (checkout / "Pulumi.dev.yaml").write_text("encryptionsalt: v1:x\n")
-    assert stacks.current("dev")["modules"] == '["0", "1", "2", "3"]'
-
-
-# --- listing -------------------------------------------------------------------------------------
-
-
-def test_every_committed_stack_is_listed_with_what_it_needs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(ROOT)
-    rows = {row[0]: row[1:] for row in stacks.rows()}
-    assert sorted(rows) == install.committed_stacks()
-    for module in MODULES.values():
-        ids, shows, requires, takes = rows[module.stack]
-        assert ids.split(", ")[-1] == module.id
-        assert (shows, requires, takes) == (module.shows, module.requires, f"{module.takes} s")
-
-
-@pytest.mark.usefixtures("checkout")
-def test_the_default_stack_is_listed_with_all_its_modules() -> None:
-    assert stacks.rows()[0][:3] == ("dev", "0, 1", "modules 0, 1 (the default)")
-
-
-def test_modules_that_are_needed_are_listed_too(checkout: Path) -> None:
-    (checkout / "Pulumi.dev.yaml").write_text('config:\n  dra-workshop:modules: ["2"]\n')
-    assert stacks.modules_of("dev") == ["0", "1", "2"]
+# --- stacks that are not there ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -263,6 +228,29 @@ def test_what_was_deleted_from_the_cluster_is_said_and_made_again(
     assert restored == ["dev"]
     assert "--refresh" in pulumi[-1][0]
     assert pulumi[-1][1] == {"extra": EVENTS | {VERIFY: "1"}}
+
+
+@pytest.mark.usefixtures("shown")
+def test_after_a_failed_update_the_pods_of_its_modules_are_looked_at(
+    pulumi: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = "kubernetes:core/v1:Namespace"
+    resources = [
+        {"urn": f"urn:pulumi:dev::lab::{parent}{kind}::{name}", "type": kind}
+        | {"inputs": {"metadata": {"name": f"dra-{name}"}}}
+        for parent, name in (
+            ("dra-workshop:modules:Module$", "module3"),
+            ("dra-workshop:driver:DraDriver$", "driver"),
+        )
+    ]
+    state = identity.state_of("dev")
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"checkpoint": {"latest": {"resources": resources}}}))
+    explained: list[object] = []
+    monkeypatch.setattr(stuck_pods, "explain", lambda *given: explained.append(given))
+    stacks.up("dev", "", verify=False)
+    assert pulumi
+    assert explained == [("dev", ["dra-module3"])]
 
 
 @pytest.mark.usefixtures("checkout")

@@ -1,0 +1,35 @@
+"""A stack's configuration as its files have it, with the project's defaults."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path("Pulumi.yaml")
+
+
+def read_configuration(stack: str) -> dict[str, str]:
+    """Key → text, as Pulumi hands it to the program."""
+    project = _project()
+    defaults = {key: entry["default"] for key, entry in project["config"].items()}
+    given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text()).get("config") or {}
+    prefix = f"{project['name']}:"
+    own = {key.removeprefix(prefix): value for key, value in given.items()}
+    return {key: as_text(value) for key, value in (defaults | own).items()}
+
+
+def list_keys() -> set[str]:
+    """The keys whose values are lists."""
+    return {key for key, entry in _project()["config"].items() if entry["type"] == "array"}
+
+
+def as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = yaml.safe_load(PROJECT.read_text())
+    return project
