@@ -20,7 +20,7 @@ Result = dict[str, Any]
 """A check's JSON: {"module", "status", "checks": […]} (see checks/result.py)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckArgs:
     """program: a name in `checks/`; module: the module that it verifies.
 

@@ -48,7 +48,7 @@ def permissions(namespace: str, rendered: Iterable[Mapping[str, Any]]) -> Permis
     return tuple(sorted(found))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DraDriverArgs:
     """driver: a key of DRIVERS; chart: folder or oci:// reference; version: without "v".
 
@@ -123,13 +123,13 @@ class DraDriver(pulumi.ComponentResource):
         ]
         gate = devices_published(
             GateArgs(
-                args.kubeconfig,
-                kind.domain,
-                args.nodes,
-                args.gpus_per_node,
-                args.target,
-                args.memory_limit,
-                SIMULATED_SECONDS if args.publishers else PUBLISH_SECONDS,
+                kubeconfig=args.kubeconfig,
+                driver=kind.domain,
+                nodes=args.nodes,
+                gpus_per_node=args.gpus_per_node,
+                target=args.target,
+                memory_limit=args.memory_limit,
+                seconds=SIMULATED_SECONDS if args.publishers else PUBLISH_SECONDS,
             ),
             kind.name,
             self.identity,

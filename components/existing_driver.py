@@ -12,7 +12,7 @@ from components.drivers import Driver
 from components.published import GateArgs, devices_published
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExistingDriverArgs:
     """driver: which it is; found: where it was found (operations.existing); cluster id: of the
     cluster; gate: what must be published."""

@@ -23,7 +23,7 @@ def kernel_driver() -> str:
         return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GpuHostArgs:
     """mounts: auto, toolkit or cdi; subsets: for each worker the indices of its GPUs, () for one
     worker with all."""

@@ -22,7 +22,7 @@ from kube.devices import SIMULATED
 CAPACITY = {"cpu": "64", "memory": "512Gi", "pods": "110"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimulatedNodesArgs:
     """count: nodes, called gpu-node-0 and so on; gpus: on each."""
 
@@ -79,7 +79,7 @@ class SimulatedNodes(pulumi.ComponentResource):
         return manifests.create(node, name, opts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimulatedSlicesArgs:
     """nodes: name → uid of the Node; gpus: on each; driver_version: whose shape they have."""
 

@@ -72,18 +72,18 @@ def add_driver(lab: LabContext) -> None:
         return
     lab.made_driver = DraDriver(
         DraDriverArgs(
-            settings.driver,
-            settings.driver_chart,
-            settings.driver_version,
-            lab.cluster.kubeconfig,
-            lab.nodes.names,
-            lab.nodes.gpus_per_node,
-            slices_of(lab),
-            lab.nodes.driver_root,
-            lab.memory_limit,
-            settings.target,
-            lab.cluster.namespace_labels,
-            lab.outside,
+            driver=settings.driver,
+            chart=settings.driver_chart,
+            version=settings.driver_version,
+            kubeconfig=lab.cluster.kubeconfig,
+            nodes=lab.nodes.names,
+            gpus_per_node=lab.nodes.gpus_per_node,
+            publishers=slices_of(lab),
+            driver_root=lab.nodes.driver_root,
+            memory_limit=lab.memory_limit,
+            target=settings.target,
+            labels=lab.cluster.namespace_labels,
+            outside=lab.outside,
         ),
         # The chart's pods need nodes that run them.
         lab.objects(None, *lab.nodes.made),
@@ -97,10 +97,10 @@ def slices_of(lab: LabContext) -> list[Any]:
     settings = lab.settings
     return SimulatedSlices(
         SimulatedSlicesArgs(
-            lab.made_nodes.uids,
-            settings.gpus_per_node,
-            settings.gpu_profile,
-            settings.driver_version,
+            nodes=lab.made_nodes.uids,
+            gpus=settings.gpus_per_node,
+            profile=settings.gpu_profile,
+            driver_version=settings.driver_version,
         ),
         lab.objects(None),
     ).slices

@@ -16,7 +16,7 @@ PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
 """On a real node the driver's plugin has to be fetched and started first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GateArgs:
     """kubeconfig: path; driver: name by which its devices are known; nodes and gpus_per_node: what
     must be published before the gate opens, 0 where only the driver knows; target: UUID that must

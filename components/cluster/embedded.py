@@ -16,7 +16,7 @@ from machine import cluster_state
 from machine.host_networks import Networks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EmbeddedClusterArgs:
     """kubernetes_version without "v"; gates and API switches as "Name=true" strings; disposable:
     see OwnClusterArgs; networks: what a host node of it uses."""
@@ -41,5 +41,7 @@ class EmbeddedCluster(OwnCluster):
             "stages": program.digest(cluster_state.STAGES),
             "recipe": cluster_state.RECIPE,
         }
-        own = OwnClusterArgs("cluster", specification, args.disposable, create="3m")
+        own = OwnClusterArgs(
+            group="cluster", specification=specification, disposable=args.disposable, create="3m"
+        )
         super().__init__("EmbeddedCluster", own, opts)

@@ -31,7 +31,7 @@ SERVED = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExistingClusterArgs:
     """kubeconfig: "" for kubectl's own choice; driver, chart, plugin, install, target, outside: see
     operations.existing.Specification."""

@@ -14,7 +14,7 @@ from components.gpu_host import GpuHost
 from machine import kind_places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KindClusterArgs:
     """kubernetes_version without "v"; gates and API switches as "Name=true" strings; image: of the
     nodes, "" for the one of the version; workers: how many have GPUs; images: archives that every
@@ -45,7 +45,9 @@ class KindCluster(OwnCluster):
             workers=args.host.workers if args.host else [{}] * args.workers,
             **of_host,
         )
-        own = OwnClusterArgs("kind", specification, disposable=False, create="10m")
+        own = OwnClusterArgs(
+            group="kind", specification=specification, disposable=False, create="10m"
+        )
         super().__init__("KindCluster", own, opts)
 
 

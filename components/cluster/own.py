@@ -14,7 +14,7 @@ from components import program
 from machine import cluster_state, identity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnClusterArgs:
     """group: of `python -m operations` that has create, revive and down; specification: what makes
     another cluster when it changes; disposable: whether its objects go with it, because nothing

@@ -177,9 +177,9 @@ def _embedded(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
     settings = lab.settings
     lab.made_cluster = EmbeddedCluster(
         EmbeddedClusterArgs(
-            settings.kubernetes_version,
-            settings.feature_gates,
-            settings.runtime_config,
+            kubernetes_version=settings.kubernetes_version,
+            feature_gates=settings.feature_gates,
+            runtime_config=settings.runtime_config,
             # A real driver has something to undo for each claim.
             disposable=settings.node == "simulated",
             networks=settings.host_networks,
@@ -187,7 +187,7 @@ def _embedded(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         opts,
     )
     if settings.node == "simulated":
-        simulated = SimulatedNodesArgs(settings.nodes, settings.gpus_per_node)
+        simulated = SimulatedNodesArgs(count=settings.nodes, gpus=settings.gpus_per_node)
         lab.made_nodes = SimulatedNodes(simulated, lab.objects(None))
     else:
         ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
@@ -199,13 +199,13 @@ def _kind(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
     host = _gpu_host(settings, opts) if settings.driver == "nvidia" and needs_gpu(lab) else None
     cluster = KindCluster(
         KindClusterArgs(
-            settings.kubernetes_version,
-            settings.feature_gates,
-            settings.runtime_config,
-            settings.node_image,
-            settings.nodes,
-            tuple(str(IMAGES / image.file) for image in KIND_IMAGES),
-            host,
+            kubernetes_version=settings.kubernetes_version,
+            feature_gates=settings.feature_gates,
+            runtime_config=settings.runtime_config,
+            image=settings.node_image,
+            workers=settings.nodes,
+            images=tuple(str(IMAGES / image.file) for image in KIND_IMAGES),
+            host=host,
         ),
         opts,
     )
@@ -215,21 +215,21 @@ def _kind(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
 
 
 def _gpu_host(settings: Settings, opts: pulumi.ResourceOptions) -> GpuHost:
-    return GpuHost(GpuHostArgs(settings.gpu_mounts, settings.gpu_subsets), opts)
+    return GpuHost(GpuHostArgs(mounts=settings.gpu_mounts, subsets=settings.gpu_subsets), opts)
 
 
 def _existing(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
     settings, kind = lab.settings, lab.kind_of_driver
     cluster = ExistingCluster(
         ExistingClusterArgs(
-            settings.kubeconfig,
-            settings.context,
-            kind.domain,
-            kind.name,
-            kind.plugin,
-            settings.install_driver,
-            settings.target or "",
-            lab.outside if lab.outside is not None else [],
+            kubeconfig=settings.kubeconfig,
+            context=settings.context,
+            driver=kind.domain,
+            chart=kind.name,
+            plugin=kind.plugin,
+            install=settings.install_driver,
+            target=settings.target or "",
+            outside=lab.outside if lab.outside is not None else [],
         ),
         opts,
     )
@@ -240,15 +240,17 @@ def _existing(lab: LabContext, opts: pulumi.ResourceOptions) -> None:
 def driver_there(lab: LabContext) -> ExistingDriver:
     """The driver that the cluster has already."""
     gate = GateArgs(
-        lab.cluster.kubeconfig,
-        lab.kind_of_driver.domain,
-        lab.nodes.names,
-        lab.nodes.gpus_per_node,
-        lab.settings.target,
-        lab.memory_limit,
+        kubeconfig=lab.cluster.kubeconfig,
+        driver=lab.kind_of_driver.domain,
+        nodes=lab.nodes.names,
+        gpus_per_node=lab.nodes.gpus_per_node,
+        target=lab.settings.target,
+        memory_limit=lab.memory_limit,
     )
     found = lab.cluster.facts["driver"]
-    args = ExistingDriverArgs(lab.kind_of_driver, found, lab.cluster.cluster_id, gate)
+    args = ExistingDriverArgs(
+        driver=lab.kind_of_driver, found=found, cluster_id=lab.cluster.cluster_id, gate=gate
+    )
     return ExistingDriver(args, pulumi.ResourceOptions(depends_on=lab.nodes.made))
 
 
