@@ -19,7 +19,7 @@ Each repeat, in a copy of the project with its own state and its own cluster (be
    person pays who has nothing yet. API server and kwok are as young then as they are for `up`; on
    the cluster of step 4 they have warmed up.
 
-Seconds. What `up` does beyond kubectl's part is told apart by the engine's own events
+Seconds. What `up` does beyond kubectl's part is split by the engine's own events
 (bench/profile.py): every moment of the update belongs to the objects on the cluster if one of them
 is under way (their waits and the gate on published devices included), else to the making of the
 cluster, else to a check, else to the engine and the program. Objects and engine together are
@@ -27,7 +27,7 @@ compared with kubectl. Checks that run beside objects still take their share of 
 
 Calls. Two counts, which answer different questions (bench/calls.py):
 
-- *own calls*: what the client itself asked, told by its user agent in the API server's audit log;
+- *own calls*: what the client itself asked, known by its user agent in the API server's audit log;
   of Pulumi's side its Kubernetes provider with Helm in it, of the other side kubectl. Watches,
   discovery and OpenAPI documents count. The checks' calls stand apart.
 - *all calls*: the difference of the API server's counter apiserver_request_total, so with what

@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import bench
 from bench import machine, repeat, show, startup, summary
-from bench.errors import BenchError
+from bench.programs import BenchError
 from bench.workplace import workplace
 from results.store import RESULTS, write
 from tests.checkout import ROOT
@@ -45,9 +46,9 @@ def run(number: int, as_json: bool) -> int:
     with workplace() as checkout:
         checkout.stack(repeat.STACK)
         for index in range(1, number + 1):
-            say = lambda text, index=index: progress(f"repeat {index} of {number}: {text}")  # noqa: E731
+            say = partial(progress, f"repeat {index} of {number}")
             repeats.append(repeat.run(checkout, index, say))
-        progress("start of the programs")
+        progress("start of the programs", "measuring")
         starts, imports = startup.seconds(checkout.folder), startup.imports(checkout.folder)
     result = {
         "method": bench.__doc__,
@@ -66,8 +67,8 @@ def run(number: int, as_json: bool) -> int:
     return 0
 
 
-def progress(text: str) -> None:
-    sys.stderr.write(f"bench: {text}\n")
+def progress(where: str, text: str) -> None:
+    sys.stderr.write(f"bench: {where}: {text}\n")
     sys.stderr.flush()
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import objects
-from bench.errors import BenchError
 from bench.objects import Layers
+from bench.programs import run
 from tests.checkout import Checkout
 
 SECONDS = 120
@@ -25,21 +24,10 @@ class Kubectl:
     kubeconfig: str
     cache: Path
 
-    def with_cache(self, name: str) -> Kubectl:
-        """The same with another cache, beside this one."""
-        return replace(self, cache=self.cache.with_name(f"{self.cache.name}-{name}"))
-
     def __call__(self, *arguments: str) -> str:
-        """What kubectl prints; raises BenchError with what it says if it fails."""
-        done = subprocess.run(
-            ["kubectl", "--kubeconfig", self.kubeconfig, *arguments],
-            cwd=self.checkout.folder, check=False, text=True, errors="replace", capture_output=True,
-            stdin=subprocess.DEVNULL,
-            env=self.checkout.environment() | {"KUBECACHEDIR": str(self.cache)},
-        )  # fmt: skip
-        if done.returncode:
-            raise BenchError(f"kubectl {' '.join(arguments)} failed:\n{done.stderr}")
-        return done.stdout
+        """What kubectl prints. Raises BenchError."""
+        command = ("kubectl", "--kubeconfig", self.kubeconfig, *arguments)
+        return run(self.checkout, *command, KUBECACHEDIR=str(self.cache))
 
 
 @dataclass(frozen=True)
@@ -70,32 +58,25 @@ def apply(kubectl: Kubectl, files: Files) -> None:
     _apply(kubectl, files, "driver", "chart")
     for one in layers.chart:
         if one["kind"] in ("DaemonSet", "Deployment"):
-            _roll_out(kubectl, one)
+            about = one["metadata"]
+            what = (f"{one['kind'].lower()}/{about['name']}", "--namespace", about["namespace"])
+            kubectl("rollout", "status", *what, f"--timeout={SECONDS}s")
     _apply(kubectl, files, "module")
     _wait(kubectl, "Ready", "pod/pod-1", "--namespace", "dra-module3")
 
 
 def delete(kubectl: Kubectl, files: Files, *names: str) -> None:
     """The layers of these names, in this order, and wait until they are gone."""
-    which = [part for name in names for part in ("-f", str(files.path(f"{name}-delete")))]
+    which = (f"--filename={files.path(f'{name}-delete')}" for name in names)
     kubectl("delete", "--ignore-not-found", f"--timeout={SECONDS}s", *which)
 
 
 def _apply(kubectl: Kubectl, files: Files, *names: str) -> None:
-    which = [part for name in names for part in ("-f", str(files.path(name)))]
-    kubectl("apply", "--server-side", *which)
+    kubectl("apply", "--server-side", *(f"--filename={files.path(name)}" for name in names))
 
 
 def _wait(kubectl: Kubectl, condition: str, *what: str) -> None:
     kubectl("wait", f"--for=condition={condition}", f"--timeout={SECONDS}s", *what)
-
-
-def _roll_out(kubectl: Kubectl, one: objects.Object) -> None:
-    name, namespace = one["metadata"]["name"], one["metadata"]["namespace"]
-    kubectl(
-        "rollout", "status", f"{one['kind'].lower()}/{name}", "--namespace", namespace,
-        f"--timeout={SECONDS}s",
-    )  # fmt: skip
 
 
 def _uids(kubectl: Kubectl, nodes: list[str]) -> Mapping[str, str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench import kubectl, objects, profile
 from bench.calls import Audit, Calls, counted, reader
-from bench.errors import BenchError
 from bench.kubectl import Files, Kubectl
+from bench.programs import run as run_program
 from bench.update import Event, Update, pulumi
 from components.drivers import DRIVERS
 from kube.client import Kube
@@ -122,7 +121,7 @@ def run(checkout: Checkout, number: int, say: Say) -> Repeat:
     audited = {"KWOK_KUBE_AUDIT_POLICY": str(policy)}
     meter = Meter(checkout, say)
     measure = meter.measure
-    set_modules(checkout, "3")
+    checkout.configure(STACK, "modules[0]", "3")
     measure("up", lambda: from_nothing(checkout, meter, audited))
     measure("up again", lambda: pulumi(checkout, STACK, "up"))
     idle = measure("idle", lambda: time.sleep(IDLE_SECONDS))
@@ -131,7 +130,7 @@ def run(checkout: Checkout, number: int, say: Say) -> Repeat:
     ctl = Kubectl(checkout, str(KUBECONFIG), checkout.folder / f"kubectl-cache-{number}")
     files = Files(layers(state, ctl), checkout.folder / f"objects-{number}")
     files.write()
-    set_modules(checkout, "1")
+    checkout.configure(STACK, "modules[0]", "1")
     measure("remove", lambda: pulumi(checkout, STACK, "up"))
     by_kubectl(ctl, files, meter)
     measure("destroy", lambda: pulumi(checkout, STACK, "destroy"), ends=True)
@@ -158,7 +157,7 @@ def from_nothing(checkout: Checkout, meter: Meter, audited: dict[str, str]) -> U
 def by_kubectl(ctl: Kubectl, files: Files, meter: Meter) -> None:
     """What Pulumi has left on the cluster is deleted; then all is made and deleted again."""
     kubectl.delete(ctl, files, *LAYERS)
-    cold = ctl.with_cache("warm-cluster")
+    cold = replace(ctl, cache=files.folder / "cache-warm-cluster")
     meter.measure("apply", lambda: kubectl.apply(cold, files))
     meter.measure("apply again", lambda: kubectl.apply(cold, files))
     meter.measure("delete modules", lambda: kubectl.delete(cold, files, *LAYERS[:2]))
@@ -169,41 +168,21 @@ def on_a_new_cluster(
     checkout: Checkout, specification: object, files: Files, meter: Meter, audited: dict[str, str]
 ) -> None:
     """A cluster made by the program that the graph runs too, and kubectl on it at once."""
-    meter.measure(
-        "cluster", lambda: cluster(checkout, "create", json.dumps(specification), **audited)
-    )
+    program = (".venv/bin/python", "-m", "operations", "cluster")
+    described = json.dumps(specification)
+
+    def make() -> None:
+        run_program(checkout, *program, "create", stdin=described, **audited)
+
+    meter.measure("cluster", make)
     meter.attach()
     ctl = Kubectl(checkout, str(KUBECONFIG), files.folder / "cache")
     meter.measure("apply on a new cluster", lambda: kubectl.apply(ctl, files))
     meter.detach()
-    cluster(checkout, "down", "", "--stack", STACK)
-
-
-def cluster(
-    checkout: Checkout, action: str, stdin: str, *arguments: str, **environment: str
-) -> None:
-    """Make or remove the cluster without Pulumi."""
-    done = subprocess.run(
-        [".venv/bin/python", "-m", "operations", "cluster", action, *arguments],
-        cwd=checkout.folder, env=checkout.environment() | environment, check=False,
-        input=stdin, text=True, errors="replace", capture_output=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise BenchError(f"operations cluster {action} failed:\n{done.stderr}")
+    run_program(checkout, *program, "down", "--stack", STACK)
 
 
 def layers(state: Mapping[str, Any], ctl: Kubectl) -> objects.Layers:
-    secret = json.loads(
-        ctl(
-            "get",
-            f"secret/sh.helm.release.v1.{DRIVERS['nvidia'].name}.v1",
-            "--namespace",
-            DRIVER,
-            "--output=json",
-        )
-    )
+    kept = f"secret/sh.helm.release.v1.{DRIVER}.v1"
+    secret = json.loads(ctl("get", kept, "--namespace", DRIVER, "--output=json"))
     return objects.layers(objects.of_state(state), objects.of_release(secret), DRIVER)
-
-
-def set_modules(checkout: Checkout, module: str) -> None:
-    checkout.configure(STACK, "modules[0]", module)

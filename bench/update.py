@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import BenchError
+from bench.programs import BenchError
 from tests.checkout import Checkout
 
 Event = dict[str, Any]
@@ -57,10 +57,12 @@ def pulumi(
             engine.kill()  # waiting for it would hide the interruption; its children end with
             raise  # the workplace
     if code:
-        raise BenchError(f"pulumi {action} ended with {code}:\n{_said(events)}{''.join(other)}")
+        raise BenchError(
+            f"pulumi {action} ended with {code}:\n{_read_errors(events)}{''.join(other)}"
+        )
     return Update(seconds, events)
 
 
-def _said(events: list[tuple[float, Event]]) -> str:
+def _read_errors(events: list[tuple[float, Event]]) -> str:
     diagnostics = (event["diagnosticEvent"] for _, event in events if "diagnosticEvent" in event)
     return "".join(one["message"] for one in diagnostics if one["severity"] == "error")

@@ -13,6 +13,7 @@ from types import FrameType
 
 import psutil
 
+from machine.processes import stop
 from tests.checkout import Checkout
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
@@ -40,18 +41,11 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 def end_processes(folder: Path) -> None:
     """End what runs in the folder, or is a program of it; and what those start meanwhile."""
-    while found := _processes(folder):
-        for process in found:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-        _, stubborn = psutil.wait_procs(found, timeout=SECONDS)
-        for process in stubborn:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(stubborn, timeout=SECONDS)
+    while found := _find_processes(folder):
+        stop(found, SECONDS)
 
 
-def _processes(folder: Path) -> list[psutil.Process]:
+def _find_processes(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from components.modules.registry import closure
 from machine.configuration import read_configuration
-from toolchain.install import committed_stacks
+from toolchain.layout import committed_stacks
 
 
 class Row(NamedTuple):

@@ -103,7 +103,7 @@ def _proxy(cluster: Config) -> tuple[str | None, str]:
     if given := cluster.get("proxy-url"):
         return str(given), NO_OTHER
     server = str(cluster.get("server", ""))
-    direct = proxies.past()["no_proxy"]
+    direct = proxies.no_proxy_variables()["no_proxy"]
     found = getproxies_environment().get(urlsplit(server).scheme)
     if found is None or should_bypass_proxies(server, no_proxy=direct):
         return None, direct

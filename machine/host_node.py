@@ -15,7 +15,7 @@ from machine.cluster_state import RUN
 from machine.errors import LabError
 from machine.host_networks import Networks
 from toolchain import host
-from toolchain.install import ROOT
+from toolchain.layout import ROOT
 
 TOOLS = Path(".tools")
 

@@ -8,16 +8,19 @@ from contextlib import suppress
 import psutil
 
 
-def stop(running: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """End the processes, politely first; returns those that are still there."""
+def stop(running: Sequence[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+    """End the processes, politely first; returns those that are still there.
+
+    seconds: how long they have to end, both times.
+    """
     for process in running:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, stubborn = psutil.wait_procs(running, timeout=5)
+    _, stubborn = psutil.wait_procs(running, timeout=seconds)
     for process in stubborn:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, left = psutil.wait_procs(stubborn, timeout=5)
+    _, left = psutil.wait_procs(stubborn, timeout=seconds)
     return [process for process in left if not _is_zombie(process)]
 
 

@@ -240,7 +240,7 @@ def run_preview_diff(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    os.environ.update(proxies.past())
+    os.environ.update(proxies.no_proxy_variables())
     try:
         return run(parser().parse_args())
     except (LabError, output.OutputTooLong) as error:

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from toolchain import build, host
 from toolchain.errors import SetupError
-from toolchain.install import TOOLS
 from toolchain.kind_node import base, image
+from toolchain.layout import TOOLS
 from toolchain.tools import HOST_TOOLS
 
 PARTS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from toolchain import install
+from toolchain import clean, install
 from toolchain.errors import SetupError
 
 
@@ -15,8 +15,8 @@ def main() -> int:
     fill = commands.add_parser("install", help="fill .tools/ and make the stacks")
     fill.add_argument("--host-node", action="store_true", help="also what a host node needs")
     fill.add_argument("--kind", action="store_true", help="also what a kind cluster needs")
-    clean = commands.add_parser("clean", help="remove .tools/ and .venv")
-    clean.add_argument("--cache", action="store_true", help="and the cache of tools")
+    cleaning = commands.add_parser("clean", help="remove .tools/ and .venv")
+    cleaning.add_argument("--cache", action="store_true", help="and the cache of tools")
     packing = commands.add_parser("bundle", help="pack the lab for a machine without network")
     packing.add_argument("--python-version", default="", help="that machine's (default: this one)")
     packing.add_argument("--part-mb", default="", help="size of a part at most (default: one file)")
@@ -36,7 +36,7 @@ def main() -> int:
 
             build()
         else:
-            install.clean(options.cache)
+            clean.clean(options.cache)
     except SetupError as error:
         sys.stderr.write(f"set-up: error: {error}\n")
         return 1

@@ -22,7 +22,7 @@ VENV = ROOT / ".venv"
 OLDEST = (3, 11)
 REFUSED = ',%#?:"$`\\'
 """Characters in a checkout's path that Pulumi, in the URL of its state, or a shell would take for
-something else; ":" ends a folder of PATH, "," a file that kwok is told to read."""
+something else; ":" ends a folder of PATH, "," the name of a file that kwok reads."""
 
 
 def refused(root: Path) -> str:
@@ -58,9 +58,9 @@ def digest(lock: Path) -> str:
 
 
 def make_environment(lock: Path, wheels: Path | None = None) -> bool:
-    """Have `.venv`; from a folder that holds the lock's wheels and pip's, no index is asked.
+    """Make `.venv` unless it is there already; returns whether it was made now.
 
-    Returns whether it had to be made.
+    wheels: a folder with the lock's wheels and pip's, from which no index is asked.
     """
     if not lock.exists():
         fail(f"{lock.name} is not here: what only tests need is not part of a bundle")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import filelock
 
-from toolchain import cache
+from toolchain import cache, processes
 from toolchain.errors import SetupError
 from toolchain.go import Go
 from toolchain.progress import say, step
@@ -61,7 +61,7 @@ def require_c(tools: Iterable[GoTool]) -> None:
     if libraries and not shutil.which("pkg-config"):
         lacking["pkg-config"] = "pkg-config"
     for library, package in libraries:
-        if "pkg-config" in lacking or not _known(library):
+        if "pkg-config" in lacking or not _is_known(library):
             lacking[f"the headers of {library}"] = package
     if lacking:
         raise SetupError(
@@ -70,9 +70,8 @@ def require_c(tools: Iterable[GoTool]) -> None:
         )
 
 
-def _known(library: str) -> bool:
-    asked = subprocess.run(["pkg-config", "--exists", library], capture_output=True, check=False)
-    return asked.returncode == 0
+def _is_known(library: str) -> bool:
+    return processes.run(["pkg-config", "--exists", library]).returncode == 0
 
 
 def build(tool: GoTool, go: Go, position: str) -> None:
@@ -112,34 +111,21 @@ def _copy(source: Path, target: Path) -> None:
 
 def _module_folder(tool: GoTool, go: Go, module: str, log: Path) -> Path:
     """Where the source of a module that the wrapper requires lies; fetched when it does not."""
-    asked = subprocess.run(
-        [go.program, "mod", "download", "-json", module],
-        cwd=tool.folder,
-        env=go.environment(),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if asked.returncode:
-        log.write_text(asked.stdout + asked.stderr)
+    command = [go.program, "mod", "download", "-json", module]
+    done = processes.run(command, cwd=tool.folder, env=go.environment())
+    if done.returncode:
+        log.write_text(done.stdout + done.stderr)
         raise _failure(tool, log)
-    return Path(json.loads(asked.stdout)["Dir"])
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def _packages(tool: GoTool, go: Go, log: Path) -> int:
     """How many packages the tool is made of; fetches their sources as a side effect."""
-    listed = subprocess.run(
-        [
-            *(go.program, "list", *_tags(tool), "-deps", "-f", "{{.ImportPath}}"),
-            *tool.programs.values(),
-        ],
+    command = [go.program, "list", *_tags(tool), "-deps", "-f", "{{.ImportPath}}"]
+    listed = processes.run(
+        [*command, *tool.programs.values()],
         cwd=tool.folder,
         env=go.environment(cgo=tool.cgo is not None),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
     )
     if listed.returncode:
         log.write_text(listed.stderr)

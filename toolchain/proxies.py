@@ -7,7 +7,7 @@ import os
 LOCAL = ("localhost", "127.0.0.1")
 
 
-def past() -> dict[str, str]:
+def no_proxy_variables() -> dict[str, str]:
     """NO_PROXY with this machine in it, for `os.environ`.
 
     Without it gRPC and the client of Kubernetes ask a proxy even for what listens on loopback,

@@ -36,7 +36,7 @@ from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
 from results.status import Status
 from toolchain import kind as toolchain_kind
-from toolchain.install import TOOLS
+from toolchain.layout import TOOLS
 from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
 
 FATAL = (

@@ -32,7 +32,7 @@ from machine.waiting import locked, until
 from operations.embedded import cluster as embedded
 from operations.host_node import node_files
 from toolchain import host, images
-from toolchain.install import ROOT
+from toolchain.layout import ROOT
 
 LOCK = Path("/run/lock/dra-workshop-node.lock")
 SHIM = "containerd-shim-runc-v2"

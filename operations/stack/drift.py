@@ -15,7 +15,7 @@ from machine import identity
 from machine.cluster_state import KUBECONFIG, RUN
 from machine.errors import LabError
 from operations.stack.recover import RELEASE
-from toolchain.install import BIN
+from toolchain.layout import BIN
 
 ANSWER_SECONDS = 20
 Item = dict[str, Any]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from machine.errors import LabError
-from toolchain.install import BIN, environment
+from toolchain.layout import BIN
+from toolchain.stacks import environment
 
 STATE = Path(".state")
 """Pulumi's local backend."""

@@ -31,10 +31,11 @@ from machine.cluster_state import FACTS, RUN, START_ID, STARTED
 from machine.errors import LabError
 from operations.stack import stand_in
 from report.preview_diff import Comparison, Outcome, outcome, removed
-from toolchain.install import BIN, ROOT, environment
+from toolchain.layout import BIN, ROOT
+from toolchain.stacks import environment
 
 SHARED = (".venv", ".tools")
-TOOLS = ("requirements.lock", "toolchain/modules", "toolchain/tools.py")
+TOOLS = ("requirements.lock", "toolchain/modules", "toolchain/tools")
 """What decides the tools and packages, which are those of this checkout for both sides."""
 DEFAULT_BASES = ("origin/main", "HEAD~1")
 OWN = ("PULUMI", "KUBECONFIG", "DRA_WORKSHOP")

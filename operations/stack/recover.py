@@ -27,7 +27,7 @@ from machine.programs import MARK, PYTHON
 from machine.waiting import locked
 from operations.stack.engine import STATE, pulumi
 from results import store
-from toolchain.install import ROOT
+from toolchain.layout import ROOT
 
 ENGINE = "pulumi"
 STACK = "pulumi:pulumi:Stack"

@@ -24,7 +24,7 @@ from operations.stack.engine import EVENTS, STATE, errors_in, pulumi, variables
 from operations.stack.recover import NAMESPACE, forget_passed, forget_releases, held_by, recover
 from results import store
 from toolchain.errors import disk_full
-from toolchain.install import BIN, committed_stacks
+from toolchain.layout import BIN, committed_stacks
 
 ROOM = (".state", ".run", ".results")
 UNREACHABLE = "PULUMI_K8S_DELETE_UNREACHABLE"

@@ -22,7 +22,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from machine.errors import LabError
 from report.preview_diff import ANEW
-from toolchain.install import PULUMI_HOME
+from toolchain.layout import PULUMI_HOME
 from toolchain.tools import PLUGINS
 
 ATTACH = "PULUMI_DEBUG_PROVIDERS"

@@ -10,7 +10,7 @@ import pytest
 
 from checks.modules import mps_memory, mps_percentage, mps_sharing
 from tests.checkout import Checkout
-from toolchain.install import committed_stacks
+from toolchain.layout import committed_stacks
 
 OUTPUTS = {
     "cluster", "node", "driver", "modules", "verification", "benchmarks", "evaluation", "simulated",

@@ -12,7 +12,7 @@ import pytest
 from machine import kind_images
 from tests.checkout import Checkout
 from tests.kind.docker_daemon import DockerDaemon, NotHereError, docker_daemon, reason
-from toolchain.install import TOOLS
+from toolchain.layout import TOOLS
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import psutil
 import tenacity
 
 from toolchain import build, cache, go
-from toolchain.bundle import installer
+from toolchain.bundle import unpacking
 from toolchain.errors import SetupError
 from toolchain.kind_node import base, parts
 from toolchain.tools import CONTAINERD, RUNC, GoTool
@@ -231,7 +231,7 @@ def _take_iptables(folder: Path) -> None:
     with tarfile.open(base.tar()) as packages:
         for member in packages:
             if re.fullmatch(OF_IPTABLES, member.name):
-                installer.put(packages, member, root)
+                unpacking.put(packages, member, root)
     (loader,) = [path for path in root.glob(f"usr/lib/*/{LOADER}") if path.is_file()]
     for name in IPTABLES:
         script = folder / name

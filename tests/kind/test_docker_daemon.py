@@ -10,7 +10,7 @@ import pytest
 
 from tests.kind.docker_daemon import NotHereError, docker_daemon
 from toolchain.images import WORKLOAD, WORKLOAD_IMAGE
-from toolchain.install import TOOLS
+from toolchain.layout import TOOLS
 
 IMAGE = TOOLS / WORKLOAD.into / WORKLOAD.file
 

@@ -13,8 +13,8 @@ import yaml
 from tests.kind.docker_daemon import DockerDaemon
 from toolchain import kind
 from toolchain.images import KIND_IMAGES, WORKLOAD_IMAGE
-from toolchain.install import BIN, TOOLS
 from toolchain.kind_node import image
+from toolchain.layout import BIN, TOOLS
 
 NAME = "node-image"
 WORKER = f"{NAME}-worker"

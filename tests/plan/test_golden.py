@@ -15,7 +15,7 @@ import yaml
 
 from report.plan import inputs, kind_and_name
 from tests.checkout import NO_NETWORK, Checkout
-from toolchain.install import committed_stacks
+from toolchain.layout import committed_stacks
 
 GOLDEN = Path(__file__).parent / "golden"
 CHANGED: dict[str, tuple[str, dict[str, str]]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.checkout import Checkout
-from toolchain.install import committed_stacks
+from toolchain.layout import committed_stacks
 
 
 @pytest.fixture

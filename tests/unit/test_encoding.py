@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import install
+from toolchain import layout, stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("bench", "checks", "components", "operations", "report", "toolchain", "workloads")
@@ -46,10 +46,10 @@ def test_pulumi_and_what_it_runs_read_utf_8(
     micro: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By `make`, and by hand with `.tools/env`."""
-    monkeypatch.setattr(install, "TOOLS", tmp_path)
-    install._write_env(own_plugins=True)
+    monkeypatch.setattr(layout, "TOOLS", tmp_path)
+    stacks.write_environment(own_plugins=True)
     by_hand = f'. {tmp_path}/env; exec "$@"'
-    for command, variables in (([], install.environment()), (["sh", "-c", by_hand, "sh"], {})):
+    for command, variables in (([], stacks.environment()), (["sh", "-c", by_hand, "sh"], {})):
         done = subprocess.run(
             [*command, sys.executable, "-c", READ, str(micro)], env=os.environ | ASCII | variables,
             capture_output=True, text=True, check=False,

@@ -1,5 +1,5 @@
 """What `make bundle` makes: the lab for a machine without any network.
 
-`pack` writes a folder of parts, and `installer`, which goes along as the file `install`, makes a
-lab of it on the other machine, with nothing but Python.
+`pack` writes a folder of parts. `installer` and `unpacking`, which go along as the one file
+`install`, make a lab of it on the other machine, with nothing but Python.
 """

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from toolchain.bundle import installer
 from toolchain.bundle.contents import Group
+from toolchain.bundle.unpacking import leads_inside
 from toolchain.errors import SetupError
 
 CHUNK = 1 << 20
@@ -170,7 +170,7 @@ def describe(
     info.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
     if stat.S_ISLNK(status.st_mode):
         info.type, info.linkname = tarfile.SYMTYPE, os.readlink(source)  # noqa: PTH115
-        if not installer.leads_inside(path, info.linkname):
+        if not leads_inside(path, info.linkname):
             raise SetupError(f"{source} is a link to {info.linkname}, out of what is packed")
     elif stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -19,15 +20,16 @@ from pathlib import Path
 
 import filelock
 
-from toolchain import install
+from toolchain import layout
 from toolchain.bootstrap import OLDEST
-from toolchain.bundle import archive, contents, installer, wheels
+from toolchain.bundle import archive, contents, installer, tools, unpacking, wheels
 from toolchain.bundle.contents import Group
-from toolchain.bundle.installer import MANIFEST, PROJECT, SUMS, WHEELS, Manifest
+from toolchain.bundle.installer import MANIFEST, SUMS, Manifest
+from toolchain.bundle.unpacking import PROJECT, WHEELS
 from toolchain.errors import SetupError, in_words
 from toolchain.progress import say, step
 
-DIST = install.ROOT / "dist"
+DIST = layout.ROOT / "dist"
 ARCHIVE = "dra-workshop.tar.xz"
 PRESET = 6
 MEGABYTE = 1_000_000
@@ -80,20 +82,20 @@ def pack(order: Order, dist: Path = DIST) -> Path:
     if sys.platform != "linux":
         raise SetupError(f"platform {sys.platform} is not supported; a bundle is packed on Linux")
     revision = contents.revision()
-    tools, host_node = contents.tools(order.host_node)
+    chosen, host_node = tools.collect(order.host_node)
     if host_node:  # so that it is what set-up will ask for on the other machine
         refresh_host_node()
-        tools, _ = contents.tools(order.host_node)
+        chosen, _ = tools.collect(order.host_node)
     name = f"dra-workshop-bundle-{revision.name}-py{order.python}{'-host' * host_node}"
-    tell(revision)
+    report_revision(revision)
     with whole(dist / name) as folder:
         work = folder / ".work"
         wheels.fetch(
-            install.ROOT / "requirements.lock", order.python, platform.machine(), work / WHEELS
+            layout.ROOT / "requirements.lock", order.python, platform.machine(), work / WHEELS
         )
         groups: dict[str, Group] = {
-            **tools,
-            PROJECT: contents.project() | contents.fetched(work),
+            **chosen,
+            PROJECT: contents.project() | tools.collect_plugins(work),
             WHEELS: {"": work / WHEELS},
         }
         parts = write(groups, folder, work, order)
@@ -106,8 +108,8 @@ def pack(order: Order, dist: Path = DIST) -> Path:
             archive=list(parts),
             groups={group: archive.size(files) for group, files in groups.items()},
             environment=wheels.unpacked(work / WHEELS) + SPARE,
-            lock=sha256(install.ROOT / "requirements.lock"),
-            toolchain=install.mode_of(tool[""] for tool in tools.values()),
+            lock=sha256(layout.ROOT / "requirements.lock"),
+            toolchain=tools.mode_for(tool[""] for tool in chosen.values()),
             host_node=host_node,
         )
         seal(folder, manifest, parts)
@@ -118,7 +120,7 @@ def pack(order: Order, dist: Path = DIST) -> Path:
 
 def refresh_host_node() -> None:
     command = [sys.executable, "-m", "toolchain", "install", "--host-node"]
-    if subprocess.run(command, cwd=install.ROOT, check=False).returncode:
+    if subprocess.run(command, cwd=layout.ROOT, check=False).returncode:
         raise SetupError("the host node's tools are not ready; HOST=0 packs without them")
 
 
@@ -147,7 +149,7 @@ def whole(final: Path) -> Iterator[Path]:
         raise SetupError(in_words(error)) from error
 
 
-def tell(revision: contents.Revision) -> None:
+def report_revision(revision: contents.Revision) -> None:
     """Say which files of the project are packed, where that is not plainly the commit."""
     if revision.changed:
         say(f"packing files as they are, not as committed: {', '.join(revision.changed)}")
@@ -179,11 +181,19 @@ def write(groups: Mapping[str, Group], folder: Path, work: Path, order: Order) -
 def seal(folder: Path, manifest: Manifest, parts: Mapping[str, str]) -> None:
     """Put the program that installs it, what it needs to know, and all digests beside the parts."""
     program = folder / "install"
-    shutil.copyfile(installer.__file__, program)
+    program.write_text(installer_source(), encoding="utf-8")
     program.chmod(0o755)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
     sums = {name: sha256(folder / name) for name in (program.name, MANIFEST)} | dict(parts)
     (folder / SUMS).write_text("".join(f"{sum_}  {name}\n" for name, sum_ in sums.items()))
+
+
+def installer_source() -> str:
+    """The program that installs it, as one file: `unpacking` in place of its import."""
+    source, part = inspect.getsource(installer), inspect.getsource(unpacking)
+    imported = rf"from {re.escape(unpacking.__name__)} import \([^)]*\)\n"
+    before, after = re.split(imported, source)
+    return before + part.partition("from __future__ import annotations\n")[2] + after
 
 
 def sha256(path: Path) -> str:

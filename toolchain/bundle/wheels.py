@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import time
 import zipfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from toolchain import processes
 from toolchain.errors import SetupError
 from toolchain.progress import say
 
@@ -47,7 +47,7 @@ def fetch(lock: Path, python: str, machine: str, folder: Path) -> None:
 def selected(lock: Path, python: str, machine: str) -> str:
     """A lock file's packages for that Python on Linux, without their markers.
 
-    pip would hold the markers against the Python that runs it, not against the one it is told.
+    pip would hold the markers against the Python that runs it, not against the one asked for.
     """
     target = {
         "implementation_name": "cpython",
@@ -72,18 +72,14 @@ def selected(lock: Path, python: str, machine: str) -> str:
 def download(requirements: Path, python: str, machine: str, folder: Path) -> None:
     platforms = [f"manylinux_{GLIBC[0]}_{minor}_{machine}" for minor in range(GLIBC[1], 4, -1)]
     platforms += [f"manylinux{name}_{machine}" for name in ("2014", "2010", "1")]
-    done = subprocess.run(
+    done = processes.run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
             *("--only-binary=:all:", "--no-deps", "--require-hashes", "--implementation", "cp"),
             *("--python-version", python, "--requirement", str(requirements)),
             *(argument for name in platforms for argument in ("--platform", name)),
             *("--dest", str(folder)),
-        ],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
+        ]
     )
     if done.returncode:
         raise failure(done.stderr, python, machine)
@@ -99,7 +95,7 @@ def failure(text: str, python: str, machine: str) -> SetupError:
             "choose another PYTHON_VERSION, such as 3.12"
         )
     end = "\n  ".join(text.splitlines()[-SHOWN:])
-    return SetupError(f"the wheels for Python {python} cannot be had; pip says:\n  {end}")
+    return SetupError(f"the wheels for Python {python} cannot be downloaded; pip says:\n  {end}")
 
 
 def store(wheel: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from machine.configuration import read_configuration
-from toolchain.install import ROOT, committed_stacks
+from toolchain.layout import ROOT, committed_stacks
 
 
 def run(*arguments: str, given: object = None) -> subprocess.CompletedProcess[str]:

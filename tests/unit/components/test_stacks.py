@@ -9,14 +9,14 @@ import pytest
 
 from components import stacks
 from components.modules.registry import MODULES
-from toolchain import install
+from toolchain import layout
 
-ROOT = install.ROOT
+ROOT = layout.ROOT
 
 
 def test_every_committed_stack_is_listed_with_what_it_needs() -> None:
     rows = {row[0]: row[1:] for row in stacks.rows()}
-    assert sorted(rows) == install.committed_stacks()
+    assert sorted(rows) == layout.committed_stacks()
     for module in MODULES.values():
         ids, shows, requires, takes = rows[module.stack]
         assert ids.split(", ")[-1] == module.id
@@ -32,5 +32,5 @@ def test_the_default_stack_is_listed_with_all_its_modules(
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
     (tmp_path / "Pulumi.dev.yaml").write_text(f"config:\n  dra-workshop:modules: {wanted}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
     assert stacks.rows()[0][:3] == ("dev", listed, f"modules {listed} (the default)")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machine.configuration import read_configuration
-from toolchain.install import ROOT
+from toolchain.layout import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from operations.embedded import cluster as embedded
 from operations.embedded import kwokctl_config
 from operations.host_node import node as host_node
 from operations.host_node import node_files
-from toolchain.install import ROOT
+from toolchain.layout import ROOT
 
 OURS = Networks()
 OTHERS = Networks("172.30.0.0/20", "172.30.16.0/24", "172.30.20.0/22")

@@ -12,7 +12,7 @@ from machine.errors import LabError
 from machine.identity import state_of
 from operations.stack import drift, half_made
 from operations.stack.recover import RELEASE
-from tests.unit.test_build import write_script
+from tests.unit.scripts import write_script
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "m", "uid": "1"}}
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "m", "uid": "2"}}

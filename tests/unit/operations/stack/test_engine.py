@@ -11,8 +11,8 @@ import pytest
 
 from machine.errors import LabError
 from operations.stack import engine
-from tests.unit.test_build import calls, write_script
-from toolchain import install
+from tests.unit.scripts import calls, write_script
+from toolchain import layout
 
 Capture = pytest.CaptureFixture[str]
 
@@ -36,7 +36,7 @@ exit 7""",
 def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture) -> None:
     assert engine.pulumi("up", extra={"EXTRA": "more"}) == 7
     assert capfd.readouterr().out.splitlines() == [
-        f"home {install.PULUMI_HOME}, extra more",
+        f"home {layout.PULUMI_HOME}, extra more",
         " +  command:local:Command check creating (0s)",
         " +  command:local:Command check created (0.91s)",
     ]

@@ -24,8 +24,8 @@ from operations.stack import drift, stacks, stuck_pods
 from operations.stack.engine import EVENTS
 from report import results
 from results import store
-from tests.unit.test_build import calls, write_script
-from toolchain import install
+from tests.unit.scripts import calls, write_script
+from toolchain import layout
 
 ROOT = Path(__file__).resolve().parents[4]
 Capture = pytest.CaptureFixture[str]
@@ -39,7 +39,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "Pulumi.dev.yaml").write_text('config:\n  dra-workshop:modules: ["0", "1"]\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
     (tmp_path / ".state").mkdir()
     return tmp_path
 

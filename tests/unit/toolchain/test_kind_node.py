@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.test_tools import EVERY
+from tests.unit.toolchain.test_tools import EVERY
 from toolchain import cache, install, oci, tools
 from toolchain.errors import SetupError
 from toolchain.kind_node import base, build, image, parts, preload, root

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from toolchain.install import ROOT
+from toolchain.layout import ROOT
 
 PROGRAMS = (
     ("-c", "import components.lab"),

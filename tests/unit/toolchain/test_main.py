@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from toolchain import __main__, install
+from toolchain import __main__, clean, install
 from toolchain.errors import SetupError
 
 
@@ -38,7 +38,7 @@ def test_clean_keeps_the_cache_unless_asked(
     option: list[str], with_cache: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[bool] = []
-    monkeypatch.setattr(install, "clean", called.append)
+    monkeypatch.setattr(clean, "clean", called.append)
     call(monkeypatch, "clean", *option)
     assert called == [with_cache]
 

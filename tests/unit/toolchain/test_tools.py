@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from checks.prerequisites.embedded import _tools as checked_tools
-from tests.unit.test_build import fake_go, make_tool
+from tests.unit.toolchain.fakes import fake_go, make_tool
 from toolchain import tools
 from toolchain.images import DRIVER_IMAGE, EXAMPLE_DRIVER_IMAGE, IMAGES, KIND_IMAGES
 from toolchain.tools import ARCHITECTURES, Cgo, GoTool, Release
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ALL = (
     *tools.PULUMI_PROGRAMS,
     *tools.PULUMI_PLUGINS,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import semver
 
-from tests.unit.test_build import calls, fake_go, write_script
+from tests.unit.scripts import calls, write_script
+from tests.unit.toolchain.fakes import fake_go
 from toolchain import cache, go
 from toolchain.errors import SetupError
 
@@ -76,7 +77,9 @@ def test_a_half_installed_go_is_installed_again(python: Path) -> None:
 )
 def test_no_go_at_all_says_why_and_what_to_do(answer: str, reason: str, python: Path) -> None:
     write_script(python, f"{answer}; exit 1")
-    with pytest.raises(SetupError, match=r"no Go on PATH, and Go .* cannot be had") as failure:
+    with pytest.raises(
+        SetupError, match=r"no Go on PATH, and Go .* cannot be installed"
+    ) as failure:
         go.find()
     assert reason in str(failure.value)
     assert str(failure.value).endswith("install Go 1.26.0 or later and put it on PATH")

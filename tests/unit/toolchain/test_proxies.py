@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import install, proxies
+from toolchain import layout, proxies, stacks
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,17 @@ def test_this_machine_is_added_to_what_the_user_has(
 ) -> None:
     monkeypatch.setenv("no_proxy", lower)
     monkeypatch.setenv("NO_PROXY", upper)
-    assert proxies.past() == {"no_proxy": expected, "NO_PROXY": expected}
-    os.environ.update(proxies.past())
-    assert proxies.past() == {"no_proxy": expected, "NO_PROXY": expected}
+    assert proxies.no_proxy_variables() == {"no_proxy": expected, "NO_PROXY": expected}
+    os.environ.update(proxies.no_proxy_variables())
+    assert proxies.no_proxy_variables() == {"no_proxy": expected, "NO_PROXY": expected}
 
 
 @pytest.mark.parametrize("given", [{}, {"NO_PROXY": "a.example"}, {"no_proxy": "a.example"}])
 def test_plain_pulumi_gets_it_from_the_environment_of_set_up(
     given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(install, "TOOLS", tmp_path)
-    install._write_env(own_plugins=True)
+    monkeypatch.setattr(layout, "TOOLS", tmp_path)
+    stacks.write_environment(own_plugins=True)
     done = subprocess.run(
         ["/bin/sh", "-uc", '. ./env; echo "$no_proxy $NO_PROXY"'],
         cwd=tmp_path,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cache, install
-from toolchain.bundle import archive, contents, pack, wheels
+from toolchain import cache, layout, mode, on_path
+from toolchain.bundle import archive, contents, pack, tools, wheels
 from toolchain.bundle.pack import Order
 from toolchain.errors import SetupError
 from toolchain.tools import CHARTS, ETCD, PULUMI_COMMAND, PULUMI_RELEASE, RELEASES
@@ -29,9 +29,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = tmp_path / "checkout"
     (root / ".tools").mkdir(parents=True)
-    monkeypatch.setattr(install, "ROOT", root)
-    monkeypatch.setattr(install, "TOOLS", root / ".tools")
-    monkeypatch.setattr(install, "PULUMI_HOME", root / ".tools" / "pulumi")
+    monkeypatch.setattr(layout, "ROOT", root)
+    monkeypatch.setattr(layout, "TOOLS", root / ".tools")
+    monkeypatch.setattr(layout, "PULUMI_HOME", root / ".tools" / "pulumi")
     for tool in (*BUILT, *CHARTS):
         in_cache(tool.cache_name, "built from")
     placed(**{tool.name: tool.digest for tool in (*BUILT, *CHARTS)})
@@ -45,10 +45,10 @@ def in_cache(name: str, source: str) -> None:
     (folder / cache.SOURCE).write_text(json.dumps({source: "somewhere"}))
 
 
-def placed(**tools: str) -> None:
-    record = install.TOOLS / "placed.json"
+def placed(**digests: str) -> None:
+    record = layout.TOOLS / "placed.json"
     known = json.loads(record.read_text()) if record.exists() else {}
-    record.write_text(json.dumps(known | tools))
+    record.write_text(json.dumps(known | digests))
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -94,57 +94,57 @@ def test_an_option_that_cannot_be_used_is_named(
 
 
 def test_all_that_is_placed_is_taken_from_the_cache() -> None:
-    groups, with_host = contents.tools(None)
+    groups, with_host = tools.collect(None)
     assert {Path(name).name for name in groups} == {t.cache_name for t in (*BUILT, *CHARTS)}
     assert not with_host
-    assert install.mode_of(group[""] for group in groups.values()) == install.BUILD
+    assert tools.mode_for(group[""] for group in groups.values()) == mode.BUILD
 
 
 @pytest.mark.parametrize(("asked", "taken"), [(None, True), (True, True), (False, False)])
 def test_what_a_host_node_needs_is_taken_unless_refused(asked: bool | None, taken: bool) -> None:
     in_cache("kubelet-1.36.4-0123456789ab", "downloaded")
     placed(kubelet="0123456789ab")
-    groups, with_host = contents.tools(asked)
+    groups, with_host = tools.collect(asked)
     assert with_host == taken == ("cache/kubelet-1.36.4-0123456789ab" in groups)
-    mode = install.mode_of(group[""] for group in groups.values())
-    assert mode == (install.AUTO if taken else install.BUILD)
+    found = tools.mode_for(group[""] for group in groups.values())
+    assert found == (mode.AUTO if taken else mode.BUILD)
 
 
 def test_a_host_node_that_was_not_set_up_is_refused() -> None:
     with pytest.raises(SetupError, match=r"HOST=1: .* are not placed; run: make setup-host"):
-        contents.tools(True)
+        tools.collect(True)
 
 
 def test_a_program_on_path_is_refused_by_name() -> None:
-    placed(etcd=f"{install.ON_PATH}: 0123")
+    placed(etcd=f"{on_path.MARK}: 0123")
     with pytest.raises(SetupError, match=r"^etcd: taken from PATH, or not placed"):
-        contents.tools(None)
+        tools.collect(None)
 
 
 def test_a_pulumi_on_path_is_refused_too() -> None:
-    record = install.TOOLS / "placed.json"
+    record = layout.TOOLS / "placed.json"
     kept = {k: v for k, v in json.loads(record.read_text()).items() if "pulumi" not in k}
     record.write_text(json.dumps(kept))
     with pytest.raises(SetupError, match=r"^pulumi: taken from PATH.* TOOLCHAIN=download \(or"):
-        contents.tools(None)
+        tools.collect(None)
 
 
 def test_a_tool_that_was_cleaned_from_the_cache_is_refused() -> None:
     (cache.folder() / ETCD.cache_name).rename(cache.folder() / "elsewhere")
     with pytest.raises(SetupError, match=r"^etcd: no longer in .*; run: make clean setup"):
-        contents.tools(None)
+        tools.collect(None)
 
 
 def test_plugins_that_pulumi_fetched_go_along(checkout: Path, tmp_path: Path) -> None:
     """They lie in no cache; set-up on the other machine has to find them placed."""
-    assert contents.fetched(tmp_path) == {}
+    assert tools.collect_plugins(tmp_path) == {}
     in_cache(PULUMI_RELEASE.cache_name, "downloaded")
     placed(pulumi=PULUMI_RELEASE.digest, **{PULUMI_COMMAND.name: "1.2.1"})
-    groups, _ = contents.tools(None)
+    groups, _ = tools.collect(None)
     assert f"cache/{PULUMI_RELEASE.cache_name}" in groups
     assert f"cache/{PULUMI_COMMAND.cache_name}" not in groups
     plugin = ".tools/pulumi/plugins/resource-command-v1.2.1"
-    found = contents.fetched(tmp_path)
+    found = tools.collect_plugins(tmp_path)
     assert found[plugin] == checkout / plugin
     assert json.loads(found[".tools/placed.json"].read_text()) == {PULUMI_COMMAND.name: "1.2.1"}
 
@@ -179,7 +179,7 @@ def test_what_is_not_committed_is_told(history: Path, capsys: pytest.CaptureFixt
     revision = contents.revision()
     assert revision.name.endswith("-modified")
     assert revision.title.endswith(" with 2 changed files")
-    pack.tell(revision)
+    pack.report_revision(revision)
     assert capsys.readouterr().err.splitlines() == [
         "set-up: packing files as they are, not as committed: Makefile, gone",
         "set-up: leaving out what git does not track: new",
@@ -220,7 +220,10 @@ def test_markers_are_held_against_the_other_python(tmp_path: Path) -> None:
             "WARNING: Retrying (Retry(total=0))\nERROR: No matching distribution found for a==1",
             "the package registry cannot be reached; check the network",
         ),
-        ("one\nERROR: two", "the wheels for Python 3.15 cannot be had; pip says:\n  one\n  ERROR"),
+        (
+            "one\nERROR: two",
+            "the wheels for Python 3.15 cannot be downloaded; pip says:\n  one\n  ERROR",
+        ),
     ],
     ids=["no-wheel", "no-network", "else"],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_build import wait_until
+from tests.unit.scripts import wait_until
 from toolchain import bootstrap
 
 Capture = pytest.CaptureFixture[str]

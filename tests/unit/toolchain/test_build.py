@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.scripts import calls, wait_until, write_script
+from tests.unit.toolchain.fakes import fake_go, make_tool, partial_folders
 from toolchain import build, cache, progress, tools
 from toolchain.errors import SetupError
 from toolchain.go import Go
@@ -19,61 +19,9 @@ REFUSED = "go: example.com/x@v1.2.3: reading https://proxy.test/x.mod: 403 Forbi
 UNREACHABLE = "go: example.com/x@v1.2.3: dial tcp: lookup proxy.test: no such host"
 
 
-def write_script(path: Path, body: str) -> Path:
-    """A program that only needs /bin/sh; every call is noted beside it in NAME.calls."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'#!/bin/sh\nPATH=/usr/bin:/bin\necho "$*" >> "$0.calls"\n{body}\n')
-    path.chmod(0o700)
-    return path
-
-
-def calls(program: Path | str) -> list[str]:
-    noted = Path(f"{program}.calls")
-    return noted.read_text().splitlines() if noted.exists() else []
-
-
-def fake_go(
-    folder: Path,
-    *,
-    version: str = "go1.26.1",
-    fetch: str = "printf 'alpha\\nbeta\\n'",
-    compile_: str = 'echo alpha >&2; echo beta >&2; echo program > "$2"',
-    module: str = "exit 1",
-) -> Go:
-    """A Go compiler whose answers are shell commands; `$2` of compile_ is the file to write."""
-    body = f"""case $1 in
-env) echo {version} ;;
-list) {fetch} ;;
-build) while [ "$1" != -o ]; do shift; done
-    {compile_} ;;
-mod) {module} ;;
-esac"""
-    return Go(str(write_script(folder / "go", body)))
-
-
-def make_tool(modules: Path, monkeypatch: pytest.MonkeyPatch, name: str = "example") -> GoTool:
-    """A tool of one program, with a wrapper module of its own."""
-    monkeypatch.setattr(tools, "MODULES", modules)
-    (modules / name).mkdir(parents=True)
-    (modules / name / "go.mod").write_text(f"module {name}\n")
-    (modules / name / "go.sum").write_text("")
-    return GoTool(name, "1.2.3", {name: "."}, sets={"main.version": "1.2.3"})
-
-
 def build_alone(tool: GoTool, go: Go) -> None:
     with build.alone():
         build.build(tool, go, "2 of 6")
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
-
-
-def partial_folders() -> list[Path]:
-    return list(cache.folder().glob("*.partial-*"))
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ import pytest
 
 from tests.unit.conftest import NOWHERE
 from tests.unit.release_site import LabContext, packed, path_of, sha256
-from tests.unit.test_build import partial_folders, wait_until
+from tests.unit.scripts import wait_until
+from tests.unit.toolchain.fakes import partial_folders
 from toolchain import build, cache, download
 from toolchain.errors import DownloadError, WrongChecksumError
 from toolchain.tools import Asset, Release
@@ -172,7 +173,7 @@ def test_what_has_no_checksum_is_not_downloaded(site: LabContext, text: str) -> 
     sums = PLAIN.files[0].sums
     site.files[path_of(sums)] = text.encode()
     failure = get(PLAIN)["plain"]
-    assert str(failure) == f"{site.address}{path_of(sums)}: tells no SHA-256 of plain"
+    assert str(failure) == f"{site.address}{path_of(sums)}: has no SHA-256 of plain"
     assert asked_for(site, PLAIN) == 0
     assert nothing_is_left()
 

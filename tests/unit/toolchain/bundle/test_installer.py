@@ -2,148 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import lzma
-import os
-import platform
 import shutil
 import subprocess
 import sys
-import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.unit.test_build import wait_until
+from tests.unit.scripts import wait_until
+from tests.unit.toolchain.bundle.conftest import KILLED, TOOL, Machine, write
 from toolchain import cache
-from toolchain.bundle import archive, installer, pack
-from toolchain.bundle.contents import Group
-from toolchain.bundle.installer import Manifest
-
-TOOL = "etcd-3.6.14-0123456789ab"
-LOCK = hashlib.sha256(b"lock").hexdigest()
-BOOTSTRAP = f"""
-import os, sys
-from pathlib import Path
-with open("calls", "a") as calls:
-    print(*[a.partition("=")[0] for a in sys.argv[1:]], os.environ["DRA_WORKSHOP_TOOLCHAIN"],
-          file=calls)
-if Path("broken").exists():
-    sys.exit("set-up: broken")
-if sys.argv[1:]:
-    wheels = Path(sys.argv[1].partition("=")[2])
-    Path(".venv/bin").mkdir(parents=True, exist_ok=True)
-    python = Path(".venv/bin/python")
-    python.write_text('#!/bin/sh\\necho "$@" >> calls\\n')
-    python.chmod(0o755)
-    Path(".venv/wheel").write_bytes((wheels / "pip-1.whl").read_bytes())
-    Path(".venv/.lock-digest").write_text("{LOCK}")
-"""
-KILLED = """
-import os, runpy, signal, sys, tarfile
-extract, fatal, program = tarfile.TarFile.extract, *sys.argv[1:3]
-def extract_or_die(self, member, *arguments, **named):
-    if member.name == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    extract(self, member, *arguments, **named)
-tarfile.TarFile.extract = extract_or_die
-sys.argv[1:3] = []
-runpy.run_path(program, run_name="__main__")
-"""
-OLD_PYTHON = """
-import runpy, sys, tarfile
-for name in [name for name in vars(tarfile) if name.endswith("_filter")]:
-    if name != "fully_trusted_filter":
-        delattr(tarfile, name)
-sys.argv[:1] = []
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-"""Debian 12's 3.11.2 has no filters for what is unpacked."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A bundle in `here`, and the machine that it is to be installed on."""
-
-    here: Path
-    manifest: Manifest
-    into: Path
-    home: Path
-
-    @property
-    def cache(self) -> Path:
-        return self.home / ".cache" / "dra-workshop"
-
-    def install(self, *before: str) -> subprocess.CompletedProcess[str]:
-        """Run it; `before` in place of the interpreter alone."""
-        command = [*(before or [sys.executable]), str(self.here / "install")]
-        return subprocess.run(
-            [*command, "--into", str(self.into)],
-            env={"HOME": str(self.home), "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def refusal(self) -> str:
-        """What it says when it refuses; nothing may have been made."""
-        done = self.install()
-        assert done.returncode == 1, done.stderr
-        assert not self.into.exists()
-        assert not self.cache.exists()
-        return done.stderr
-
-    def sealed(self, **changes: object) -> Machine:
-        """The same bundle as if it said something else about itself."""
-        changed = replace(self.manifest, **changes)  # type: ignore[arg-type]
-        sums = {name: pack.sha256(self.here / name) for name in self.manifest.archive}
-        pack.seal(self.here, changed, sums)
-        return replace(self, manifest=changed)
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    source, here = tmp_path / "source", tmp_path / "bundle"
-    write(source / "bootstrap.py", BOOTSTRAP)
-    write(source / "wheels" / "pip-1.whl", "a wheel")
-    write(source / "tool" / "etcd", "etcd" * 50_000, mode=0o755)
-    write(source / "tool" / "__pycache__" / "etcd.pyc", "")
-    os.link(source / "tool" / "etcd", source / "tool" / "etcd-too")
-    (source / "tool" / "latest").symlink_to("etcd")
-    (source / "random").write_bytes(os.urandom(25_000))  # so that there are parts
-    groups: dict[str, Group] = {
-        f"cache/{TOOL}": {"": source / "tool"},
-        "project": {"toolchain/bootstrap.py": source / "bootstrap.py", "r": source / "random"},
-        "wheels": {"": source / "wheels"},
-    }
-    here.mkdir()
-    (tmp_path / "work").mkdir()
-    parts = pack.write(groups, here, tmp_path / "work", pack.Order("3.12", part=10_000, preset=0))
-    manifest = Manifest(
-        name="bundle-1",
-        packed="commit 1",
-        python=".".join(map(str, sys.version_info[:2])),
-        platform=f"linux-{platform.machine()}",
-        glibc="2.17",
-        archive=list(parts),
-        groups={name: archive.size(group) for name, group in groups.items()},
-        environment=1000,
-        lock=LOCK,
-        toolchain="build",
-        host_node=False,
-    )
-    pack.seal(here, manifest, parts)
-    return Machine(here, manifest, tmp_path / "lab", tmp_path / "home")
-
-
-def write(path: Path, text: str, mode: int = 0o644) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(mode)
+from toolchain.bundle import installer, unpacking
 
 
 def assert_installed(machine: Machine) -> None:
@@ -279,71 +151,6 @@ def test_a_machine_that_it_is_not_for_is_refused(
     assert told in machine.sealed(**changes).refusal()
 
 
-def holding(machine: Machine, *members: tarfile.TarInfo) -> Machine:
-    """The same bundle with these members in its archive, each with a byte if it is a file."""
-    for name in machine.manifest.archive:
-        (machine.here / name).unlink()
-    with (
-        lzma.open(machine.here / "evil.tar.xz", "w") as content,
-        tarfile.open(fileobj=content, mode="w") as tar,
-    ):
-        for member in members:
-            member.size = 1 if member.isreg() else 0
-            tar.addfile(member, io.BytesIO(b"!"))
-    return replace(machine, manifest=replace(machine.manifest, archive=["evil.tar.xz"])).sealed()
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
-
-
-@pytest.mark.parametrize("python", ["", OLD_PYTHON], ids=["this Python", "3.11.2"])
-@pytest.mark.parametrize(
-    "members",
-    [
-        [member("project/../../evil")],
-        [member("project//evil")],
-        [member("project/a", tarfile.SYMTYPE, "/")],
-        [member("project/a", tarfile.SYMTYPE, "../..")],
-        [member("project/a", tarfile.SYMTYPE, "."), member("project/a/evil")],
-        [
-            member("project/d/up", tarfile.SYMTYPE, ".."),
-            member("project/a", tarfile.SYMTYPE, "d/up/../.."),
-        ],
-        [member("project/a", tarfile.LNKTYPE, "../../other/theirs")],
-        [member("project/a", tarfile.LNKTYPE, "/etc/passwd")],
-        [member("project/a", tarfile.CHRTYPE)],
-        [member("project/a", tarfile.FIFOTYPE)],
-    ],
-    ids=[
-        "up",
-        "root",
-        "link",
-        "link-up",
-        "through",
-        "behind",
-        "hard",
-        "hard-root",
-        "device",
-        "pipe",
-    ],
-)
-def test_what_leads_out_of_the_folder_is_not_unpacked(
-    machine: Machine, members: list[tarfile.TarInfo], python: str
-) -> None:
-    write(machine.into.with_name("other") / "theirs", "")
-    refused = holding(machine, *members).install(*[sys.executable, "-c", python] * bool(python))
-    name = members[-1].name.removeprefix("project/")
-    assert f": {name} is no file, or leads out of its folder" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert refused.returncode == 1
-    assert not machine.into.exists()
-    assert list(machine.cache.iterdir()) == [machine.cache / "build.lock"]
-    assert {path.name for path in machine.into.parent.rglob("evil*")} <= {"evil.tar.xz"}
-
-
 @pytest.mark.parametrize(
     ("mark", "held"), [("", "something else"), ("bundle-0", "the bundle bundle-0")]
 )
@@ -372,7 +179,7 @@ def test_room_is_asked_of_each_disk(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         installer.require_room(list(sizes), manifest, into, cache_)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=999))
-        with pytest.raises(installer.Refused, match="are needed for"):
+        with pytest.raises(unpacking.Refused, match="are needed for"):
             installer.require_room(list(sizes), manifest, into, cache_)
 
 
