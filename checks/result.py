@@ -55,7 +55,7 @@ class Checklist:
     module: str
     findings: list[Finding] = field(default_factory=list)
     benchmarks: dict[str, Any] = field(default_factory=dict)
-    """What was measured on the way: name → table (docs/architecture.md)."""
+    """What was measured on the way: name → table (docs/results.md)."""
 
     def verify(
         self,

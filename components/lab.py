@@ -140,7 +140,7 @@ def how_much_is_simulated(lab: LabContext) -> pulumi.Input[str]:
 def exports(
     lab: LabContext, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
 ) -> dict[str, pulumi.Input[Any]]:
-    """The stack's outputs (docs/architecture.md); what it does not make is empty.
+    """The stack's outputs (docs/results.md); what it does not make is empty.
 
     Never None: Pulumi drops such an output.
     """

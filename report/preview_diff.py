@@ -296,7 +296,7 @@ def _lines(value: Any) -> list[str]:
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The shape that docs/architecture.md describes."""
+    """The shape that docs/stacks.md describes."""
     return {
         "base": comparison.base,
         "commit": comparison.commit,

@@ -1,19 +1,42 @@
-"""What the documents name is there: files, headings that links lead to, targets of make."""
+"""What the documents name exists: files, headings, targets of make, messages."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)")
-FOLDERS = "bench|checks|components|manifests|operations|report|tests|toolchain|workloads"
+FOLDERS = (
+    "bench|checks|components|kube|machine|manifests|operations|report|results|tests|toolchain"
+    "|workloads"
+)
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")
 COMMAND = re.compile(r"(?:`|^[$#] (?:sudo )?)make ([a-z][a-z-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
+OF_OTHERS = (
+    "401 Unauthorized",
+    "CUDA_MPS_PIPE_DIRECTORY must be set",
+    "Err",
+    "Exclusive_Process",
+    "ImagePullBackOff",
+    "Init:0/1",
+    "MissingClusterDNS",
+    "Pending",
+    "Terminating",
+    "cannot re-use a name",
+    "command",
+    "no stack named",
+    "requested device",
+    "the stack is currently locked",
+)
+"""How messages begin that Kubernetes, Pulumi and NVIDIA write."""
 
 
 def heading_anchors(page: Path) -> set[str]:
@@ -41,3 +64,37 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_targets_of_make_exist(page: Path) -> None:
     targets = TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
     assert set(COMMAND.findall(page.read_text(encoding="utf-8"))) <= set(targets)
+
+
+@cache
+def literals() -> list[str]:
+    """All texts in the programs; what they fill in separates two."""
+    folders = [ROOT / folder for folder in FOLDERS.split("|") if folder != "tests"]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return [
+        node.value
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def quoted_messages(page: str) -> Iterator[str]:
+    """What the first column of the troubleshooting tables quotes."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for line in text[text.index("roubleshooting") :].splitlines():
+        if line.startswith("| "):
+            yield from re.findall(r"`([^`]+)`", line.split("|")[1])
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "existing.md"])
+def test_messages_that_are_quoted_exist(page: str) -> None:
+    """`…` in a quotation stands for what the program fills in."""
+    parts = [
+        part.strip()
+        for message in quoted_messages(page)
+        if not message.startswith(OF_OTHERS)
+        for part in message.split("…")
+    ]
+    assert parts
+    assert [p for p in parts if not any(p in text for text in literals())] == []

@@ -75,7 +75,7 @@ def test_the_table_has_every_statement_and_marks_what_is_fatal() -> None:
     given = kind.defaults() | {"driverChart": ""}
     found = {finding["id"] for finding in kind.run("0", given)["checks"]}
     found -= {"platform", "checkout-path"}
-    table = PAGES[0].read_text().split("## What is looked at")[1].split("\n## ")[0]
+    table = PAGES[0].read_text().split("## What is checked")[1].split("\n## ")[0]
     cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| "))
     assert set(re.findall(r"`([a-z0-9-]+)`", cells)) == found
     assert set(re.findall(r"\*\*`([a-z0-9-]+)`\*\*", cells)) == set(kind.FATAL)
