@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,10 @@ from components.cluster import provision
 from components.dra_driver import DraDriver, DraDriverArgs
 from components.gpu_node import SimulatedNodes, SimulatedSlices, SimulatedSlicesArgs
 from components.lab_context import LabContext
-from components.modules import module0, module1, module2, module3, module4, module5
 from components.modules.registry import Module, closure
 from components.settings import Settings
 from kube.devices import GPU, MOCK, SIMULATED
 from results.status import joined, merged_results, verdict
-
-BUILDERS: dict[str, Callable[[LabContext], list[Check]]] = {
-    "0": module0.build,
-    "1": module1.build,
-    "2": module2.build,
-    "3": module3.build,
-    "4": module4.build,
-    "5": module5.build,
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ def build(settings: Settings) -> Lab:
             add_cluster(lab)
         if module.id == "2":
             add_driver(lab)
-        lab.checks[module.id] = BUILDERS[module.id](lab)
+        lab.checks[module.id] = module.build(lab)
     results = {module.id: merged(lab.checks[module.id]) for module in modules}
     outputs = exports(lab, modules, results)
     kept = {name: outputs[name] for name in ("simulated", "benchmarks")}

@@ -11,7 +11,7 @@ import pulumi
 from components.check import Check, Program
 from components.cluster import Cluster
 from components.drivers import DRIVERS, Driver
-from components.modules.registry import MODULES, closure
+from components.modules.registry import Module, closure
 from components.settings import Settings
 from kube.devices import SIMULATED
 
@@ -23,11 +23,10 @@ to be fetched."""
 class ModuleComponent(pulumi.ComponentResource):
     """The parent of all that one module makes."""
 
-    def __init__(self, module: str) -> None:
-        name = MODULES[module].stack
+    def __init__(self, module: Module) -> None:
         former = pulumi.Alias(type_="dra-workshop:modules:Chapter")  # in labs of earlier versions
         opts = pulumi.ResourceOptions(aliases=[former])
-        super().__init__("dra-workshop:modules:Module", name, None, opts)
+        super().__init__("dra-workshop:modules:Module", module.stack, None, opts)
         self.register_outputs({})
 
 
@@ -138,20 +137,24 @@ class LabContext:
         return DRIVERS[self.settings.driver]
 
     @property
-    def modules(self) -> list[str]:
-        """Ids of the modules of the stack, with those that they need."""
-        return [module.id for module in closure(self.settings.modules)]
+    def modules(self) -> list[Module]:
+        """The modules of the stack, with those that they need."""
+        return closure(self.settings.modules)
+
+    def has(self, module: str) -> bool:
+        """Whether the module of that id is one of them."""
+        return any(each.id == module for each in self.modules)
 
     @property
     def memory_limit(self) -> dict[str, int] | None:
         """What module 5's clients may use of a GPU, None where no limit is wanted."""
-        if "5" not in self.modules or not self.settings.mps_memory_mib:
+        if not self.has("5") or not self.settings.mps_memory_mib:
             return None
         return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
 
-    def needed_by(self, module: str) -> list[Check]:
+    def needed_by(self, module: Module) -> list[Check]:
         """The checks that must have passed before this module is verified."""
-        return [check for need in MODULES[module].needs for check in self.checks[need]]
+        return [check for need in module.needs for check in self.checks[need]]
 
     def objects(
         self, parent: pulumi.Resource | None, *after: pulumi.Resource

@@ -12,7 +12,7 @@ import pulumi
 
 from components import program
 from components.lab_context import LabContext
-from components.modules.registry import MODULES
+from components.modules.registry import modules
 from components.settings import Settings
 from components.settings.nodes import MOST_NODES
 from components.simulated_gpus import node_names
@@ -20,11 +20,15 @@ from components.simulated_gpus import node_names
 
 def removed(lab: LabContext) -> pulumi.Resource:
     """Done when they are gone: what is checked, and what needs the GPU, waits for it."""
-    users = [module for module in MODULES.values() if module.uses_gpu]
     given: dict[str, pulumi.Input[Any]] = {
         "kubeconfig": lab.cluster.kubeconfig,
         "nodes": other_nodes(lab.settings),
-        "namespaces": [module.namespace for module in users if module.id not in lab.modules],
+        "namespaces": [
+            namespace
+            for module in modules().values()
+            if module not in lab.modules
+            for namespace in module.namespaces
+        ],
         "labels": dict(lab.cluster.namespace_labels),
     }
     return program.run(

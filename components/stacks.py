@@ -26,5 +26,5 @@ def rows() -> list[Row]:
         modules = closure(json.loads(read_configuration(stack)["modules"]))
         ids, last = ", ".join(module.id for module in modules), modules[-1]
         shows = last.shows if stack == last.stack else f"modules {ids} (the default)"
-        found.append(Row(stack, ids, shows, last.requires, f"{last.takes} s"))
+        found.append(Row(stack, ids, shows, last.wants, f"{last.seconds} s"))
     return found

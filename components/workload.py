@@ -15,7 +15,7 @@ from components import manifests, program, runs
 from components.check import digest_of
 from components.drivers import Driver
 from components.lab_context import LabContext, ModuleComponent
-from components.modules.registry import MODULES
+from components.modules.registry import Module
 from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
@@ -138,7 +138,7 @@ def labelled(
 
 
 class ModuleNamespace:
-    """How a chapter whose pods use the GPU begins.
+    """How a module whose pods use the GPU begins.
 
     Its namespace waits for the driver, for those that use the GPU before it, and until nobody
     else holds the GPU. programs: of the pods of each of its checks; objects: its manifests;
@@ -146,15 +146,16 @@ class ModuleNamespace:
     """
 
     def __init__(
-        self, lab: LabContext, module: str, namespace: str, programs: Mapping[str, Sequence[str]]
+        self, lab: LabContext, module: Module, programs: Mapping[str, Sequence[str]]
     ) -> None:
-        self.lab, self.namespace, self.folder = lab, namespace, MODULES[module].stack
+        self.lab, self.folder = lab, module.stack
+        (self.namespace,) = module.namespaces
         self.component = ModuleComponent(module)
         self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
         self.programs = programs
         free = self._gpu_free(lab.driver.ready, *lab.gpu_users)
         made = manifests.create(
-            labelled(self.objects[f"Namespace/{namespace}"], lab.cluster.namespace_labels),
+            labelled(self.objects[f"Namespace/{self.namespace}"], lab.cluster.namespace_labels),
             self.folder,
             lab.objects(self.component, free),
         )
@@ -170,9 +171,10 @@ class ModuleNamespace:
             "uuid": lab.target,
             "namespace": self.namespace,
             "others": [
-                MODULES[module].namespace
-                for module in lab.modules
-                if MODULES[module].uses_gpu and MODULES[module].namespace != self.namespace
+                namespace
+                for each in lab.modules
+                for namespace in each.namespaces
+                if namespace != self.namespace
             ],
             "runs": [self._run_id(check) for check in self.programs],
         }
@@ -188,7 +190,7 @@ class ModuleNamespace:
         return runs.run_id(self.lab.settings.stack, check, self.lab.cluster.start_id, digest)
 
     def claim(self, name: str, resource: str) -> Any:
-        """The claim of that name for the site's GPU, as a resource of the other name."""
+        """The claim of that name for the lab's GPU, as a resource of the other name."""
         claim = naming(
             self.objects[f"ResourceClaim/{name}"], self.lab.target, self.lab.kind_of_driver
         )

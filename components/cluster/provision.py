@@ -5,7 +5,7 @@ The only place, beside the clusters themselves, that knows what kinds of cluster
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from components.existing_driver import ExistingDriver, ExistingDriverArgs
 from components.gpu_host import GpuHost, GpuHostArgs
 from components.gpu_node import SimulatedNodes, SimulatedNodesArgs
 from components.lab_context import LabContext
-from components.modules.registry import MODULES
+from components.modules.registry import Module
 from components.published import GateArgs
 from components.settings import Settings
 from components.workload import RUN
@@ -96,15 +96,13 @@ def _of_kind(lab: LabContext) -> list[Program]:
 def _of_existing(lab: LabContext) -> list[Program]:
     settings, kind = lab.settings, lab.kind_of_driver
     installs = settings.install_driver and needs_gpu(lab)
-    modules = {
-        module: MODULES[module].namespace for module in lab.modules if MODULES[module].uses_gpu
-    }
-    makes: pulumi.Input[list[str]] = _made(modules)
+    namespaces = [name for module in lab.modules for name in module.namespaces]
+    makes: pulumi.Input[list[str]] = _made(lab.modules)
     if installs:
         chart_values = values(settings.driver, settings.driver_version, 0, shared=True)
         chart = rendered(kind, settings.driver_chart, chart_values, settings.kubernetes_version)
         lab.outside = chart.apply(outside)
-        makes = chart.apply(lambda objects: _made(modules, permissions(kind.name, objects)))
+        makes = chart.apply(lambda objects: _made(lab.modules, permissions(kind.name, objects)))
     return [
         (
             "existing",
@@ -119,8 +117,8 @@ def _of_existing(lab: LabContext) -> list[Program]:
                 "install": installs,
                 "usesDriver": needs_gpu(lab),
                 "driverNamespace": kind.name,
-                "namespaces": [*([kind.name] if installs else []), *modules.values()],
-                "modules": modules,
+                "namespaces": [*([kind.name] if installs else []), *namespaces],
+                "modules": {m.id: m.namespaces[0] for m in lab.modules if m.uses_gpu},
                 "makes": makes,
                 "outside": lab.outside if lab.outside is not None else [],
                 "target": settings.target or "",
@@ -131,11 +129,12 @@ def _of_existing(lab: LabContext) -> list[Program]:
     ]
 
 
-def _made(modules: Mapping[str, str], chart: Permissions = ()) -> list[str]:
-    """What the graph makes on the cluster, as permissions. modules: id → its namespace."""
+def _made(modules: Sequence[Module], chart: Permissions = ()) -> list[str]:
+    """What the graph makes on the cluster, as permissions."""
     found = set(chart)
-    for module, namespace in modules.items():
-        found |= {*manifests.permissions(MODULES[module].stack, namespace, [RUN])}
+    for module in modules:
+        for namespace in module.namespaces:
+            found |= {*manifests.permissions(module.stack, namespace, [RUN])}
     return [str(each) for each in sorted(found)]
 
 
@@ -147,7 +146,7 @@ def kubernetes_version(lab: LabContext) -> str:
 
 def needs_gpu(lab: LabContext) -> bool:
     """A bare cluster needs no driver."""
-    return "2" in lab.modules
+    return any("driver" in module.requires for module in lab.modules)
 
 
 PREREQUISITES: dict[str, Callable[[LabContext], list[Program]]] = {

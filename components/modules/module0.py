@@ -10,6 +10,7 @@ from components.check import Check, CheckArgs
 from components.cluster.provision import prerequisites
 from components.gpu_host import KERNEL_DRIVER
 from components.lab_context import LabContext, ModuleComponent
+from components.modules.registry import Module
 from machine import cluster_state
 
 TOLD_BY = (
@@ -22,19 +23,29 @@ loaded, the start of this machine."""
 
 
 def build(lab: LabContext) -> list[Check]:
-    component = ModuleComponent("0")
+    component = ModuleComponent(MODULE)
     stack = lab.settings.stack
     return [
         Check(
             CheckArgs(
                 program=program,
-                module="0",
+                module=MODULE.id,
                 parameters=parameters,
                 manifests=[path for path in TOLD_BY if path.is_file()],
                 # Without a cluster there is none that could be started again.
-                start_id=cluster_state.of(stack) if "1" in lab.modules else "",
+                start_id=cluster_state.of(stack) if lab.has("1") else "",
             ),
             pulumi.ResourceOptions(parent=component),
         )
         for program, parameters in prerequisites(lab)
     ]
+
+
+MODULE = Module(
+    id="0",
+    stack="module0",
+    title="Prerequisites",
+    shows="what this machine has, what is missing, and how to fix it",
+    seconds=2,
+    build=build,
+)

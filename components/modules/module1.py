@@ -7,11 +7,12 @@ import pulumi
 from components.check import Check, CheckArgs, Program
 from components.cluster.provision import kubernetes_version
 from components.lab_context import LabContext, ModuleComponent
+from components.modules.registry import Module
 
 
 def build(lab: LabContext) -> list[Check]:
     settings = lab.settings
-    component = ModuleComponent("1")
+    component = ModuleComponent(MODULE)
     ready: Program = (
         "cluster",
         {
@@ -27,13 +28,24 @@ def build(lab: LabContext) -> list[Check]:
         Check(
             CheckArgs(
                 program=program,
-                module="1",
+                module=MODULE.id,
                 parameters=parameters,
                 subjects=[lab.cluster.cluster_id, *lab.nodes.subjects],
-                needs=lab.needed_by("1"),
+                needs=lab.needed_by(MODULE),
                 start_id=lab.cluster.start_id,
             ),
             pulumi.ResourceOptions(parent=component, depends_on=lab.nodes.made),
         )
         for program, parameters in (ready, *lab.nodes.checks)
     ]
+
+
+MODULE = Module(
+    id="1",
+    stack="module1",
+    title="Cluster",
+    needs=("0",),
+    shows="a Kubernetes that serves resource.k8s.io/v1, its nodes ready",
+    seconds=7,
+    build=build,
+)

@@ -6,6 +6,7 @@ import pulumi
 
 from components.check import Check, CheckArgs
 from components.lab_context import LabContext, ModuleComponent
+from components.modules.registry import Module
 
 
 def build(lab: LabContext) -> list[Check]:
@@ -13,7 +14,7 @@ def build(lab: LabContext) -> list[Check]:
     published = Check(
         CheckArgs(
             program="driver",
-            module="2",
+            module=MODULE.id,
             parameters={
                 "kubeconfig": lab.cluster.kubeconfig,
                 "namespace": lab.driver.namespace,
@@ -31,10 +32,22 @@ def build(lab: LabContext) -> list[Check]:
             }
             | ({"target": settings.target or ""} if lab.nodes.gpus_per_node == 0 else {}),
             subjects=[lab.cluster.cluster_id, *lab.driver.identity],
-            needs=lab.needed_by("2"),
+            needs=lab.needed_by(MODULE),
             start_id=lab.cluster.start_id,
         ),
         # Not after the gate: where it fails, this check tells in detail what is missing.
-        pulumi.ResourceOptions(parent=ModuleComponent("2"), depends_on=lab.driver.installed),
+        pulumi.ResourceOptions(parent=ModuleComponent(MODULE), depends_on=lab.driver.installed),
     )
     return [published]
+
+
+MODULE = Module(
+    id="2",
+    stack="module2",
+    title="DRA driver",
+    needs=("1",),
+    requires=frozenset({"driver"}),
+    shows="NVIDIA's chart, its device classes, every GPU in a ResourceSlice",
+    seconds=10,
+    build=build,
+)

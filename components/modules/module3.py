@@ -10,17 +10,17 @@ import pulumi
 from components import manifests
 from components.check import Check, CheckArgs
 from components.lab_context import LabContext
+from components.modules.registry import Module
 from components.workload import INSPECT, ModuleNamespace, in_run, observed, unawaited
 
-FOLDER = "module3"
 NAMESPACE = "dra-module3"
 CHECK = "exclusive"
 
 
 def build(lab: LabContext) -> list[Check]:
-    opened = ModuleNamespace(lab, "3", NAMESPACE, {CHECK: INSPECT})
-    component, objects = opened.component, opened.objects
-    claims = [opened.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
+    namespace = ModuleNamespace(lab, MODULE, {CHECK: INSPECT})
+    component, objects = namespace.component, namespace.objects
+    claims = [namespace.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
     parameters = {
         "kubeconfig": lab.cluster.kubeconfig,
         "namespace": NAMESPACE,
@@ -28,9 +28,9 @@ def build(lab: LabContext) -> list[Check]:
         "driver": lab.kind_of_driver.domain,
         "devices": lab.devices,
     }
-    run = opened.run(CHECK, parameters)
+    run = namespace.run(CHECK, parameters)
     unclaimed = manifests.create(
-        in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", opened.inside
+        in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", namespace.inside
     )
     pod_1 = manifests.create(
         in_run(objects["Pod/pod-1"], run, claims[0]),
@@ -46,14 +46,27 @@ def build(lab: LabContext) -> list[Check]:
     exclusive = Check(
         CheckArgs(
             program=CHECK,
-            module="3",
+            module=MODULE.id,
             parameters=parameters,
             subjects=[manifests.uid(pod) for pod in pods],
-            manifests=observed(FOLDER, INSPECT),
-            needs=lab.needed_by("3"),
+            manifests=observed(MODULE.stack, INSPECT),
+            needs=lab.needed_by(MODULE),
             start_id=lab.cluster.start_id,
         ),
         pulumi.ResourceOptions(parent=component, depends_on=pods),
     )
     lab.gpu_users.append(exclusive)
     return [exclusive]
+
+
+MODULE = Module(
+    id="3",
+    stack="module3",
+    title="Exclusive claims",
+    needs=("2",),
+    requires=frozenset({"driver"}),
+    namespaces=(NAMESPACE,),
+    shows="two claims for one GPU: the second waits until the first is released",
+    seconds=11,
+    build=build,
+)

@@ -8,9 +8,9 @@ import pulumi
 from components import manifests
 from components.check import Check, CheckArgs
 from components.lab_context import LabContext
+from components.modules.registry import Module
 from components.workload import BENCHMARK, INSPECT, ModuleNamespace, in_run, observed, unawaited
 
-FOLDER = "module4"
 NAMESPACE = "dra-module4"
 CHECK = "mps-sharing"
 PROGRAMS = tuple(dict.fromkeys((*BENCHMARK, *INSPECT)))
@@ -18,9 +18,9 @@ SHARING = ("shared-1", "shared-2")
 
 
 def build(lab: LabContext) -> list[Check]:
-    opened = ModuleNamespace(lab, "4", NAMESPACE, {CHECK: PROGRAMS})
-    component, objects = opened.component, opened.objects
-    claims = [opened.claim(name, f"module4-{name}-claim") for name in ("shared", "own")]
+    namespace = ModuleNamespace(lab, MODULE, {CHECK: PROGRAMS})
+    component, objects = namespace.component, namespace.objects
+    claims = [namespace.claim(name, f"module4-{name}-claim") for name in ("shared", "own")]
     parameters = {
         "kubeconfig": lab.cluster.kubeconfig,
         "namespace": NAMESPACE,
@@ -29,7 +29,7 @@ def build(lab: LabContext) -> list[Check]:
         "pods": list(SHARING),
         "simulated": lab.simulated,
     }
-    run = opened.run(CHECK, parameters)
+    run = namespace.run(CHECK, parameters)
     pods = [
         manifests.create(
             in_run(objects[f"Pod/{name}"], run, claims[0]),
@@ -47,14 +47,28 @@ def build(lab: LabContext) -> list[Check]:
     sharing = Check(
         CheckArgs(
             program=CHECK,
-            module="4",
+            module=MODULE.id,
             parameters=parameters,
             subjects=[manifests.uid(pod) for pod in (*pods, waiting)],
-            manifests=observed(FOLDER, PROGRAMS),
-            needs=lab.needed_by("4"),
+            manifests=observed(MODULE.stack, PROGRAMS),
+            needs=lab.needed_by(MODULE),
             start_id=lab.cluster.start_id,
         ),
         pulumi.ResourceOptions(parent=component, depends_on=[*pods, waiting]),
     )
     lab.gpu_users.append(sharing)
     return [sharing]
+
+
+MODULE = Module(
+    id="4",
+    stack="module4",
+    title="MPS sharing",
+    needs=("2",),
+    requires=frozenset({"driver", "mps"}),
+    namespaces=(NAMESPACE,),
+    shows="two pods, one claim: both on one GPU through MPS; a third waits for it",
+    with_gpu="to see MPS at work",
+    seconds=12,
+    build=build,
+)

@@ -12,6 +12,7 @@ import pulumi
 from components import manifests
 from components.check import Check, CheckArgs
 from components.lab_context import LabContext
+from components.modules.registry import Module
 from components.workload import (
     BENCHMARK,
     ModuleNamespace,
@@ -22,7 +23,6 @@ from components.workload import (
     renamed,
 )
 
-FOLDER = "module5"
 NAMESPACE = "dra-module5"
 PERCENTAGE, MEMORY = "mps-percentage", "mps-memory"
 """The two checks. Each has a run, and so a ConfigMap, of its own."""
@@ -33,12 +33,12 @@ JOB_MINUTES = 6
 
 
 def build(lab: LabContext) -> list[Check]:
-    scenario = _Scene(lab, "5", NAMESPACE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
-    percentage = scenario.percentage()
+    limits = Limits(lab, MODULE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
+    percentage = limits.percentage()
     lab.gpu_users.append(percentage)
     if not lab.settings.mps_memory_mib:
         return [percentage]
-    memory = scenario.memory(percentage)
+    memory = limits.memory(percentage)
     lab.gpu_users.append(memory)
     return [percentage, memory]
 
@@ -74,7 +74,7 @@ def asking(pod: manifests.Manifest, limit: str) -> manifests.Manifest:
     return changed
 
 
-class _Scene(ModuleNamespace):
+class Limits(ModuleNamespace):
     def limited_claim(
         self, name: str, percentage: int, memory: str | None = None, like: str = ""
     ) -> Any:
@@ -141,10 +141,10 @@ class _Scene(ModuleNamespace):
         ]
         return self.verified(MEMORY, parameters, pods)
 
-    def parameters(self, **told: Any) -> dict[str, Any]:
+    def parameters(self, **more: Any) -> dict[str, Any]:
         """What a check is told beside what both are told."""
         settings = self.lab.settings
-        return told | {
+        return more | {
             "kubeconfig": self.lab.cluster.kubeconfig,
             "namespace": NAMESPACE,
             "uuid": self.lab.target,
@@ -160,12 +160,27 @@ class _Scene(ModuleNamespace):
         return Check(
             CheckArgs(
                 program=check,
-                module="5",
+                module=MODULE.id,
                 parameters=parameters,
                 subjects=[manifests.uid(subject) for subject in subjects],
-                manifests=observed(FOLDER, BENCHMARK),
-                needs=lab.needed_by("5"),
+                manifests=observed(MODULE.stack, BENCHMARK),
+                needs=lab.needed_by(MODULE),
                 start_id=lab.cluster.start_id,
             ),
             pulumi.ResourceOptions(parent=self.component, depends_on=subjects),
         )
+
+
+MODULE = Module(
+    id="5",
+    stack="module5",
+    title="MPS limits",
+    needs=("4",),
+    requires=frozenset({"driver", "mps"}),
+    namespaces=(NAMESPACE,),
+    settings=("mpsPercentages", "mpsSharePercentage", "mpsClients", "mpsMemoryLimit"),
+    shows="thread percentages and a memory limit, measured, and whether they hold",
+    with_gpu="to measure",
+    seconds=23,
+    build=build,
+)

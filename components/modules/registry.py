@@ -1,96 +1,77 @@
-"""What modules there are and which need which; data only, so that anyone may read it."""
+"""What a module is, which there are, and which need which.
+
+Each module is an object in a file of its own in this folder; nothing else lists them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from components.check import Check
+    from components.lab_context import LabContext
+
+Requirement = Literal["driver", "gpu", "mps", "two-gpus"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Module:
     """One chapter of the workshop.
 
     needs: ids of the modules that must have passed before it is verified.
-    shows, requires, takes: for people choosing a stack (`make list`); takes is in seconds, for
-    its stack from nothing on the embedded cluster, measured on two cores.
+    requires: driver: a DRA driver publishes devices; mps: NVIDIA's, which shares a GPU; gpu,
+    two-gpus: it shows nothing without.
+    namespaces: those that it makes, whose pods claim the GPU.
+    settings: the keys that only this module reads.
+    shows, with_gpu, seconds: for people choosing a stack (`make list`): what it is about, what a
+    GPU adds, and how long its stack takes from nothing on the embedded cluster on two cores.
+    build: makes its resources and returns its checks.
     """
 
     id: str
+    stack: str
     title: str
-    needs: tuple[str, ...]
+    build: Callable[[LabContext], list[Check]]
+    needs: tuple[str, ...] = ()
+    requires: frozenset[Requirement] = frozenset()
+    namespaces: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     shows: str
-    requires: str
-    takes: int
-
-    @property
-    def stack(self) -> str:
-        return "module" + self.id.replace(".", "-")
+    with_gpu: str = ""
+    seconds: int
 
     @property
     def uses_gpu(self) -> bool:
-        """Whether the module makes a namespace with pods that claim the GPU."""
-        return any(need in ("2", "4") for need in self.needs)
+        """Whether its pods claim the GPU."""
+        return bool(self.namespaces)
 
     @property
-    def namespace(self) -> str:
-        """Of its pods, where it has some."""
-        return f"dra-{self.stack}"
+    def wants(self) -> str:
+        """What a person has to have for it."""
+        if self.requires & {"gpu", "two-gpus"}:
+            return "two GPUs" if "two-gpus" in self.requires else "a GPU"
+        return f"nothing; a GPU {self.with_gpu}" if self.with_gpu else "nothing"
 
 
-MODULES: dict[str, Module] = {
-    module.id: module
-    for module in (
-        Module(
-            "0",
-            "Prerequisites",
-            (),
-            "what this machine has, what is missing, and how to fix it",
-            "nothing",
-            2,
-        ),
-        Module(
-            "1",
-            "Cluster",
-            ("0",),
-            "a Kubernetes that serves resource.k8s.io/v1, its nodes ready",
-            "nothing",
-            7,
-        ),
-        Module(
-            "2",
-            "DRA driver",
-            ("1",),
-            "NVIDIA's chart, its device classes, every GPU in a ResourceSlice",
-            "nothing",
-            10,
-        ),
-        Module(
-            "3",
-            "Exclusive claims",
-            ("2",),
-            "two claims for one GPU: the second waits until the first lets go",
-            "nothing",
-            11,
-        ),
-        Module(
-            "4",
-            "MPS sharing",
-            ("2",),
-            "two pods, one claim: both on one GPU through MPS; a third waits for it",
-            "nothing; a GPU to see MPS at work",
-            12,
-        ),
-        Module(
-            "5",
-            "MPS limits",
-            ("4",),
-            "thread percentages and a memory limit, measured, and whether they hold",
-            "nothing; a GPU to measure",
-            23,
-        ),
-    )
-}
+@cache
+def modules() -> dict[str, Module]:
+    """Every module by its id, in the order of the workshop."""
+    files = Path(__file__).parent.glob("*.py")
+    names = [file.stem for file in files if file.stem not in ("__init__", Path(__file__).stem)]
+    found: list[Module] = [import_module(f"{__package__}.{name}").MODULE for name in names]
+    return {module.id: module for module in sorted(found, key=_place)}
+
+
+def _place(module: Module) -> tuple[float, str]:
+    """Numbered ones first, 6.5 between 6 and 7."""
+    is_number = module.id.replace(".", "").isdigit()
+    return (float(module.id) if is_number else float("inf"), module.id)
 
 
 def closure(wanted: Iterable[str]) -> list[Module]:
@@ -98,13 +79,14 @@ def closure(wanted: Iterable[str]) -> list[Module]:
 
     Raises KeyError for an id that does not exist.
     """
+    known = modules()
     graph: dict[str, tuple[str, ...]] = {}
     queue = list(wanted)
     while queue:
         identity = queue.pop()
         if identity not in graph:
-            graph[identity] = MODULES[identity].needs
+            graph[identity] = known[identity].needs
             queue.extend(graph[identity])
-    order = list(MODULES)
+    order = list(known)
     sorter = TopologicalSorter({key: graph[key] for key in sorted(graph, key=order.index)})
-    return [MODULES[identity] for identity in sorter.static_order()]
+    return [known[identity] for identity in sorter.static_order()]

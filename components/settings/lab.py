@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from components.modules.registry import MODULES
+from components.modules.registry import modules
 from components.settings.parsers import one_of, require_distinct, strings, switch
 from components.settings.setting import NotAllowed, setting
 
@@ -13,9 +13,9 @@ from components.settings.setting import NotAllowed, setting
 def _modules(value: str, before: Any) -> tuple[str, ...]:
     ids = strings(value)
     if not ids:
-        raise NotAllowed(ids, f"at least one of: {', '.join(MODULES)}")
+        raise NotAllowed(ids, f"at least one of: {', '.join(modules())}")
     for identity in ids:
-        one_of(MODULES)(identity, before)
+        one_of(modules())(identity, before)
     require_distinct(ids, "module")
     return tuple(ids)
 

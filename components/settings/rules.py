@@ -9,9 +9,6 @@ from components.simulated_gpus import gpu_uuid, node_names
 from kube.memory import too_much
 from machine import kind_images
 
-MPS_MODULES = ("4", "5")
-"""They share a GPU through NVIDIA's driver, and claim it with its configuration."""
-
 
 def require_simulated_target(settings: Settings) -> None:
     """On simulated nodes it is known which GPUs there will be."""
@@ -35,7 +32,7 @@ def require_simulated_memory(settings: Settings) -> None:
 
 
 def require_mps(settings: Settings) -> None:
-    wanted = [module.id for module in closure(settings.modules) if module.id in MPS_MODULES]
+    wanted = [module.id for module in closure(settings.modules) if "mps" in module.requires]
     if settings.driver != "nvidia" and wanted:
         raise SettingsError(
             "driver", settings.driver, f"module {wanted[0]} shares a GPU by MPS: nvidia"
@@ -63,7 +60,7 @@ def require_kind_subsets(settings: Settings) -> None:
         return
     subsets, nodes = settings.gpu_subsets, settings.nodes
     gpus = settings.driver == "nvidia"
-    needed = gpus and "2" in [module.id for module in closure(settings.modules)]
+    needed = gpus and any("driver" in m.requires for m in closure(settings.modules))
     given = [index for subset in subsets for index in subset]
     problem = ""
     if subsets and not gpus:
@@ -89,7 +86,7 @@ def require_existing(settings: Settings) -> None:
         raise SettingsError(
             "context", "", "name the one to use; `kubectl config get-contexts` lists them"
         )
-    uses_gpu = any("2" in module.needs for module in closure(settings.modules))
+    uses_gpu = any(module.uses_gpu for module in closure(settings.modules))
     if uses_gpu and not settings.target:
         raise SettingsError(
             "target", "", "with cluster=existing name the one GPU that the lab may use, by its UUID"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from components.modules.registry import MODULES
+from components.modules.registry import modules
 from tests.unit.graph import Graph, build
 
 LABS = {
@@ -40,7 +40,7 @@ def test_every_check_is_told_of_every_module_that_it_needs(lab: str) -> None:
     found = needs(build(stack, **changes))
     assert found
     for module, told in found.values():
-        assert told == dict.fromkeys(MODULES[module].needs, "passed")
+        assert told == dict.fromkeys(modules()[module].needs, "passed")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_failed_program_fails_its_module_for_those_that_need_it(
         stack = "module3"
     found = needs(build(stack, failed=[f"check-{failed}"], **changes))
     module, told = found[later]
-    assert told == dict.fromkeys(MODULES[module].needs, "failed")
+    assert told == dict.fromkeys(modules()[module].needs, "failed")
 
 
 def test_both_programs_of_a_module_are_told_the_same() -> None:

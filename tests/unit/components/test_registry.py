@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from components.lab import BUILDERS
-from components.modules.registry import MODULES, closure
+from components.modules.registry import closure, modules
+from components.settings import model
 from machine.configuration import read_configuration
 
 
@@ -31,13 +31,21 @@ def test_an_unknown_module_has_no_closure() -> None:
         closure(["99"])
 
 
-def test_every_module_can_be_built_and_has_a_stack_that_ends_with_it() -> None:
-    assert set(BUILDERS) == set(MODULES)
-    for module in MODULES.values():
+def test_every_module_has_a_stack_that_ends_with_it() -> None:
+    for module in modules().values():
         wanted = json.loads(read_configuration(module.stack)["modules"])
         assert closure(wanted)[-1] is module
 
 
 def test_every_module_needs_only_modules_that_exist() -> None:
-    for module in MODULES.values():
-        assert set(module.needs) <= set(MODULES)
+    for module in modules().values():
+        assert set(module.needs) <= set(modules())
+
+
+def test_every_module_reads_settings_that_exist() -> None:
+    for module in modules().values():
+        assert set(module.settings) <= {setting.key for setting in model.SETTINGS.values()}
+
+
+def test_modules_are_in_the_order_of_the_workshop() -> None:
+    assert list(modules()) == ["0", "1", "2", "3", "4", "5"]

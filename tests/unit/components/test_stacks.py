@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components import stacks
-from components.modules.registry import MODULES
+from components.modules.registry import modules
 from toolchain import layout
 
 ROOT = layout.ROOT
@@ -17,10 +17,10 @@ ROOT = layout.ROOT
 def test_every_committed_stack_is_listed_with_what_it_needs() -> None:
     rows = {row[0]: row[1:] for row in stacks.rows()}
     assert sorted(rows) == layout.committed_stacks()
-    for module in MODULES.values():
+    for module in modules().values():
         ids, shows, requires, takes = rows[module.stack]
         assert ids.split(", ")[-1] == module.id
-        assert (shows, requires, takes) == (module.shows, module.requires, f"{module.takes} s")
+        assert (shows, requires, takes) == (module.shows, module.wants, f"{module.seconds} s")
 
 
 @pytest.mark.parametrize(

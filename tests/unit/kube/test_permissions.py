@@ -9,7 +9,7 @@ import pytest
 
 from checks.prerequisites import existing_permissions
 from checks.prerequisites.existing_permissions import IN_MODULE, needed
-from components.modules.registry import MODULES
+from components.modules.registry import modules
 from kube.permissions import Permission, in_words, on, within
 
 GIVEN = {"makes": ["create jobs.batch in dra-module5"], "usesDriver": True,
@@ -47,7 +47,7 @@ def test_where_the_driver_is_not_known_it_may_be_anywhere() -> None:
 
 
 def test_every_module_with_a_namespace_says_what_its_checks_do() -> None:
-    assert set(IN_MODULE) == {module.id for module in MODULES.values() if module.uses_gpu}
+    assert set(IN_MODULE) == {module.id for module in modules().values() if module.uses_gpu}
 
 
 def test_a_permission_is_what_its_text_says() -> None:
