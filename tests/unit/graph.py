@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,10 @@ from pulumi.runtime import mocks, rpc
 from components import lab
 from components.settings import parse
 from machine.configuration import read_configuration
+from tests.mocks import printed
 
 Inputs = dict[str, Any]
-GPU = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
-"""The one of the machine that is a host node."""
+Results = Mapping[str, Mapping[str, Any]]
 RENDER = "kubernetes:helm:template"
 """The provider's function that renders a chart."""
 
@@ -54,33 +54,17 @@ class Graph:
 
 
 class _Mocks(mocks.Mocks):
-    """Every Command prints a result, passed unless it is one of `failed`; checks of MPS a table
-    too; every object has a uid."""
+    """Every Command prints what its program does, and every object has a uid. results: check
+    program → what its result has in the place of, or beside, what one has that passed."""
 
-    def __init__(self, failed: Collection[str] = ()) -> None:
-        self.failed = failed
+    def __init__(self, results: Results) -> None:
+        self.results = results
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, Inputs]:
         state = dict(args.inputs)
         if args.typ == "command:local:Command":
-            status = "failed" if args.name in self.failed else "passed"
-            printed: Inputs = {"module": "?", "status": status, "checks": []}
-            if args.name.startswith("check-mps"):
-                row = {"pod": args.name}
-                printed["benchmarks"] = {"pod-start": {"rows": [row]}, args.name: {"skipped": "?"}}
-            facts: Inputs = {
-                "cluster_id": "i1",
-                "gpus": [{"uuid": GPU}],
-                "driverRoot": "root-of-driver",
-            }
-            facts |= {"lab": "of-this-lab", "looked_at": ["a-node"], "devices": "gpu"}
-            facts |= {
-                "driver": {"namespace": "their", "plugin": "their-plugin", "version": "0.5.0"}
-            }
-            facts |= {"uuid": GPU, "uuids": [GPU], "facts": {}, "needs": "digest"}
-            subsets = json.loads(args.inputs.get("stdin") or "{}").get("subsets") or [[0]]
-            facts["workers"] = [{"gpus": [GPU] * len(subset)} for subset in subsets]
-            state["stdout"] = json.dumps(printed | facts)
+            special = self.results.get(args.name.removeprefix("check-"))
+            state["stdout"] = printed(state["create"], json.loads(state["stdin"]), special)
         if args.typ == "kubernetes:helm.sh/v3:Release":
             state["status"] = {"version": "0.5.0", "revision": 1}
         if "metadata" in state:
@@ -125,14 +109,13 @@ def _key_of(urn: str) -> str:
     return key(kinds.rpartition("$")[2].rpartition("::")[2], name)
 
 
-def build(stack: str, failed: Collection[str] = (), **changes: str) -> Graph:
-    """The graph of a committed stack, with some configuration changed. failed: Commands of checks
-    whose verdict that is."""
+def build(stack: str, results: Results | None = None, **changes: str) -> Graph:
+    """The graph of a committed stack, with some configuration changed; results: see _Mocks."""
     graph = Graph()
     settings = parse(read_configuration(stack) | changes, stack)
 
     async def program() -> None:  # outputs belong to the event loop that they were made in
-        made_up = _Mocks(failed)
+        made_up = _Mocks(results or {})
         monitor = _Monitor(graph, made_up)
         mocks.set_mocks(made_up, project="dra-workshop", stack=stack, monitor=monitor)
         made = lab.build(settings)

@@ -192,7 +192,13 @@ def test_configuration_reaches_what_it_decides() -> None:
 
 @pytest.fixture(scope="module")
 def limits() -> Graph:
-    return build("module5")
+    """Each check of MPS has two tables: of a name that they share, and one that was not measured."""
+
+    def tables(program: str) -> dict[str, Any]:
+        return {"pod-start": {"rows": [{"pod": program}]}, program: {"skipped": "?"}}
+
+    programs = ("mps-sharing", "mps-percentage", "mps-memory")
+    return build("module5", {each: {"benchmarks": tables(each)} for each in programs})
 
 
 @pytest.mark.parametrize(
@@ -315,9 +321,9 @@ def test_a_stack_without_limits_asks_nothing_of_the_gpus_memory(graph: Graph) ->
 def test_tables_are_exported_by_module_and_verification_is_free_of_them(limits: Graph) -> None:
     found = limits.outputs["benchmarks"]
     assert set(found) == {"4", "5"}
-    assert set(found["5"]) == {"pod-start", "check-mps-percentage", "check-mps-memory"}
+    assert set(found["5"]) == {"pod-start", "mps-percentage", "mps-memory"}
     rows = [row["pod"] for row in found["5"]["pod-start"]["rows"]]
-    assert rows == ["check-mps-percentage", "check-mps-memory"]
+    assert rows == ["mps-percentage", "mps-memory"]
     assert all("benchmarks" not in result for result in limits.outputs["verification"].values())
     assert stdin(limits, "verdict")["benchmarks"] == found
 

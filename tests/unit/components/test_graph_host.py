@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.unit.graph import GPU, Graph, build
+from tests.mocks import GPU
+from tests.unit.graph import Graph, build
 
 
 @pytest.fixture(scope="module")

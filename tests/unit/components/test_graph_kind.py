@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from components import gpu_host
-from tests.unit.graph import GPU, Graph, build
+from tests.mocks import GPU
+from tests.unit.graph import Graph, build
 
 GRAPHS = {"example": ("module3", {"driver": "example"}), "nvidia": ("module5", {})}
 

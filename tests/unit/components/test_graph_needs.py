@@ -63,11 +63,11 @@ def test_a_failed_program_fails_its_module_for_those_that_need_it(
     stack, changes = LABS[lab]
     if later == "exclusive":
         stack = "module3"
-    found = needs(build(stack, failed=[f"check-{failed}"], **changes))
+    found = needs(build(stack, {failed: {"status": "failed"}}, **changes))
     module, told = found[later]
     assert told == dict.fromkeys(modules()[module].needs, "failed")
 
 
 def test_both_programs_of_a_module_are_told_the_same() -> None:
-    found = needs(build("module5", failed=["check-mps-sharing"]))
+    found = needs(build("module5", {"mps-sharing": {"status": "failed"}}))
     assert found["mps-percentage"] == found["mps-memory"] == ("5", {"4": "failed"})
