@@ -17,14 +17,13 @@ GPU = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
 """The only one of this machine, or the first that a driver publishes."""
 
 
-def printed(command: str, told: Told, result: Mapping[str, Any] | None = None) -> str:
-    """The stdout of `…python -m PROGRAM …`; result: what a check's result has in the place of, or
-    beside, what one has that passed."""
-    program = command.partition(" -m ")[2]
+def printed(command: Mapping[str, Any], result: Told | None = None) -> dict[str, Any]:
+    """What a Command with these inputs prints, parsed; result: what a check's result has in the
+    place of, or beside, what one has that passed."""
+    program, told = command["create"].partition(" -m ")[2], json.loads(command["stdin"])
     if program.startswith("checks ") and program not in PRINTS:
-        return json.dumps(passed(told) | (result or {}))
-    found = PRINTS[program](told)
-    return found if isinstance(found, str) else json.dumps(found)
+        return {**passed(told), **(result or {})}
+    return PRINTS[program](told)
 
 
 def passed(told: Told) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def host_node(told: Told) -> dict[str, Any]:
     return {
         "name": "gpu-host", "kind": "host", "specification": dict(told), "gpus": [{"uuid": GPU}],
         "driverRoot": "root-of-driver", "driverVersion": "580.1", "supervisor": "systemd",
-        "incarnation": "n1", "seconds": 1.0,
+        "cluster_id": "n1", "seconds": 1.0,
     }  # fmt: skip
 
 
@@ -79,28 +78,28 @@ def gpu_host(told: Told) -> dict[str, Any]:
 def _cluster(told: Told, kind: str, name: str) -> dict[str, Any]:
     return {
         "kind": kind, "name": name, "kubeconfig": f".run/{told['stack']}/kubeconfig",
-        "server": "https://127.0.0.1:6443", "incarnation": "i1", "seconds": 1.0,
+        "server": "https://127.0.0.1:6443", "cluster_id": "i1", "seconds": 1.0,
     }  # fmt: skip
 
 
-def _line(text: str) -> Callable[[Told], str]:
-    """For people: the graph reads nothing of it."""
-    return lambda _: text
+def nothing(_: Told) -> dict[str, Any]:
+    """At most a line for people, of which the graph reads nothing."""
+    return {}
 
 
-PRINTS: dict[str, Callable[[Told], dict[str, Any] | str]] = {
+PRINTS: dict[str, Callable[[Told], dict[str, Any]]] = {
     "checks gate-devices": lambda _: {"uuid": GPU},
-    "checks gate-gpu": _line("free"),
-    "checks require": _line("passed"),
-    "checks verdict": _line("passed"),
+    "checks gate-gpu": nothing,
+    "checks require": nothing,
+    "checks verdict": nothing,
     "operations cluster create": embedded,
-    "operations cluster revive": _line(""),
+    "operations cluster revive": nothing,
     "operations kind create": kind,
-    "operations kind revive": _line(""),
+    "operations kind revive": nothing,
     "operations existing attach": existing,
-    "operations existing renew": _line(""),
+    "operations existing renew": nothing,
     "operations node make": host_node,
-    "operations node revive": _line(""),
+    "operations node revive": nothing,
     "operations gpu-host": gpu_host,
-    "operations leftovers": _line(""),
+    "operations leftovers": nothing,
 }

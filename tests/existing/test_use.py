@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pytest
 
+from tests import mocks
 from tests.checkout import Checkout
 from tests.existing.theirs import STACK, TARGET, Theirs, differences, lab, refused
 
@@ -43,6 +46,7 @@ def test_the_lab_uses_the_driver_that_is_there(with_driver: Theirs, ours: Checko
     outputs = ours.outputs(STACK)
     assert outputs["status"] == "passed"
     assert outputs["simulated"] == "all"
+    assert outputs["cluster"].keys() == mocks.existing(defaultdict(str)).keys()
     assert outputs["driver"]["installed"] is False
     assert outputs["driver"]["version"] == "0.5.0"
     there = differences(before, with_driver.objects())

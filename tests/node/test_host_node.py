@@ -16,7 +16,7 @@ from machine import host_machine
 from machine import host_node as machine_node
 from machine import host_places as places
 from machine.host_networks import Networks
-from tests import stranger
+from tests import mocks, stranger
 from tests.checkout import Checkout
 from tests.faults import lab
 from toolchain import images
@@ -75,7 +75,9 @@ def host(checkout: Checkout) -> Iterator[Checkout]:
 
 def test_pods_run_and_nothing_is_left(host: Checkout) -> None:
     lab.require_passed(host, STACK)
-    assert host.outputs(STACK)["simulated"] == "none"
+    outputs = host.outputs(STACK)
+    assert outputs["simulated"] == "none"
+    assert outputs["node"].keys() == mocks.host_node({}).keys()
     assert host.preview(STACK, "--expect-no-changes").code == 0
 
     run_pod(host)

@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from operations.stack import stand_in
 from report.plan import inputs, kind_and_name
+from report.preview_diff import ABSENT, ANEW, fields, title
+from tests import mocks
 from tests.checkout import NO_NETWORK, Checkout
 from toolchain.layout import committed_stacks
 
@@ -34,12 +40,16 @@ CHANGED: dict[str, tuple[str, dict[str, str]]] = {
     ),
 }
 """Plan → stack that it is of, with the keys that are changed."""
+STACK = "pulumi:pulumi:Stack"
 WARNING = "resource plugin command is expected to have version"
 
 
 @pytest.mark.parametrize("name", [*committed_stacks(), *CHANGED])
 def test_the_plan_is_the_golden_one(
-    checkout: Checkout, name: str, request: pytest.FixtureRequest
+    checkout: Checkout,
+    name: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stack, changes = CHANGED.get(name, (name, {}))
     configuration = checkout.folder / f"Pulumi.{name}.yaml"
@@ -48,11 +58,15 @@ def test_the_plan_is_the_golden_one(
     checkout.stack(name)
     for key, value in changes.items():
         checkout.configure(name, key, value)
-    done = checkout.pulumi("preview", "--json", "--stack", name, **NO_NETWORK)
+    assert checkout.pulumi("preview", "--stack", name, **NO_NETWORK).code == 0
+    # Once more, with all known that programs would print and Kubernetes would add.
+    monkeypatch.setattr(stand_in, "printed", lambda _, given, __: mocks.printed(given))
+    with stand_in.providers(checkout.folder) as attached:
+        done = checkout.pulumi("preview", "--json", "--stack", name, **NO_NETWORK | attached)
     if changes:
         configuration.unlink()  # the other tests find the committed stacks only
     assert done.code == 0, done.text
-    found = plan(json.loads(done.text))
+    found = plan(json.loads(done.text.replace(ANEW, "")))
     golden = GOLDEN / f"{name}.yaml"
     if request.config.getoption("--golden"):
         golden.write_text(found)
@@ -105,28 +119,68 @@ def test_golden_plans_and_stacks_belong_together(request: pytest.FixtureRequest)
 
 
 def plan(preview: dict[str, Any]) -> str:
-    """The resources of a preview, by name, with their inputs, as YAML."""
-    resources = {}
+    """The resources of a preview: where each belongs, what it waits for, and what decides it."""
+    made = {}
     for step in preview["steps"]:
         kind, name = kind_and_name(step["urn"])
-        if kind.startswith("pulumi:providers:command"):
+        state = step["newState"]
+        if kind == STACK or name.startswith("default_"):  # the engine's own
             continue
-        kept = _steady(inputs(step["newState"]))
-        resources[f"{kind} {name}"] = {"op": step["op"]} | ({"inputs": kept} if kept else {})
-    return yaml.safe_dump(resources, sort_keys=True, width=100)
+        assert step["op"] == "create"
+        entry: dict[str, Any] = {}
+        if STACK not in state["parent"]:
+            entry["parent"] = title(state["parent"])
+        if state["custom"]:  # what a component waits for, its children wait for
+            entry["after"] = sorted(map(title, state.get("dependencies", ())))
+            entry |= deciding_inputs(state)
+        made[f"{kind} {name}"] = {key: value for key, value in entry.items() if value != []}
+    return yaml.safe_dump(made, default_flow_style=None, width=100)
 
 
-def _steady(given: dict[str, Any]) -> dict[str, Any]:
-    """Inputs without what changes with every edit of a program: digests, the runs that are named
-    after them, and program texts; and without what only this machine says."""
-    if isinstance(given.get("stdin"), dict):
-        for changing in ("digest", "start_id", "run"):
-            given["stdin"].pop(changing, None)
-        if "subsets" in given["stdin"]:
-            given["stdin"].pop("driver")  # what the kernel of this machine says
-    if "data" in given:
-        given["data"] = {
-            key: value if len(str(value)) < 40 and key != "run" else "…"
-            for key, value in given["data"].items()
-        }
-    return given
+def deciding_inputs(state: dict[str, Any]) -> dict[str, Any]:
+    """Of an object from a manifest: which one it is, and what differs from it."""
+    given = inputs(state)
+    if "stdin" in given:
+        return program_inputs(given)
+    if given.get("kind") == "ConfigMap":  # programs, and the run
+        return {"data": list(given["data"])}
+    alike = {key: item for key, item in manifest_objects().items() if place(item) == place(given)}
+    if not alike:
+        return {key: value for key, value in given.items() if value}
+    # A variant has a name like that of what it is a variant of.
+    sources = {item["metadata"]["name"]: key for key, item in alike.items()}
+    (name,) = get_close_matches(given["metadata"]["name"], sources, n=1, cutoff=0)
+    differing = fields(alike[sources[name]], given)
+    return {"manifest": sources[name]} | {
+        field.path: "removed" if field.new is ABSENT else field.new for field in differing
+    }
+
+
+def program_inputs(given: dict[str, Any]) -> dict[str, Any]:
+    """What a Command runs, without what changes with every edit of a program, what only this
+    machine says, and what the programs before it printed."""
+    stdin = given["stdin"]
+    for key in ("digest", "start_id", "run", "runs", "results", "verification"):
+        stdin.pop(key, None)
+    for asked in (stdin, stdin.get("host", {})):
+        if "subsets" in asked:
+            del asked["driver"]  # as the kernel names it
+    programs = {key: given[key].partition(" -m ")[2] for key in given.keys() & {"create", "delete"}}
+    return programs | {"stdin": stdin}
+
+
+@cache
+def manifest_objects() -> dict[str, dict[str, Any]]:
+    """All of them, by file, name and digest: an object that is edited changes the plan."""
+    found = {}
+    for path in sorted(Path("manifests").rglob("*.yaml")):
+        for each in yaml.safe_load_all(path.read_text()):
+            digest = hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:6]
+            found[f"{path} {each['metadata']['name']} {digest}"] = each
+    return found
+
+
+def place(item: dict[str, Any]) -> tuple[str, str]:
+    """Objects of one kind in one namespace may be variants of each other."""
+    metadata = item.get("metadata", {})
+    return item.get("kind", ""), metadata.get("namespace") or metadata.get("name", "")

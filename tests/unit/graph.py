@@ -64,7 +64,7 @@ class _Mocks(mocks.Mocks):
         state = dict(args.inputs)
         if args.typ == "command:local:Command":
             special = self.results.get(args.name.removeprefix("check-"))
-            state["stdout"] = printed(state["create"], json.loads(state["stdin"]), special)
+            state["stdout"] = json.dumps(printed(state, special))
         if args.typ == "kubernetes:helm.sh/v3:Release":
             state["status"] = {"version": "0.5.0", "revision": 1}
         if "metadata" in state:
@@ -109,7 +109,7 @@ def _key_of(urn: str) -> str:
     return key(kinds.rpartition("$")[2].rpartition("::")[2], name)
 
 
-def build(stack: str, results: Results | None = None, **changes: str) -> Graph:
+def build(stack: str, results: Results | None = None, /, **changes: str) -> Graph:
     """The graph of a committed stack, with some configuration changed; results: see _Mocks."""
     graph = Graph()
     settings = parse(read_configuration(stack) | changes, stack)

@@ -192,7 +192,7 @@ def test_configuration_reaches_what_it_decides() -> None:
 
 @pytest.fixture(scope="module")
 def limits() -> Graph:
-    """Each check of MPS has two tables: of a name that they share, and one that was not measured."""
+    """Each check of MPS has two tables: one whose name they share, and one not measured."""
 
     def tables(program: str) -> dict[str, Any]:
         return {"pod-start": {"rows": [{"pod": program}]}, program: {"skipped": "?"}}

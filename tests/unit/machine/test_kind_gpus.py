@@ -12,6 +12,7 @@ import pytest
 
 from machine import cdi, docker, gpu_host, kind_gpus
 from machine.errors import LabError
+from tests import mocks
 
 UUIDS = [f"GPU-{digit * 8}-dead-beef-cafe-{digit * 12}" for digit in "012"]
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
@@ -98,6 +99,14 @@ def test_the_facts_that_the_stack_exports(tell: Tell) -> None:
     assert [gpu["uuid"] for gpu in facts["gpus"]] == UUIDS
     assert (facts["kind"], facts["driverVersion"], facts["mounts"]) == ("container", "580.1", "cdi")
     assert facts["notes"] == []
+
+
+def test_what_is_printed_is_what_the_graph_is_tested_with(tell: Tell) -> None:
+    mocked = mocks.gpu_host({"mounts": "cdi", "subsets": []})
+    printed = kind_gpus.summary(tell())
+    assert printed.keys() == mocked.keys()
+    assert printed["workers"][0].keys() == mocked["workers"][0].keys()
+    assert printed["facts"].keys() == mocked["facts"].keys()
 
 
 def test_each_worker_gets_its_own_gpus_and_is_not_shown_the_others(tell: Tell) -> None:

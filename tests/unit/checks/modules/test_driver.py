@@ -283,7 +283,7 @@ def test_the_gate_opens_when_every_node_is_ready_and_every_gpu_published(kube: F
         lambda: kube.nodes.append(late_node),
         lambda: kube.slices.append(late_slice),
     ]
-    driver.gate(GATE)
+    assert json.loads(driver.gate(GATE)).keys() == {"uuid"}
 
 
 def test_the_gate_says_which_node_is_late(kube: FakeKube) -> None:

@@ -24,6 +24,7 @@ from machine.host_networks import Networks
 from operations.embedded import cluster as embedded
 from operations.embedded import kwokctl_config
 from operations.embedded.cluster import COMPONENTS, Specification
+from tests import mocks
 from toolchain import cache
 
 WANTED = Specification(
@@ -346,6 +347,7 @@ def test_a_cluster_is_made_and_its_facts_are_kept(kwokctl: Kwokctl, folder: Path
     assert facts["kubeconfig"] == ".run/dev/kubeconfig"
     assert facts["server"] == "https://127.0.0.1:31999"
     assert facts["specification"] == asdict(WANTED)
+    assert facts.keys() == mocks.embedded(asdict(WANTED)).keys()
 
 
 def test_nobody_waits_for_the_lease_of_a_killed_forerunner(told: Told) -> None:

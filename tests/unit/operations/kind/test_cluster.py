@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,7 @@ from operations.kind import cluster as kind
 from operations.kind import kind_node
 from operations.kind.cluster import CONFIG, OWN_NETWORK, Specification
 from operations.stack import clusters
+from tests import mocks
 
 NAME = "dra-workshop-lab"
 NODES = [f"{NAME}-control-plane", f"{NAME}-worker"]
@@ -154,6 +155,7 @@ def test_the_facts_of_a_cluster_that_was_made(machine: Machine) -> None:
     assert facts["server"] == "https://127.0.0.1:6443"
     assert facts["image"] == kind_images.reference(VERSION)
     assert facts == json.loads((folder() / FACTS).read_text())
+    assert facts.keys() == mocks.kind(asdict(WANTED)).keys()
     assert json.loads((folder() / STARTED).read_text()) == dict.fromkeys(NODES, "first")
     config = yaml.safe_load((folder() / CONFIG).read_text())
     assert [node["role"] for node in config["nodes"]] == ["control-plane", "worker"]
