@@ -83,8 +83,14 @@ class DraDriver(pulumi.ComponentResource):
         kind = DRIVERS[args.driver]
         # The kubelet plugin is privileged, as it must be.
         labels = {"pod-security.kubernetes.io/enforce": "privileged"} | dict(args.labels)
-        namespace = k8s.core.v1.Namespace(
-            "driver", metadata={"name": kind.name, "labels": labels}, opts=child
+        namespace = manifests.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": kind.name, "labels": labels},
+            },
+            "driver",
+            child,
         )
         self.namespace: pulumi.Input[str] = kind.name
         self.plugin: pulumi.Input[str] = kind.plugin

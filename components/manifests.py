@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as k8s
 import yaml
 
 from components import schema
@@ -21,17 +20,6 @@ Manifest = dict[str, Any]
 VERBS = ("create", "get", "watch", "delete")
 """What Pulumi's provider does with an object in the course of its life; of whatever namespace, it
 watches the events too."""
-
-_TYPES: Mapping[tuple[str, str], Any] = {
-    ("v1", "ConfigMap"): k8s.core.v1.ConfigMap,
-    ("v1", "Namespace"): k8s.core.v1.Namespace,
-    ("v1", "Node"): k8s.core.v1.Node,
-    ("v1", "Pod"): k8s.core.v1.Pod,
-    ("batch/v1", "Job"): k8s.batch.v1.Job,
-    ("resource.k8s.io/v1", "ResourceClaim"): k8s.resource.v1.ResourceClaim,
-    ("resource.k8s.io/v1", "ResourceSlice"): k8s.resource.v1.ResourceSlice,
-}
-
 
 _OUTSIDE = ("Namespace", "Node", "DeviceClass", "ResourceSlice")
 """Kinds of objects that lie in no namespace."""
@@ -120,21 +108,27 @@ def _key(path: Path, document: Any) -> str:
     return f"{kind}/{name}"
 
 
-def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> Any:
-    """The manifest as a resource called `name`; values in it may be Outputs.
+class KubernetesObject(pulumi.CustomResource):
+    """An object of any kind. Its manifest is its input: the classes of the provider's package,
+    which take half a second to load, would say the same in other words."""
 
-    Kinds without a type of their own become CustomResources, which have a spec only.
-    """
+    def __init__(self, name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> None:
+        version = manifest["apiVersion"]
+        group = version if "/" in version else f"core/{version}"
+        super().__init__(f"kubernetes:{group}:{manifest['kind']}", name, dict(manifest), opts)
+
+    @property
+    def metadata(self) -> pulumi.Output[Any]:
+        return pulumi.get(self, "metadata")  # type: ignore[no-any-return]
+
+
+def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> KubernetesObject:
+    """The manifest as a resource called `name`; values in it may be Outputs."""
     identity = (manifest["apiVersion"], manifest["kind"])
-    fields = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
     if identity in _IMMUTABLE:
         anew = pulumi.ResourceOptions(replace_on_changes=_IMMUTABLE[identity])
         opts = pulumi.ResourceOptions.merge(opts, anew)
-    if identity in _TYPES:
-        return _TYPES[identity](name, **fields, opts=opts)
-    return k8s.apiextensions.CustomResource(
-        name, api_version=identity[0], kind=identity[1], **fields, opts=opts
-    )
+    return KubernetesObject(name, manifest, opts)
 
 
 def permissions(folder: str, namespace: str, kinds: Iterable[tuple[str, str]]) -> Permissions:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components import manifests, program, runs
 from components.check import digest_of
@@ -209,11 +208,12 @@ class ModuleNamespace:
         and those that the configuration names no more must be gone.
         """
         programs = self.programs[check]
-        held = k8s.core.v1.ConfigMap(
-            f"{self.folder}-{name}",
-            metadata={"name": name, "namespace": self.namespace},
-            data={f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
-            | {"run": self._run_id(check), "parameters": program.digest_of_values(parameters)},
-            opts=self.inside,
-        )
-        return manifests.uid(held)
+        files = {f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
+        told = {"run": self._run_id(check), "parameters": program.digest_of_values(parameters)}
+        held = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "data": files | told,
+        }
+        return manifests.uid(manifests.create(held, f"{self.folder}-{name}", self.inside))

@@ -24,6 +24,7 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from kube import connection, images, kubeconfig
+from kube.conditions import condition as condition
 from kube.errors import KubeError
 
 GONE = 410
@@ -261,12 +262,6 @@ def _item_type(listed: Any) -> str:
 def _changed(kind: str, item: Any, objects: dict[str, Any]) -> dict[str, Any]:
     others = {uid: other for uid, other in objects.items() if uid != item.metadata.uid}
     return others if kind == "DELETED" else others | {item.metadata.uid: item}
-
-
-def condition(subject: Any, kind: str) -> Any:
-    """The condition of that type in the object's status, None if it has none."""
-    conditions = (subject.status.conditions or []) if subject.status else []
-    return next((c for c in conditions if c.type == kind), None)
 
 
 def describe(pod: Any) -> str:

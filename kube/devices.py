@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kube.client import Kube
 from kube.errors import KubeError
+
+if TYPE_CHECKING:  # the graph has facts from here, and loads no client
+    from kube.client import Kube
 
 DRIVER = "gpu.nvidia.com"
 GPU, MOCK, SIMULATED = "gpu", "mock", "simulated"

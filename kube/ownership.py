@@ -9,15 +9,18 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kube.client import Kube, condition
+from kube.conditions import condition
 from kube.devices import DRIVER as NVIDIA
 from kube.devices import GPU, MOCK, SIMULATED, Device
 from kube.errors import KubeError
 from kube.permissions import DRA, on, plural, within
 from kube.quantity import parse
 from machine import identity
+
+if TYPE_CHECKING:  # the graph has facts from here, and loads no client
+    from kube.client import Kube
 
 OLDEST = "1.34.2"
 """DRA is stable since 1.34, but kubelets of 1.34.0 and 1.34.1 hang after half an hour without a

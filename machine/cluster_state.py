@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from machine import host_places, identity, kind_places
+
+if TYPE_CHECKING:  # a plain preview does without it
+    import psutil
 
 RUN = Path(".run")
 PRIVATE = 0o700
@@ -35,6 +37,7 @@ REMOVING = "removing"
 one from then on, and never taken up again."""
 START_ID = "start_id"
 """File that holds the life in which the cluster was started last."""
+ANSWER_SECONDS = 2
 STARTED = "started.json"
 """File that holds when each container was started; one that was started again by somebody else has
 lost its mounts in memory, CDI specs among them."""
@@ -67,7 +70,16 @@ def _processes_run(folder: Path, facts: dict[str, Any]) -> bool:
     if was_moved(folder, facts):
         return False
     node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
-    return node_runs and len(processes(folder)) >= int(facts["processes"])
+    return node_runs and all(listens(port) for port in facts["ports"].values())
+
+
+def listens(port: int) -> bool:
+    """Whether something does on loopback: each process of a cluster has a port of its own."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def _containers_run(folder: Path, facts: dict[str, Any]) -> bool:
@@ -142,6 +154,8 @@ def _of_lab(folder: Path) -> Iterator[psutil.Process]:
     """Those with the lab's id in their environment. Those of a lab that was made before there were
     ids are known by their program, which lies in the folder."""
     lab, place = identity.known(folder.name), f"{folder.resolve()}{os.sep}"
+    import psutil
+
     for process in psutil.process_iter(["name", "cmdline", "environ"]):
         command, environment = process.info["cmdline"], process.info["environ"] or {}
         is_marked = lab != "" and environment.get(identity.MARK) == lab

@@ -7,8 +7,10 @@ assumes the kubelet in `/var/lib/kubelet`; all else lies in two folders of ours.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:  # a plain preview does without it
+    import psutil
 
 NODE = "gpu-host"
 """Name of the node, known before there is one."""
@@ -49,6 +51,8 @@ def daemons_run() -> bool:
 
 def processes() -> list[psutil.Process]:
     """The node's daemons and the shims that hold its containers."""
+    import psutil
+
     mark = f"{BIN}/"
     return [
         process

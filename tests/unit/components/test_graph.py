@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from components.modules import module0
 from components.simulated_gpus import node_names
 from components.workload import with_image
 from tests.unit.graph import Graph, build
+from toolchain.layout import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +338,12 @@ def test_a_module_without_tables_exports_none(graph: Graph) -> None:
 @pytest.mark.parametrize(("node", "simulated"), [("simulated", "all"), ("host", "none")])
 def test_without_a_cluster_it_is_told_what_would_be_simulated(node: str, simulated: str) -> None:
     assert build("module0", node=node).outputs["simulated"] == simulated
+
+
+def test_the_graph_loads_no_kubernetes_client() -> None:
+    """A preview would wait half a second for what only checks and operations need."""
+    program = "import sys, components.lab; print('kubernetes' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

@@ -11,7 +11,8 @@ import pytest
 from machine import cluster_state, host_places, kind_places
 from machine.cluster_state import FACTS, KUBECONFIG, START_ID, STARTED
 
-PROCESSES = 5
+PORTS = {"etcd": 2, "kube-apiserver": 3, "kube-scheduler": 4}
+PROCESSES = len(PORTS)
 
 
 @pytest.fixture
@@ -20,14 +21,15 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "lab"
     folder.mkdir()
     (folder / KUBECONFIG).touch()
-    (folder / FACTS).write_text(json.dumps({"kind": "embedded", "processes": PROCESSES}))
+    (folder / FACTS).write_text(json.dumps({"kind": "embedded", "ports": PORTS}))
     (folder / START_ID).write_text("old")
     let_run(PROCESSES, monkeypatch)
     return folder
 
 
 def let_run(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_state, "processes", lambda _: [psutil.Process()] * count)
+    running = list(PORTS.values())[:count]
+    monkeypatch.setattr(cluster_state, "listens", lambda port: port in running)
 
 
 def is_new(folder: Path) -> bool:
@@ -76,7 +78,7 @@ def test_broken_facts_make_a_new_life(lab: Path, content: str) -> None:
 def test_one_whose_checkout_was_moved_is_in_a_new_life(lab: Path, moved: bool) -> None:
     """Its kubeconfig names certificates by absolute paths."""
     folder = lab.with_name("elsewhere") if moved else lab
-    facts = {"kind": "embedded", "processes": PROCESSES, "folder": str(folder.resolve())}
+    facts = {"kind": "embedded", "ports": PORTS, "folder": str(folder.resolve())}
     (lab / FACTS).write_text(json.dumps(facts))
     assert is_new(lab) is moved
 

@@ -1,0 +1,11 @@
+"""Conditions in the status of objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def condition(subject: Any, kind: str) -> Any:
+    """The condition of that type in the object's status, None if it has none."""
+    conditions = (subject.status.conditions or []) if subject.status else []
+    return next((c for c in conditions if c.type == kind), None)
