@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pulumi
 
-from components import program, runs
+from components import program, sources
+from components.runs import Run
+from machine.programs import VERDICT
 from results.status import verdict
 
-PROGRAMS = Path("checks")
 Program = tuple[str, Mapping[str, pulumi.Input[Any]]]
 """A check program, with its parameters."""
 Result = dict[str, Any]
@@ -22,25 +22,17 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckArgs:
-    """program: a name in `checks/`; module: the module that it verifies.
+    """run: which run of which check; module: the module that it verifies.
 
     parameters: what the program is told, as JSON; subjects: identities (uids) of what it looks
-    at, so that it runs again when they change; manifests: files with the same effect;
-    needs: checks that must have passed; life: of the cluster.
+    at, so that it runs again when they change; needs: checks that must have passed.
     """
 
-    program: str
+    run: Run
     module: str
     parameters: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
     subjects: Sequence[pulumi.Input[str]] = ()
-    manifests: Sequence[Path] = ()
     needs: Sequence[Check] = ()
-    start_id: str = ""
-
-
-def digest_of(manifests: Sequence[Path]) -> str:
-    """Changes with the check programs and with the manifests of what one of them looks at."""
-    return program.digest(PROGRAMS, *manifests)
 
 
 def verdicts(checks: Sequence[Check]) -> dict[str, pulumi.Output[str]]:
@@ -64,19 +56,18 @@ class Check(pulumi.ComponentResource):
     result: pulumi.Output[Result]
 
     def __init__(self, args: CheckArgs, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("dra-workshop:check:Check", f"check-{args.program}", None, opts)
-        stack = pulumi.get_stack()
+        run = args.run
+        super().__init__("dra-workshop:check:Check", f"check-{run.check}", None, opts)
         self.module = args.module
-        digest = digest_of(args.manifests)
         command = program.run(
-            f"check-{args.program}",
-            f"checks {args.program}",
+            f"check-{run.check}",
+            f"checks {run.check}",
             pulumi.Output.all(
-                stack=stack,
+                stack=pulumi.get_stack(),
                 module=args.module,
-                start_id=args.start_id,
-                run=runs.run_id(stack, args.program, args.start_id, digest),
-                digest=digest,
+                start_id=run.start_id,
+                run=run.id,
+                digest=run.digest,
                 needs=verdicts(args.needs),
                 parameters=dict(args.parameters),
                 subjects=list(args.subjects),
@@ -126,7 +117,7 @@ class Verdict(pulumi.ComponentResource):
                 stack=pulumi.get_stack(),
                 strict=strict,
                 verification=dict(results),
-                digest=program.digest(PROGRAMS),
+                digest=program.digest(*sources.imported_by(sources.MAIN, VERDICT)),
                 **report,
             ),
             pulumi.ResourceOptions(parent=self),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import pulumi
@@ -12,6 +13,7 @@ from components.check import Check, Program
 from components.cluster import Cluster
 from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
+from components.runs import Run, run_of
 from components.settings import Settings
 from kube.devices import SIMULATED
 
@@ -155,6 +157,10 @@ class LabContext:
     def needed_by(self, module: Module) -> list[Check]:
         """The checks that must have passed before this module is verified."""
         return [check for need in module.needs for check in self.checks[need]]
+
+    def run_of(self, check: str, observed: Sequence[Path] = ()) -> Run:
+        """The run that the check is in, on the lab's cluster."""
+        return run_of(self.settings.stack, check, self.cluster.start_id, observed)
 
     def objects(
         self, parent: pulumi.Resource | None, *after: pulumi.Resource

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi_command import local
 
-from components import program
+from components import program, sources
 
 PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
 """On a real node the driver's plugin has to be fetched and started first."""
@@ -50,7 +49,7 @@ def devices_published(
         "seconds": args.seconds,
         "subjects": list(subjects),
         "memoryLimit": args.memory_limit,
-        "digest": program.digest(Path("checks")),
+        "digest": program.digest(*sources.of_check("driver")),
     }
     if args.gpus_per_node == 0:
         given["target"] = args.target or ""

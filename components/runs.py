@@ -10,12 +10,37 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components import program, sources
 from machine.programs import VERIFY
 
 _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a check, which its pods share.
+
+    check: the name of its program; start_id: of the cluster; digest: of the program and of what
+    it looks at; id: the run id.
+    """
+
+    check: str
+    start_id: str
+    digest: str
+    id: str
+
+
+def run_of(stack: str, check: str, start_id: str, observed: Sequence[Path] = ()) -> Run:
+    """The run that `check` is in. observed: files whose change asks for a new one, beside those
+    of its program."""
+    digest = program.digest(*sources.of_check(check), *observed)
+    run = run_id(stack, check, start_id, digest)
+    return Run(check=check, start_id=start_id, digest=digest, id=run)
 
 
 def run_id(
@@ -24,7 +49,7 @@ def run_id(
     """The run that `check` is in: the digest of its program and manifests, or the time at which it
     had to be run again although they are the same.
 
-    life: of the cluster (machine/cluster_state.py). A run that was killed has no result, and
+    start_id: of the cluster (machine/cluster_state.py). A run that was killed has no result, and
     counts as failed; so does a record that cannot be read.
     """
     record = results / stack / "checks" / f"{check}.json"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pulumi
 
-from components import manifests, program, runs
-from components.check import digest_of
+from components import manifests, program
 from components.drivers import Driver
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
+from components.runs import Run
 from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
@@ -140,8 +140,8 @@ class ModuleNamespace:
     """How a module whose pods use the GPU begins.
 
     Its namespace waits for the driver, for those that use the GPU before it, and until nobody
-    else holds the GPU. programs: of the pods of each of its checks; objects: its manifests;
-    inside: the options of what lies in its namespace.
+    else holds the GPU. programs: of the pods of each of its checks; runs: that each check
+    is in; objects: its manifests; inside: the options of what lies in its namespace.
     """
 
     def __init__(
@@ -152,6 +152,9 @@ class ModuleNamespace:
         self.component = ModuleComponent(module)
         self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
         self.programs = programs
+        self.runs: dict[str, Run] = {
+            check: lab.run_of(check, observed(self.folder, programs[check])) for check in programs
+        }
         free = self._gpu_free(lab.driver.ready, *lab.gpu_users)
         made = manifests.create(
             labelled(self.objects[f"Namespace/{self.namespace}"], lab.cluster.namespace_labels),
@@ -175,7 +178,7 @@ class ModuleNamespace:
                 for namespace in each.namespaces
                 if namespace != self.namespace
             ],
-            "runs": [self._run_id(check) for check in self.programs],
+            "runs": [run.id for run in self.runs.values()],
         }
         return program.run(
             f"{self.folder}-gpu-free",
@@ -183,10 +186,6 @@ class ModuleNamespace:
             pulumi.Output.all(**given),
             pulumi.ResourceOptions(parent=self.component, depends_on=list(after)),
         )
-
-    def _run_id(self, check: str) -> str:
-        digest = digest_of(observed(self.folder, self.programs[check]))
-        return runs.run_id(self.lab.settings.stack, check, self.lab.cluster.start_id, digest)
 
     def claim(self, name: str, resource: str) -> Any:
         """The claim of that name for the lab's GPU, as a resource of the other name."""
@@ -209,7 +208,7 @@ class ModuleNamespace:
         """
         programs = self.programs[check]
         files = {f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
-        told = {"run": self._run_id(check), "parameters": program.digest_of_values(parameters)}
+        told = {"run": self.runs[check].id, "parameters": program.digest_of_values(parameters)}
         held = {
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -11,6 +11,7 @@ from components.cluster.provision import prerequisites
 from components.gpu_host import KERNEL_DRIVER
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
+from components.runs import run_of
 from machine import cluster_state
 
 TOLD_BY = (
@@ -25,15 +26,15 @@ loaded, the start of this machine."""
 def build(lab: LabContext) -> list[Check]:
     component = ModuleComponent(MODULE)
     stack = lab.settings.stack
+    told_by = [path for path in TOLD_BY if path.is_file()]
+    # Without a cluster there is none that could be started again.
+    start_id = cluster_state.of(stack) if lab.has("1") else ""
     return [
         Check(
             CheckArgs(
-                program=program,
+                run=run_of(stack, program, start_id, told_by),
                 module=MODULE.id,
                 parameters=parameters,
-                manifests=[path for path in TOLD_BY if path.is_file()],
-                # Without a cluster there is none that could be started again.
-                start_id=cluster_state.of(stack) if lab.has("1") else "",
             ),
             pulumi.ResourceOptions(parent=component),
         )

@@ -27,12 +27,11 @@ def build(lab: LabContext) -> list[Check]:
     return [
         Check(
             CheckArgs(
-                program=program,
+                run=lab.run_of(program),
                 module=MODULE.id,
                 parameters=parameters,
                 subjects=[lab.cluster.cluster_id, *lab.nodes.subjects],
                 needs=lab.needed_by(MODULE),
-                start_id=lab.cluster.start_id,
             ),
             pulumi.ResourceOptions(parent=component, depends_on=lab.nodes.made),
         )

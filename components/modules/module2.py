@@ -13,7 +13,7 @@ def build(lab: LabContext) -> list[Check]:
     settings, kind = lab.settings, lab.kind_of_driver
     published = Check(
         CheckArgs(
-            program="driver",
+            run=lab.run_of("driver"),
             module=MODULE.id,
             parameters={
                 "kubeconfig": lab.cluster.kubeconfig,
@@ -33,7 +33,6 @@ def build(lab: LabContext) -> list[Check]:
             | ({"target": settings.target or ""} if lab.nodes.gpus_per_node == 0 else {}),
             subjects=[lab.cluster.cluster_id, *lab.driver.identity],
             needs=lab.needed_by(MODULE),
-            start_id=lab.cluster.start_id,
         ),
         # Not after the gate: where it fails, this check tells in detail what is missing.
         pulumi.ResourceOptions(parent=ModuleComponent(MODULE), depends_on=lab.driver.installed),

@@ -11,7 +11,7 @@ from components import manifests
 from components.check import Check, CheckArgs
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from components.workload import INSPECT, ModuleNamespace, in_run, observed, unawaited
+from components.workload import INSPECT, ModuleNamespace, in_run, unawaited
 
 NAMESPACE = "dra-module3"
 CHECK = "exclusive"
@@ -45,13 +45,11 @@ def build(lab: LabContext) -> list[Check]:
     pods = [pod_1, pod_2, unclaimed]
     exclusive = Check(
         CheckArgs(
-            program=CHECK,
+            run=namespace.runs[CHECK],
             module=MODULE.id,
             parameters=parameters,
             subjects=[manifests.uid(pod) for pod in pods],
-            manifests=observed(MODULE.stack, INSPECT),
             needs=lab.needed_by(MODULE),
-            start_id=lab.cluster.start_id,
         ),
         pulumi.ResourceOptions(parent=component, depends_on=pods),
     )

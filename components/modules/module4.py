@@ -9,7 +9,7 @@ from components import manifests
 from components.check import Check, CheckArgs
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from components.workload import BENCHMARK, INSPECT, ModuleNamespace, in_run, observed, unawaited
+from components.workload import BENCHMARK, INSPECT, ModuleNamespace, in_run, unawaited
 
 NAMESPACE = "dra-module4"
 CHECK = "mps-sharing"
@@ -46,13 +46,11 @@ def build(lab: LabContext) -> list[Check]:
     )
     sharing = Check(
         CheckArgs(
-            program=CHECK,
+            run=namespace.runs[CHECK],
             module=MODULE.id,
             parameters=parameters,
             subjects=[manifests.uid(pod) for pod in (*pods, waiting)],
-            manifests=observed(MODULE.stack, PROGRAMS),
             needs=lab.needed_by(MODULE),
-            start_id=lab.cluster.start_id,
         ),
         pulumi.ResourceOptions(parent=component, depends_on=[*pods, waiting]),
     )

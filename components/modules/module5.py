@@ -19,7 +19,6 @@ from components.workload import (
     in_run,
     limited,
     naming,
-    observed,
     renamed,
 )
 
@@ -159,13 +158,11 @@ class Limits(ModuleNamespace):
         lab = self.lab
         return Check(
             CheckArgs(
-                program=check,
+                run=self.runs[check],
                 module=MODULE.id,
                 parameters=parameters,
                 subjects=[manifests.uid(subject) for subject in subjects],
-                manifests=observed(MODULE.stack, BENCHMARK),
                 needs=lab.needed_by(MODULE),
-                start_id=lab.cluster.start_id,
             ),
             pulumi.ResourceOptions(parent=self.component, depends_on=subjects),
         )
