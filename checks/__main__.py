@@ -38,11 +38,6 @@ def of(module: str, function: str = "run") -> Callable[..., Any]:
 ALONE = "checks.alone"
 Program = Callable[[str, dict[str, Any]], dict[str, Any]]
 PROGRAMS: dict[str, Program] = {name: of(module) for name, module in CHECKS.items()}
-RELEASERS: dict[str, Callable[[dict[str, Any]], None]] = {
-    name: of(CHECKS[name], "release_pods")
-    for name in ("exclusive", "mps-sharing", "mps-percentage", "mps-memory")
-}
-"""What ends the pods of a check, whatever came of it: others wait for their GPU."""
 STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "gate-devices": of(CHECKS["driver"], "gate"),
     "gate-gpu": of("checks.gpu_holders", "gate"),
@@ -55,15 +50,16 @@ STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
 def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """Run a check unless what it needs did not pass, and leave its result for the next update."""
     unmet = [module for module, status in given["needs"].items() if status != "passed"]
-    if unmet and name not in RELEASERS:
+    release = releaser(name)
+    if unmet and release is None:
         return skipped(given["module"], f"needs module {unmet[0]}")
     folder = store.RESULTS / given["stack"] / "checks"
     folder.mkdir(parents=True, exist_ok=True)
     record = {key: given[key] for key in ("run", "start_id", "digest")}
     # A run that is killed has used up what it looked at, and must be told from one never begun.
     store.write(folder / f"{name}.json", record | {"result": None})
-    if unmet:
-        RELEASERS[name](given["parameters"])
+    if unmet and release:
+        release(given["parameters"])
         return skipped(given["module"], f"needs module {unmet[0]}")
     result = verified(name, given["module"], given["parameters"])
     result = output.shortened(given["stack"], name, result)
@@ -72,12 +68,20 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def verified(name: str, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """What the check found. Its pods end even where it breaks off with an unexpected error."""
+    """What the check found. Its pods end even where it breaks off with an unexpected error: others
+    wait for their GPU."""
     try:
         return PROGRAMS[name](module, parameters)
     finally:
-        if name in RELEASERS:
-            RELEASERS[name](parameters)
+        if release := releaser(name):
+            release(parameters)
+
+
+def releaser(name: str) -> Callable[[dict[str, Any]], None] | None:
+    """What ends the pods of the check, None where it has none."""
+    found: Callable[[dict[str, Any]], None] | None
+    found = getattr(import_module(CHECKS[name]), "release_pods", None)
+    return found
 
 
 def main() -> int:

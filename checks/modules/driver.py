@@ -6,7 +6,7 @@ device of this driver version must have), uuids (of the GPUs that NVML sees on a
 (GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
 
 With a parameter target the cluster is shared, only the driver knows how many there are, and one GPU
-is looked at (checks/modules/one_gpu.py).
+is looked at (checks/shared_driver.py).
 """
 
 from __future__ import annotations
@@ -15,29 +15,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from checks.modules import one_gpu
+from checks import driver_statements, shared_driver
 from checks.result import CheckFailed, Checklist
 from kube import devices, trouble
 from kube.client import Kube
-from kube.memory import too_much
 from kube.nodes import wait_for_nodes
-from kube.quantity import mebibytes
 from machine.errors import LabError
 
-SECONDS = 30.0
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
-NO_LIMIT = "set mpsMemoryLimit=none: module 5 then shows thread percentages only"
-AGAIN = (
-    "run: make up, which makes again what was deleted from the cluster; "
-    "make kubectl ARGS='get pods -A' shows what hangs"
-)
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     kube = Kube(parameters["kubeconfig"])
     if "target" in parameters:
-        return one_gpu.run(kube, module, parameters)
+        return shared_driver.run(kube, module, parameters)
     namespace, nodes = parameters["namespace"], parameters["nodes"]
     per_node, driver = parameters["gpusPerNode"], parameters["driver"]
     made_up = parameters["devices"] != devices.GPU
@@ -48,14 +40,14 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         "the driver's chart is installed, in the version that was asked for",
         lambda: _chart(kube, parameters),
         expected=parameters["version"],
-        remedy=AGAIN,
+        remedy=driver_statements.AGAIN,
     )
     checklist.verify(
         "device-classes",
         "the driver's device classes exist",
-        lambda: classes(kube, set(parameters["classes"])),
+        lambda: driver_statements.classes(kube, set(parameters["classes"])),
         expected=", ".join(sorted(parameters["classes"])),
-        remedy=AGAIN,
+        remedy=driver_statements.AGAIN,
     )
     checklist.verify(
         "plugin-ready",
@@ -64,23 +56,28 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         needs=["chart-version"],
         expected=f"{len(nodes)} of {len(nodes)}",
         simulated=simulated,
-        remedy=AGAIN,
+        remedy=driver_statements.AGAIN,
     )
     checklist.verify(
         "devices-published",
         "every GPU is in a ResourceSlice",
         lambda: _published(
-            devices.wait_for(kube, nodes, per_node, SECONDS, driver, exactly=True), parameters
+            devices.wait_for(
+                kube, nodes, per_node, driver_statements.SECONDS, driver, exactly=True
+            ),
+            parameters,
         ),
         expected=f"{len(nodes) * per_node} GPUs",
         simulated=made_up,
-        remedy=AGAIN,
+        remedy=driver_statements.AGAIN,
     )
     checklist.verify(
         "device-attributes",
         "every GPU is described as this driver version describes it",
-        lambda: described_by(
-            devices.published(slices(kube), driver), set(parameters["attributes"]), made_up
+        lambda: driver_statements.described_by(
+            devices.published(driver_statements.slices(kube), driver),
+            set(parameters["attributes"]),
+            made_up,
         ),
         needs=["devices-published"],
         expected=", ".join(parameters["attributes"]),
@@ -91,51 +88,15 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         checklist.verify(
             "mps-memory-limit-fits",
             "every GPU has the memory that module 5's clients may use",
-            lambda: fits(devices.published(slices(kube)), limit),
+            lambda: driver_statements.fits(
+                devices.published(driver_statements.slices(kube)), limit
+            ),
             needs=["devices-published"],
             expected=f"{limit['clients']} times {limit['mib']} MiB",
             simulated=simulated,
             remedy="make mpsMemoryLimit or mpsClients smaller",
         )
     return checklist.to_json()
-
-
-def slices(kube: Kube) -> list[Any]:
-    found: list[Any] = kube.get(kube.resource.list_resource_slice).items
-    return found
-
-
-def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
-    """That the memory limit fits every GPU as often as there are clients. limit: mib, clients.
-
-    Raises CheckFailed for a GPU that has too little memory, or none of its own (of which a driver
-    from 0.4.0 on publishes none): MPS limits the memory of the device only."""
-    sizes = []
-    for device in found:
-        if device.attributes.get("type") != "gpu":
-            continue  # a part of one
-        if "memory" not in device.capacity:
-            raise CheckFailed(
-                f"{device.node}/{device.name} ({device.product}) uses the machine's memory, and "
-                "MPS limits only that of a GPU",
-                remedy=NO_LIMIT,
-            )
-        size = mebibytes(device.capacity["memory"])
-        if problem := too_much(limit["mib"], limit["clients"], size):
-            raise CheckFailed(f"{device.node}/{device.name}: {problem}")
-        sizes.append(size)
-    return f"{min(sizes)} MiB" if sizes else "no whole GPU"
-
-
-def require_fit(found: Sequence[devices.Device], limit: dict[str, int] | None) -> None:
-    """Raise CheckFailed, naming the configuration key, unless the memory limit, if any, fits."""
-    if limit is None:
-        return
-    try:
-        fits(found, limit)
-    except LabError as error:
-        text = "; ".join(filter(None, (str(error), error.remedy)))
-        raise CheckFailed(f"configuration key 'mpsMemoryLimit': {text}") from error
 
 
 def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
@@ -152,13 +113,6 @@ def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
     return version
 
 
-def classes(kube: Kube, expected: set[str]) -> str:
-    listed = kube.get(kube.resource.list_device_class).items
-    if missing := expected - {item.metadata.name for item in listed}:
-        raise CheckFailed(f"missing: {', '.join(sorted(missing))}")
-    return ", ".join(sorted(expected))
-
-
 def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
     def ready(found: list[Any]) -> int:
         return sum(d.status.number_ready or 0 for d in found)
@@ -166,7 +120,7 @@ def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
     found = kube.wait(
         kube.apps.list_namespaced_daemon_set,
         lambda d: ready(d) >= nodes,
-        SECONDS,
+        driver_statements.SECONDS,
         what=f"DaemonSet {namespace}/{plugin}",
         namespace=namespace,
         field_selector=f"metadata.name={plugin}",
@@ -189,21 +143,6 @@ def _published(found: Sequence[devices.Device], parameters: dict[str, Any]) -> s
     return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
 
 
-def described_by(published: Sequence[devices.Device], expected: set[str], with_memory: bool) -> str:
-    """That the attributes are those expected. with_memory: whether every device has memory of its
-    own; a GPU that uses the machine's is published without."""
-    for device in published:
-        found = set(device.attributes)
-        if found != expected:
-            lacking, extra = sorted(expected - found), sorted(found - expected)
-            raise CheckFailed(
-                f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}"
-            )
-        if with_memory and "memory" not in device.capacity:
-            raise CheckFailed(f"{device.node}/{device.name} has no capacity 'memory'")
-    return ", ".join(sorted(expected))
-
-
 def gate(parameters: dict[str, Any]) -> str:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
@@ -216,7 +155,7 @@ def gate(parameters: dict[str, Any]) -> str:
     kube = Kube(parameters["kubeconfig"])
     nodes, seconds = parameters["nodes"], parameters["seconds"]
     if "target" in parameters:
-        return one_gpu.gate(kube, parameters)
+        return shared_driver.gate(kube, parameters)
     wait_for_nodes(kube, nodes, seconds)
     try:
         found = devices.wait_for(
@@ -225,6 +164,6 @@ def gate(parameters: dict[str, Any]) -> str:
     except LabError as error:
         why = trouble.of_pods(kube, parameters["namespace"])
         raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
-    require_fit(found, parameters.get("memoryLimit"))
+    driver_statements.require_fit(found, parameters.get("memoryLimit"))
     on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in nodes)
     return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})

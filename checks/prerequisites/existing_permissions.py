@@ -9,8 +9,8 @@ from typing import Any
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from checks import pod_scenario
-from checks.modules import cluster, mps_percentage, mps_sharing, one_gpu
+from checks import pod_scenario, shared_driver
+from checks.modules import cluster, mps_percentage, mps_sharing
 from kube import ownership
 from kube.client import ANSWER_SECONDS, Kube
 from kube.permissions import Permission, Permissions, on, within
@@ -33,7 +33,7 @@ def needed(given: dict[str, Any], driver_namespace: str, simulated: bool) -> set
     found = {Permission.parse(each) for each in given["makes"]}
     found |= {*ownership.PERMISSIONS, *cluster.PERMISSIONS}
     if given["usesDriver"]:
-        found |= {*one_gpu.PERMISSIONS, *within(driver_namespace, one_gpu.IN_DRIVER)}
+        found |= {*shared_driver.PERMISSIONS, *within(driver_namespace, shared_driver.IN_DRIVER)}
     for module, namespace in given["modules"].items():
         found |= {*within(namespace, IN_MODULE[module])}
         found |= {*within(driver_namespace, IN_DRIVER.get(module, ()))}

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 from checks import __main__ as program
-from checks.modules import driver
+from checks.modules import driver, exclusive
 from checks.prerequisites import kind
 from components.runs import run_id
 from components.simulated_gpus import gpu_uuid
@@ -82,7 +82,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         return result("failed")
 
     monkeypatch.setitem(program.PROGRAMS, "exclusive", run)
-    monkeypatch.setitem(program.RELEASERS, "exclusive", lambda _: None)
+    monkeypatch.setattr(exclusive, "release_pods", lambda _: None)
     return calls
 
 
@@ -90,7 +90,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
 def released(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """For which parameters the pods of the check "exclusive" were told to end."""
     calls: list[Any] = []
-    monkeypatch.setitem(program.RELEASERS, "exclusive", calls.append)
+    monkeypatch.setattr(exclusive, "release_pods", calls.append)
     return calls
 
 
@@ -143,16 +143,9 @@ def test_a_check_that_breaks_off_lets_its_pods_go_and_gets_a_new_run(
     assert run_id("lab", "exclusive", GIVEN_LIFE, DIGEST) not in (DIGEST, GIVEN["run"])
 
 
-def test_every_check_with_pods_can_let_them_go() -> None:
-    assert set(program.RELEASERS) == set(program.PROGRAMS) - {
-        "prerequisites",
-        "host",
-        "workstation",
-        "existing",
-        "cluster",
-        "kind-nodes",
-        "driver",
-    }
+def test_every_check_with_pods_can_release_them() -> None:
+    with_pods = {name for name in program.PROGRAMS if program.releaser(name)}
+    assert with_pods == {"exclusive", "mps-sharing", "mps-percentage", "mps-memory"}
 
 
 def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(

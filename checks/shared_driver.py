@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from checks.modules import driver
+from checks import driver_statements
 from checks.result import CheckFailed, Checklist
 from kube import devices, ownership, trouble
 from kube.client import Kube, condition, describe
@@ -36,7 +36,7 @@ UNKNOWN = "which DaemonSet brings the driver is not known"
 
 def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     ours = bool(parameters["version"])
-    remedy = driver.AGAIN if ours else OF_OTHERS
+    remedy = driver_statements.AGAIN if ours else OF_OTHERS
     made_up = parameters["devices"] != devices.GPU
     simulated = parameters["devices"] == devices.SIMULATED
     checklist = Checklist(module)
@@ -54,14 +54,14 @@ def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist.verify(
         "device-classes",
         "the device classes that the lab uses exist",
-        lambda: driver.classes(kube, set(parameters["classes"])),
+        lambda: driver_statements.classes(kube, set(parameters["classes"])),
         expected=", ".join(sorted(parameters["classes"])),
         remedy=remedy,
     )
     checklist.verify(
         "devices-published",
         "the GPU is in a ResourceSlice",
-        lambda: _told(published(kube, parameters, driver.SECONDS)),
+        lambda: _told(published(kube, parameters, driver_statements.SECONDS)),
         expected=parameters["target"] or f"a device of {parameters['driver']}",
         simulated=made_up,
         remedy=remedy,
@@ -83,7 +83,7 @@ def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         checklist.verify(
             "device-attributes",
             "it is described as this driver version describes it",
-            lambda: driver.described_by(
+            lambda: driver_statements.described_by(
                 [published(kube, parameters, 0)], set(parameters["attributes"]), made_up
             ),
             needs=["devices-published"],
@@ -95,7 +95,7 @@ def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         checklist.verify(
             "mps-memory-limit-fits",
             "it has the memory that module 5's clients may use",
-            lambda: driver.fits([published(kube, parameters, 0)], limit),
+            lambda: driver_statements.fits([published(kube, parameters, 0)], limit),
             needs=["devices-published"],
             expected=f"{limit['clients']} times {limit['mib']} MiB",
             simulated=simulated,
@@ -163,7 +163,7 @@ def _plugin(kube: Kube, parameters: dict[str, Any]) -> str:
     pods = kube.wait(
         kube.core.list_namespaced_pod,
         ready,
-        driver.SECONDS,
+        driver_statements.SECONDS,
         what=f"the pod of {namespace}/{plugin} on {node}",
         namespace=namespace,
     )
@@ -174,7 +174,7 @@ def _plugin(kube: Kube, parameters: dict[str, Any]) -> str:
 
 
 def gate(kube: Kube, parameters: dict[str, Any]) -> str:
-    """Wait until the GPU is published and its node ready; see `checks.driver.gate`."""
+    """Wait until the GPU is published and its node ready; see `checks.modules.driver.gate`."""
     try:
         device = published(kube, parameters, parameters["seconds"])
     except LabError as error:
@@ -182,5 +182,5 @@ def gate(kube: Kube, parameters: dict[str, Any]) -> str:
         why = trouble.of_pods(kube, namespace) if namespace else ""
         raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
     wait_for_nodes(kube, [device.node], parameters["seconds"])
-    driver.require_fit([device], parameters.get("memoryLimit"))
+    driver_statements.require_fit([device], parameters.get("memoryLimit"))
     return json.dumps({"uuid": device.uuid})
