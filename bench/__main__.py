@@ -13,7 +13,8 @@ import bench
 from bench import machine, repeat, show, startup, summary
 from bench.programs import BenchError
 from bench.workplace import workplace
-from results.store import RESULTS, write
+from machine.files import write_json
+from results.store import RESULTS
 from tests.checkout import ROOT
 from toolchain.numbers import option
 
@@ -76,7 +77,7 @@ def keep(result: dict[str, object]) -> Path:
     folder = ROOT / RESULTS / "bench" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder.mkdir(parents=True)
     path = folder / "bench.json"
-    write(path, result)
+    write_json(path, result)
     return path
 
 

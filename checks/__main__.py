@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from machine.errors import LabError
+from machine.files import write_json
 from machine.programs import CHECKS, VERDICT
 from results import output, store
 from results.status import skipped
@@ -57,13 +58,13 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     record = {key: given[key] for key in ("run", "start_id", "digest")}
     # A run that is killed has used up what it looked at, and must be told from one never begun.
-    store.write(folder / f"{name}.json", record | {"result": None})
+    write_json(folder / f"{name}.json", record | {"result": None})
     if unmet and release:
         release(given["parameters"])
         return skipped(given["module"], f"needs module {unmet[0]}")
     result = verified(name, given["module"], given["parameters"])
     result = output.shortened(given["stack"], name, result)
-    store.write(folder / f"{name}.json", record | {"result": result})
+    write_json(folder / f"{name}.json", record | {"result": result})
     return result
 
 

@@ -9,11 +9,11 @@ import base64
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from kube.errors import KubeError
+from machine.run import ProgramTimedOut, ProgramUnusable, run_program
 
 KIND = "ExecCredential"
 GROUP = "client.authentication.k8s.io"
@@ -45,19 +45,16 @@ def run(user: str, entry: Config, cluster: Config) -> Config:
     environment = os.environ | {item["name"]: item["value"] for item in entry.get("env") or []}
     environment["KUBERNETES_EXEC_INFO"] = json.dumps(_told(entry, cluster))
     try:
-        done = subprocess.run(
-            [entry["command"], *(entry.get("args") or [])], env=environment, check=False,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
+        command = [entry["command"], *(entry.get("args") or [])]
+        done = run_program(command, seconds=SECONDS, env=environment, check=False)
+    except ProgramTimedOut as error:
         raise KubeError(f"{plugin} did not end within {SECONDS:g} s") from error
-    except OSError as error:
-        raise KubeError(f"{plugin} cannot be run: {error.strerror}") from error
-    if done.returncode:
-        reason = " ".join((done.stderr or done.stdout).split())[-MOST:]
-        raise KubeError(": ".join(filter(None, (f"{plugin} ended with {done.returncode}", reason))))
-    return _status(plugin, entry["apiVersion"], done.stdout)
+    except ProgramUnusable as error:
+        raise KubeError(f"{plugin} cannot be run: {error.reason}") from error
+    if done.code:
+        reason = " ".join(done.reason.split())[-MOST:]
+        raise KubeError(": ".join(filter(None, (f"{plugin} ended with {done.code}", reason))))
+    return _status(plugin, entry["apiVersion"], done.output)
 
 
 def _require_usable(plugin: str, entry: Config) -> None:

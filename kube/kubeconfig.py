@@ -19,8 +19,8 @@ import yaml
 from cryptography import x509
 
 from kube.errors import KubeError
+from machine.files import PRIVATE, write_text
 
-PRIVATE = 0o600
 MARK = "dra-workshop"
 PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key")}
 """Keys that name a file. A token's file has another spelling, see `_standing_alone`."""
@@ -136,13 +136,8 @@ def marked(config: Config, folder: Path) -> Config:
 
 
 def write(path: Path, config: Config) -> None:
-    """For this user only; a kill leaves the old file or the new one."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        yaml.safe_dump(config, file)
-    new.replace(path)
+    """For this user only."""
+    write_text(path, yaml.safe_dump(config), mode=PRIVATE)
 
 
 def expired(config: Config, now: datetime | None = None) -> str:

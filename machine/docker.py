@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from typing import Any
 
 import semver
 
 from machine.errors import LabError
+from machine.run import ProgramFailed, ProgramMissing, ProgramTimedOut, ProgramUnusable, run_program
 
 PROGRAM = "docker"
 SECONDS = 30
@@ -50,37 +50,24 @@ class TimedOut(DockerError):
     """No answer in time; whether what was asked for is done is not known."""
 
 
-def run(*arguments: str, seconds: float = SECONDS, stdin: str | None = None) -> str:
-    """What `docker ARGUMENTS…` prints. Raises DockerError, told apart by its type.
-
-    stdin: text for its standard input; None: nothing to read.
-    """
+def run(*arguments: str, seconds: float = SECONDS, stdin: str = "") -> str:
+    """What `docker ARGUMENTS…` prints. Raises DockerError, told apart by its type."""
     try:
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds,
-        )
-    except FileNotFoundError as error:
+        return run_program([PROGRAM, *arguments], seconds=seconds, input=stdin).output
+    except ProgramMissing as error:
         raise NoProgram(f"there is no {PROGRAM} program on PATH", INSTALL) from error
-    except OSError as error:
+    except ProgramUnusable as error:
         raise NoProgram(
-            f"the {PROGRAM} program on PATH cannot be run: {error.strerror}",
+            f"the {PROGRAM} program on PATH cannot be run: {error.reason}",
             "install Docker Engine anew: https://docs.docker.com/engine/install/",
         ) from error
-    except subprocess.TimeoutExpired as error:
+    except ProgramTimedOut as error:
         raise TimedOut(
             f"docker {' '.join(arguments)} did not end within {seconds:g} s",
             "see whether the daemon is well: docker info; sudo systemctl status docker",
         ) from error
-    if done.returncode:
-        raise _refusal(arguments, done.returncode, (done.stderr or done.stdout).strip())
-    return done.stdout
+    except ProgramFailed as error:
+        raise _refusal(arguments, error.finished.code, error.finished.reason) from error
 
 
 def version() -> semver.Version:

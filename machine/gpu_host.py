@@ -12,7 +12,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from machine import cdi
 from machine.errors import LabError
+from machine.run import ProgramError, ProgramFailed, run_program
 
 CTK = Path(".tools/bin/nvidia-ctk")
 SMI = "nvidia-smi"
@@ -141,26 +141,16 @@ def cdi_spec() -> dict[str, Any]:
             "run: make setup-host; or install NVIDIA's container toolkit",
         )
     try:
-        asked = subprocess.run(
-            [str(program), "--quiet", "cdi", "generate", "--format=json"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=ANSWER_SECONDS,
-        )
-    except OSError as error:
-        raise LabError(f"{program} cannot be run: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"nvidia-ctk does not answer within {ANSWER_SECONDS} s") from error
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or ["without a word"])[-1]
+        command = [str(program), "--quiet", "cdi", "generate", "--format=json"]
+        printed = run_program(command, seconds=ANSWER_SECONDS).output
+    except ProgramFailed as error:
+        last = (error.finished.errors.strip().splitlines() or ["without a word"])[-1]
         message = MESSAGE.search(last)
-        raise _why_not(message[1] if message else last)
+        raise _why_not(message[1] if message else last) from error
     try:
-        spec: dict[str, Any] = json.loads(asked.stdout)
+        spec: dict[str, Any] = json.loads(printed)
     except json.JSONDecodeError as error:
-        raise LabError(f"{program} prints no JSON, but {asked.stdout[:80]!r}") from error
+        raise LabError(f"{program} prints no JSON, but {printed[:80]!r}") from error
     return spec
 
 
@@ -302,21 +292,18 @@ def smi(driver: Driver, *arguments: str) -> str:
     """What nvidia-smi prints. Raises LabError, with what it said, if it fails."""
     program = driver.programs / SMI
     try:
-        asked = subprocess.run(
+        asked = run_program(
             [str(program), *arguments],
+            seconds=ANSWER_SECONDS,
             env={"LD_LIBRARY_PATH": str(driver.libraries), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-            capture_output=True,
-            text=True,
-            errors="replace",
             check=False,
-            timeout=ANSWER_SECONDS,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except ProgramError as error:
         raise LabError(f"{program} does not answer: {error}") from error
-    if asked.returncode:
-        said = (asked.stdout + asked.stderr).strip().replace("\n", " ")
+    if asked.code:
+        said = (asked.output + asked.errors).strip().replace("\n", " ")
         raise LabError(f"{program} {' '.join(arguments)} failed: {said}")
-    return asked.stdout
+    return asked.output
 
 
 def reset_compute_mode() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from machine import host_places as places
 from machine.cluster_state import PRIVATE
 from machine.errors import LabError
 from machine.host_places import CGROUP, NETWORK
+from machine.run import run_program
 
 CGROUPS = Path("/sys/fs/cgroup")
 DAEMONS = "daemons"
@@ -183,7 +183,7 @@ def unmount() -> None:
     """Unmount all of it, also what was mounted twice. Raises LabError if something stays."""
     for _ in range(3):
         for point in mounts():
-            subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+            run_program(["umount", "-l", point], check=False)
     if left := mounts():
         raise LabError(f"{', '.join(left)} cannot be unmounted; run: umount -l {left[0]}")
 
@@ -198,11 +198,7 @@ def remove_folders(*folders: Path) -> None:
 
 
 def _mount(*arguments: str) -> None:
-    done = subprocess.run(
-        ["mount", *arguments], check=False, capture_output=True, text=True, errors="replace"
-    )
-    if done.returncode:
-        raise LabError(f"mount {' '.join(arguments)} failed: {done.stderr.strip()}")
+    run_program(["mount", *arguments])
 
 
 # --- control groups --------------------------------------------------------------------------

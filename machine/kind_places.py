@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable
 from typing import Any
+
+from machine.run import ProgramError, run_program
 
 PREFIX = "dra-workshop-"
 CONFIG = "kind.yaml"
@@ -38,17 +39,14 @@ def started(containers: list[str]) -> dict[str, str]:
     A container that was started again has lost its mounts in memory, CDI specs among them.
     """
     try:
-        asked = subprocess.run(
+        asked = run_program(
             ["docker", "container", "inspect", "--format", "{{json .}}", *containers],
-            capture_output=True,
-            text=True,
-            errors="replace",
+            seconds=ANSWER_SECONDS,
             check=False,
-            timeout=ANSWER_SECONDS,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except ProgramError:
         return {}
-    found: list[dict[str, Any]] = [json.loads(line) for line in asked.stdout.splitlines() if line]
+    found: list[dict[str, Any]] = [json.loads(line) for line in asked.output.splitlines() if line]
     return {
         container["Name"].removeprefix("/"): container["State"]["StartedAt"]
         for container in found

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results.store import RESULTS, write
+from results.store import RESULTS
 
 LONGEST = 2000
 MANY = 1000
@@ -54,11 +54,7 @@ def show(verification: dict[str, Any]) -> None:
 
 
 def show_removal(stack: str, result: dict[str, Any]) -> None:
-    """One line where nothing is left, every statement where something is; kept beside the results
-    of the stack's updates."""
-    folder = RESULTS / stack
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "removal.json", result)
+    """One line where nothing is left, every statement where something is."""
     counts = Counter(finding["status"] for finding in result["checks"])
     if result["status"] != "passed":
         show({"0": result})

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from machine.files import write_json
 from results import store
 
 LIMIT = 32 * 1024
@@ -45,7 +46,7 @@ def keep(stack: str, name: str, content: Any) -> dict[str, str]:
     digest = hashlib.sha256(text.encode()).hexdigest()
     path = store.RESULTS / stack / "raw" / f"{name}-{digest[:12]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    store.write(path, content)
+    write_json(path, content)
     return {"path": str(path), "sha256": digest}
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from machine.files import write_json
 from results.status import merged_results
 
 RESULTS = Path(".results")
@@ -50,9 +51,11 @@ def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
     content = last | {"status": "removed" if clean else "failed", "reason": reason}
     content |= {"removal": removal}
     if last.get("status") == "removed":
-        write(path, content)  # the same removal, seen to its end
+        write_json(path, content)  # the same removal, seen to its end
     else:
         keep(stack, content)
+    if removal:
+        write_json(RESULTS / stack / "removal.json", removal)
 
 
 def keep(stack: str, content: dict[str, Any]) -> Path:
@@ -61,16 +64,9 @@ def keep(stack: str, content: dict[str, Any]) -> Path:
     folder = RESULTS / stack / name
     folder.mkdir(parents=True)
     path = folder / "results.json"
-    write(path, content)
+    write_json(path, content)
     link = RESULTS / stack / ".latest.new"
     link.unlink(missing_ok=True)
     link.symlink_to(name)
     link.replace(RESULTS / stack / "latest")
     return path
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    new.replace(path)

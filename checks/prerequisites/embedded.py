@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import psutil
 
 from checks.result import CheckFailed, Checklist
 from machine import cluster_state
+from machine.run import Finished, run_program
 from toolchain import bootstrap
 from toolchain.errors import disk_full
 from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
@@ -165,9 +165,9 @@ def _tools(kubernetes: str) -> list[tuple[str, str, str]]:
 
 def _version(name: str, expected: str) -> str:
     done = ask(name, "--version")
-    versions = re.findall(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
-    if done.returncode or not versions:
-        raise CheckFailed(f"{BIN / name} --version ended with {done.returncode}")
+    versions = re.findall(r"\d+\.\d+\.\d+", done.output + done.errors)
+    if done.code or not versions:
+        raise CheckFailed(f"{BIN / name} --version ended with {done.code}")
     if not f"{versions[0]}.".startswith(f"{expected}."):
         raise CheckFailed(f"version {versions[0]}")
     return str(versions[0])
@@ -184,31 +184,20 @@ def _chart(reference: str) -> str:
     return reference
 
 
-def ask(program: str, argument: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the tools with one argument. Raises CheckFailed if it cannot be run or hangs.
+def ask(program: str, argument: str) -> Finished:
+    """Run one of the tools with one argument. Raises LabError if it cannot be run or hangs.
 
     Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
     """
     apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
-    try:
-        return subprocess.run(
-            [str(BIN / program), argument],
-            env=apart,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=ANSWER_SECONDS,
-        )
-    except OSError as error:
-        raise CheckFailed(f"{BIN / program} cannot be run: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"{program} does not answer within {ANSWER_SECONDS} s") from error
+    return run_program(
+        [str(BIN / program), argument], seconds=ANSWER_SECONDS, env=apart, check=False
+    )
 
 
 def _refusal(program: str, flag: str, value: str) -> str:
     """What the program says against a flag's value. It checks its flags before it starts."""
-    return ask(program, f"--{flag}={value}").stderr
+    return ask(program, f"--{flag}={value}").errors
 
 
 def _gates(gates: list[str]) -> str:

@@ -6,13 +6,13 @@ Only read: what has to be allowed is the machine owner's to allow, by the comman
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 from checks.result import CheckFailed, CheckSkipped
 from machine import host_node
 from machine.host_networks import Networks
 from machine.host_places import BIN, POD_BRIDGE
+from machine.run import ProgramError, run_program
 
 ROOT = Path("/")
 ENFORCE = "sys/fs/selinux/enforce"
@@ -134,10 +134,6 @@ def _read(path: str) -> str:
 def _ask(*command: str) -> str | None:
     """What a program prints, None where it is not installed or fails."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False,
-            timeout=ANSWER_SECONDS,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+        return run_program(command, seconds=ANSWER_SECONDS).output
+    except ProgramError:
         return None
-    return None if done.returncode else done.stdout

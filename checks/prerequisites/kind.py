@@ -432,9 +432,9 @@ def _add_cluster(checklist: Checklist, parameters: dict[str, Any], seen: Docker)
 
 def _kind() -> str:
     done = embedded.ask("kind", "version")
-    found = re.search(r"\d+\.\d+\.\d+", done.stdout)
-    if done.returncode or not found:
-        raise CheckFailed(f"{embedded.BIN / 'kind'} version ended with {done.returncode}")
+    found = re.search(r"\d+\.\d+\.\d+", done.output)
+    if done.code or not found:
+        raise CheckFailed(f"{embedded.BIN / 'kind'} version ended with {done.code}")
     if semver.Version.parse(found[0]) < OLDEST_KIND:
         raise CheckFailed(f"version {found[0]}")
     return found[0]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from checks.prerequisites import gpus
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
 from machine.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
+from machine.run import ProgramError, run_program
 
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA, DISPLAY = "0x10de", "0x03"
@@ -171,15 +171,10 @@ def _kernel_driver() -> str:
 
 def _installed() -> bool:
     try:
-        asked = subprocess.run(
-            ["modinfo", "--field", "filename", "nvidia"],
-            capture_output=True,
-            check=False,
-            timeout=MODPROBE_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        run_program(["modinfo", "--field", "filename", "nvidia"], seconds=MODPROBE_SECONDS)
+    except ProgramError:
         return False
-    return asked.returncode == 0
+    return True
 
 
 def _secure_boot() -> bool:
@@ -316,19 +311,14 @@ def _toolkit(strategy: str) -> str:
     if program is None:
         raise CheckFailed(f"{gpu_host.CTK.name} is not on PATH")
     try:
-        asked = subprocess.run(
-            [str(program), "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=gpu_host.ANSWER_SECONDS,
+        asked = run_program(
+            [str(program), "--version"], seconds=gpu_host.ANSWER_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except ProgramError as error:
         raise CheckFailed(f"{program} does not answer: {error}") from error
-    found = re.search(r"\d+\.\d+\.\d+", asked.stdout)
-    if asked.returncode or not found:
-        raise CheckFailed(f"{program} --version ended with {asked.returncode}")
+    found = re.search(r"\d+\.\d+\.\d+", asked.output)
+    if asked.code or not found:
+        raise CheckFailed(f"{program} --version ended with {asked.code}")
     if semver.Version.parse(found[0]) < OLDEST_TOOLKIT:
         raise CheckFailed(found[0])
     return f"{found[0]}, {program}"

@@ -6,7 +6,6 @@ stack exports), log, and kwokctl's own folder with certificates, data and logs.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -37,6 +36,7 @@ from machine.cluster_state import (
     was_moved,
 )
 from machine.errors import LabError, removed_on_failure
+from machine.files import write_json, write_text
 from machine.host_networks import Networks
 from machine.processes import stop
 from machine.waiting import locked
@@ -116,7 +116,7 @@ def create(wanted: Specification) -> dict[str, Any]:
             "cluster_id": secrets.token_hex(4),
             "seconds": round(time.monotonic() - started, 1),
         }
-        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+        write_json(folder / FACTS, facts)
     return facts
 
 
@@ -151,9 +151,7 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
         shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
     if len(processes(folder)) < facts["processes"]:
         _start_again(stack, folder, facts["ports"])
-    new = folder / f".{START_ID}.new"
-    new.write_text(start_id)
-    new.replace(folder / START_ID)
+    write_text(folder / START_ID, start_id)
 
 
 def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:

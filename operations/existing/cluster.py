@@ -22,6 +22,7 @@ from kube.errors import KubeError
 from machine import identity
 from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, is_being_removed, make_folder
 from machine.errors import LabError
+from machine.files import write_json, write_text
 from results import output
 
 KIND = "existing"
@@ -63,9 +64,7 @@ def attach(wanted: Specification) -> dict[str, Any]:
         wanted.stack, wanted.context, facts["cluster_id"], _told(folder).get("cluster_id", "")
     )
     _take_place(folder, config)
-    new = folder / f".{FACTS}.new"
-    new.write_text(json.dumps(facts, indent=2) + "\n")
-    new.replace(folder / FACTS)
+    write_json(folder / FACTS, facts)
     return facts
 
 
@@ -83,9 +82,7 @@ def renew(wanted: Specification, cluster_id: str, start_id: str) -> None:
     folder = RUN / wanted.stack
     if not (folder / FACTS).exists():
         attach(wanted)
-    new = folder / f".{START_ID}.new"
-    new.write_text(start_id)
-    new.replace(folder / START_ID)
+    write_text(folder / START_ID, start_id)
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001 (as of other clusters)

@@ -8,7 +8,6 @@ on the machine is not touched.
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import subprocess
@@ -25,9 +24,11 @@ from machine import failed_start, gpu_host, host_bridge, host_machine, identity
 from machine import host_places as places
 from machine.cluster_state import RUN, processes, was_moved
 from machine.errors import LabError, removed_on_failure
+from machine.files import write_json
 from machine.host_networks import Networks
 from machine.host_node import SYSTEMD, TOOLS, facts_of, is_ours, leftovers, owner, require_usable
 from machine.processes import stop
+from machine.run import ProgramFailed, ProgramTimedOut, run_program
 from machine.waiting import locked, until
 from operations.embedded import cluster as embedded
 from operations.host_node import node_files
@@ -74,7 +75,7 @@ def make(wanted: Specification) -> dict[str, Any]:
             _take(wanted.stack)
             _lay_out()
             facts = _join(wanted, started)
-            (RUN / wanted.stack / places.FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+            write_json(RUN / wanted.stack / places.FACTS, facts)
     return facts
 
 
@@ -154,15 +155,13 @@ def _alone() -> Iterator[None]:
 def _take(stack: str) -> None:
     """Note whose the node is, and what it will change, before anything is changed."""
     host_machine.make_folders()
-    new = places.OWNER.with_suffix(".new")
     known = {
         "stack": stack,
         "project": str(ROOT),
         "lab": identity.of(stack),
         "before": host_machine.noted(),
     }
-    new.write_text(json.dumps(known, indent=2) + "\n")
-    new.replace(places.OWNER)
+    write_json(places.OWNER, known)
 
 
 # --- making ----------------------------------------------------------------------------------
@@ -187,7 +186,7 @@ def _lay_out() -> None:
         except FileNotFoundError as error:
             raise LabError(f"{source} is missing; {host.REMEDY}") from error
     if restorecon := shutil.which("restorecon"):  # else copies have the label of what was copied
-        subprocess.run([restorecon, "-R", str(places.BIN)], check=False, capture_output=True)
+        run_program([restorecon, "-R", str(places.BIN)], check=False)
 
 
 def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
@@ -251,7 +250,7 @@ def start(name: str, command: list[str]) -> None:
 
 def _under_systemd(name: str, command: list[str], environment: dict[str, str]) -> None:
     log = node_files.LOGS / f"{name}.log"
-    done = subprocess.run(
+    done = run_program(
         [
             "systemd-run",
             f"--unit={UNIT.format(name)}",
@@ -268,13 +267,10 @@ def _under_systemd(name: str, command: list[str], environment: dict[str, str]) -
             *(f"--setenv={key}={value}" for key, value in environment.items()),
             *command,
         ],
-        capture_output=True,
-        text=True,
-        errors="replace",
         check=False,
     )
-    if done.returncode:
-        raise LabError(f"systemd does not start {name}: {done.stderr.strip()}")
+    if done.code:
+        raise LabError(f"systemd does not start {name}: {done.errors.strip()}")
 
 
 def _import_images() -> None:
@@ -286,18 +282,13 @@ def _import_images() -> None:
 
 def _ctr(*arguments: str) -> None:
     try:
-        done = subprocess.run(
-            [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=CTR_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
+        command = [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments]
+        run_program(command, seconds=CTR_SECONDS)
+    except ProgramTimedOut as error:
         raise LabError(f"containerd does not answer within {CTR_SECONDS} s") from error
-    if done.returncode:
-        raise LabError(f"ctr {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
+    except ProgramFailed as error:
+        reason = error.finished.reason[-500:]
+        raise LabError(f"ctr {' '.join(arguments)} failed: {reason}") from error
 
 
 def _wait_until_ready(stack: str) -> None:
@@ -365,6 +356,6 @@ def _stop_daemons() -> None:
     for name in STOP:
         if SYSTEMD.exists():
             unit = UNIT.format(name)
-            subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True)
+            run_program(["systemctl", "stop", unit], check=False)
         program = str(places.BIN / name)
         stop([p for p in places.processes() if p.info["cmdline"][0] == program])

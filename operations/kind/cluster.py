@@ -39,6 +39,7 @@ from machine.cluster_state import (
 )
 from machine.docker import DockerError
 from machine.errors import LabError, removed_on_failure
+from machine.files import write_json, write_text
 from machine.processes import stop
 from machine.waiting import until
 from operations.embedded import cluster as embedded
@@ -119,7 +120,7 @@ def create(wanted: Specification) -> dict[str, Any]:
             "seconds": round(time.monotonic() - started, 1),
         }
         _note_start(folder, nodes)
-        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
+        write_json(folder / FACTS, facts)
     return facts
 
 
@@ -152,9 +153,7 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
         _set_up(Specification(**facts["specification"]))
         _wait_until_usable(folder)
         _note_start(folder, facts["nodes"])
-    new = folder / f".{START_ID}.new"
-    new.write_text(start_id)
-    new.replace(folder / START_ID)
+    write_text(folder / START_ID, start_id)
 
 
 def down(stack: str) -> None:
@@ -339,7 +338,7 @@ def _wait_until_usable(folder: Path) -> None:
 
 
 def _note_start(folder: Path, nodes: list[str]) -> None:
-    (folder / STARTED).write_text(json.dumps(kind_places.started(nodes)) + "\n")
+    write_json(folder / STARTED, kind_places.started(nodes))
 
 
 def _server(kubeconfig: Path) -> str:

@@ -7,13 +7,13 @@ first: one request for each object that the lab owns, a tenth of a second for al
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 from machine import identity
 from machine.cluster_state import KUBECONFIG, RUN
 from machine.errors import LabError
+from machine.run import Finished, run_program
 from operations.stack.recover import RELEASE
 from toolchain.layout import BIN
 
@@ -61,15 +61,15 @@ def _make_again(stack: str, release: dict[str, Any], lost: set[str]) -> None:
     name, namespace = release["name"], release["namespace"]
     selector = f"owner=helm,name={name},status=deployed"
     record = _kubectl(stack, "get", "secrets", "-n", namespace, "-l", selector, "-o", "json")
-    for secret in json.loads(record.stdout or "{}").get("items", []):
+    for secret in json.loads(record.output or "{}").get("items", []):
         objects = [
             _marked(item, name, namespace)
             for item in half_made.released(secret["data"]["release"])
             if lost & {_name(item), _name(_inside(item, namespace))}
         ]
         done = _kubectl(stack, "create", "-n", namespace, "-f", "-", given=_listed(objects))
-        if done.returncode:
-            raise LabError(f"Helm release {name} cannot be restored: {done.stderr.strip()}")
+        if done.code:
+            raise LabError(f"Helm release {name} cannot be restored: {done.errors.strip()}")
 
 
 def _owned(stack: str) -> Iterator[tuple[Item, str]]:
@@ -148,9 +148,9 @@ def _uids(stack: str, items: list[Item]) -> dict[str, str] | None:
     done = _kubectl(
         stack, "get", "--ignore-not-found", "-f", "-", "-o", "json", given=_listed(asked)
     )
-    if done.returncode:
+    if done.code:
         return None
-    found = json.loads(done.stdout or "{}")
+    found = json.loads(done.output or "{}")
     every = found.get("items", [found] if found else [])
     return {_name(item): item["metadata"]["uid"] for item in every}
 
@@ -159,9 +159,9 @@ def _listed(items: list[Item]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
-def _kubectl(stack: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def _kubectl(stack: str, *arguments: str, given: str = "") -> Finished:
     folder = RUN / stack
-    return subprocess.run(
+    return run_program(
         [
             str(BIN / "kubectl"),
             *("--kubeconfig", str(folder / KUBECONFIG), "--cache-dir", str(folder / "kubectl")),
@@ -169,8 +169,5 @@ def _kubectl(stack: str, *arguments: str, given: str = "") -> subprocess.Complet
             *arguments,
         ],
         input=given,
-        capture_output=True,
-        text=True,
-        errors="replace",
         check=False,
     )

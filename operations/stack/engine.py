@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from machine.errors import LabError
+from machine.run import run_program
 from toolchain.layout import BIN
 from toolchain.stacks import environment
 
@@ -52,16 +53,9 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
     """
     given = variables() | (extra or {})
     if quiet:
-        done = subprocess.run(
-            ["pulumi", *arguments],
-            env=given,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode:
-            raise LabError(done.stderr.strip())
+        done = run_program(["pulumi", *arguments], env=given, check=False)
+        if done.code:
+            raise LabError(done.errors.strip())
         return 0
     if sys.stdout.isatty():
         return _ended(subprocess.Popen(["pulumi", *arguments], env=given))

@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ import yaml
 
 from machine.cluster_state import FACTS, RUN, START_ID, STARTED
 from machine.errors import LabError
+from machine.run import ProgramFailed, ProgramMissing, run_program
 from operations.stack import stand_in
 from report.preview_diff import Comparison, Outcome, outcome, removed
 from toolchain.layout import BIN, ROOT
@@ -70,19 +70,14 @@ def compare(base: str, wanted: Sequence[str]) -> Comparison:
 def _git(*arguments: str) -> str:
     """Raises LabError with git's own words."""
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",  # names of files
-            check=False,
-        )
-    except FileNotFoundError:
+        # Names of files may be any bytes.
+        return run_program(
+            ["git", *arguments], cwd=ROOT, undecodable="surrogateescape"
+        ).output.strip()
+    except ProgramMissing:
         raise LabError("git is not on PATH; a comparison needs it") from None
-    if done.returncode:
-        raise LabError(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    except ProgramFailed as error:
+        raise LabError(f"git {arguments[0]}: {error.finished.errors.strip()}") from None
 
 
 def _resolved(base: str) -> tuple[str, str]:
@@ -130,7 +125,7 @@ def _lay_revision(commit: str, folder: Path) -> None:
     folder.mkdir()
     with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
         _git("archive", "--output", archive.name, commit)
-        subprocess.run(["tar", "-x", "-f", archive.name, "-C", folder], check=True)
+        run_program(["tar", "-x", "-f", archive.name, "-C", str(folder)])
     _share_tools(folder)
 
 
@@ -194,18 +189,15 @@ class _Side:
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
             "PULUMI_BACKEND_URL": f"file://{self.folder.parent / 'state'}",
         }
-        done = subprocess.run(
+        done = run_program(
             ["pulumi", *arguments, "--non-interactive", "--color", "never"],
             cwd=self.folder,
             env=kept | environment() | own | (extra or {}),
-            capture_output=True,
-            text=True,
-            errors="replace",
             check=False,
         )
-        if done.returncode:
-            raise _Refused(_reason(done.stdout, done.stderr))
-        return done.stdout
+        if done.code:
+            raise _Refused(_reason(done.output, done.errors))
+        return done.output
 
 
 def _reason(printed: str, errors: str) -> str:

@@ -8,7 +8,6 @@ know. All of it is settled here; an intact stack costs two looks at files.
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import psutil
 
 from machine import cluster_state, identity
 from machine.errors import LabError
+from machine.files import PRIVATE, write_text
 from machine.processes import stop
 from machine.programs import MARK, PYTHON
 from machine.waiting import locked
@@ -206,9 +206,7 @@ def repair(stack: str) -> list[str]:
         return []
     cluster_state.end(stack)
     if _is_json(older):
-        new = path.with_name(f".{path.name}.new")
-        shutil.copy2(older, new)
-        new.replace(path)
+        write_text(path, older.read_text(encoding="utf-8"), mode=PRIVATE)
         return ["the newest state was damaged; took that of one operation before"]
     path.unlink()
     pulumi("stack", "init", stack, "--no-select", quiet=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from machine import host_places as places
 from machine.cluster_state import RUN
 from machine.errors import LabError
 from machine.host_networks import Networks
+from machine.run import Finished
 from operations.embedded import cluster as embedded
 from operations.embedded import kwokctl_config
 from operations.host_node import node as host_node
@@ -340,10 +340,10 @@ def test_under_systemd_a_daemon_is_a_unit_that_leaves_its_containers(
 
     def run(command: list[str], **_: Any) -> Any:
         asked.append(command)
-        return SimpleNamespace(returncode=0, stderr="")
+        return Finished(0, "", "")
 
     monkeypatch.setattr(host_node, "SYSTEMD", tmp_path)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(host_node, "run_program", run)
     host_node.start("containerd", ["/bin/containerd", "--config", "c"])
     (command,) = asked
     assert command[:2] == ["systemd-run", "--unit=dra-workshop-containerd"]
@@ -419,7 +419,7 @@ def test_a_folder_with_something_mounted_in_it_is_not_removed(
     monkeypatch.setattr(host_machine, "OWN", (tmp_path,))
     part = SimpleNamespace(mountpoint=str(tmp_path / "driver"))
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [part])
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(host_machine, "run_program", lambda *_, **__: None)
 
     with pytest.raises(LabError, match="driver cannot be unmounted"):
         host_machine.remove_folders(tmp_path)

@@ -17,6 +17,7 @@ import pytest
 from machine import host_node as machine_node
 from machine import identity
 from machine.errors import LabError
+from machine.files import write_json
 from machine.programs import VERIFY
 from operations.embedded import cluster as embedded
 from operations.host_node import node as host_node
@@ -200,7 +201,7 @@ def test_an_update_that_broke_off_leaves_what_it_found_and_shows_that(
     def break_off(*arguments: str, **_: object) -> int:
         folder = Path(".results/dev/checks")
         folder.mkdir(parents=True)
-        store.write(folder / "prerequisites.json", {"result": found})
+        write_json(folder / "prerequisites.json", {"result": found})
         log = Path(arguments[arguments.index("--event-log") + 1])
         event = {"severity": "error", "urn": "a::b::met", "message": "no\n"}
         log.write_text(json.dumps({"diagnosticEvent": event}) + "\n")

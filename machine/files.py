@@ -1,0 +1,24 @@
+"""Writes files so that a kill or a full disk leaves the old file or the new one, never half."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+PRIVATE = 0o600
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """mode: who may read the file; PRIVATE for one with keys. The umask takes its part away."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)  # of a program that was killed; it may be open to all
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
