@@ -22,6 +22,7 @@ from typing import Any
 
 from machine import cdi
 from machine.errors import LabError
+from machine.kind_node_parts import Device, Link, Mode, Mount
 
 STRATEGIES = ("toolkit", "cdi")
 ASK_TOOLKIT = "/var/run/nvidia-container-devices"
@@ -75,41 +76,6 @@ SONAMES = {
 }
 """Number in the soname of a library whose file is named by the driver's version. Those that are
 not here have the version in their soname too, and need no link; ldconfig makes any other."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One file or folder of the host in the node. optional: left out where the host lacks it."""
-
-    host: str
-    container: str
-    read_only: bool = True
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Device:
-    """A device node: its path in the node, and on the host."""
-
-    path: str
-    host: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """A symbolic link in the node, made unless something is at `path`; target: as it is written
-    into the link."""
-
-    target: str
-    path: str
-
-
-@dataclass(frozen=True)
-class Mode:
-    """Permissions of a folder in the node, octal: "755"."""
-
-    path: str
-    mode: str
 
 
 @dataclass(frozen=True)

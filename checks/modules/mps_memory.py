@@ -12,8 +12,8 @@ from typing import Any
 
 from checks import clients, pod_start
 from checks.clients import Told
-from checks.modules.mps_percentage import MEASURED_SMS, MOST_CV, expected_sms
 from checks.modules.mps_sharing import LEAD_SECONDS
+from checks.percentages import MEASURED_SMS, MOST_CV, expected_sms
 from checks.pod_scenario import PodScenario, Verify
 from checks.result import CheckFailed, Checklist
 from kube.client import Kube

@@ -9,17 +9,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import time
-import zlib
-from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
 from machine import failed_start, identity
@@ -41,23 +37,14 @@ from machine.host_networks import Networks
 from machine.processes import stop
 from machine.waiting import locked
 from operations.embedded import kwokctl_config
+from operations.embedded.ports import free_ports, require_ports
 from toolchain import cache
 from toolchain.errors import disk_full
 
 BIN = Path(".tools/bin")
-PORTS = range(31999, 20000, -1)
-"""Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
 PORTS_LOCK = "ports.lock"
 PROCESSES = 5
 """etcd, the three of the control plane, and kwok."""
-COMPONENTS = (
-    "kube-apiserver",
-    "etcd",
-    "etcd-peer",
-    "kwok-controller",
-    "kube-controller-manager",
-    "kube-scheduler",
-)
 HOME = "HOME"
 """Environment variable that tells kwokctl where the cluster's files are: in `.kwok` of that folder.
 KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.0)."""
@@ -158,7 +145,7 @@ def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
     if shutil.disk_usage(folder).free < FULL:  # etcd would try for minutes
         raise LabError(f"the control plane of {stack} cannot be started{_reason(folder)}")
     with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
-        _require_ports(stack, folder, ports)
+        require_ports(stack, folder, ports)
         _forget_dead(folder)
         done = _kwokctl(["start", "cluster", "--name", stack], folder)
         if done.returncode:
@@ -167,44 +154,6 @@ def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
                 f"  all logs: make logs STACK={stack}"
             )
         _wait_until_usable(folder / KUBECONFIG, ports)
-
-
-def _require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
-    """Raise LabError if something else listens on a port of the cluster.
-
-    A cluster keeps its ports for life: they are in the arguments of its processes.
-    """
-    own = {process.pid for process in processes(folder)}
-    components = {port: component for component, port in ports.items()}
-    for port, pid in _listeners():
-        if port in components and pid not in own:
-            raise LabError(
-                f"port {port} of {components[port]} of cluster {stack} is taken by "
-                f"{_program(pid)}; end it, or make the cluster anew: "
-                f"make destroy STACK={stack}, then: make up STACK={stack}"
-            )
-
-
-def _listeners() -> list[tuple[int, int | None]]:
-    """Every TCP port that is listened on, and by which process, None for one of another user.
-
-    Empty on macOS, which tells only root.
-    """
-    with suppress(psutil.AccessDenied):
-        return [
-            (connection.laddr.port, connection.pid)
-            for connection in psutil.net_connections("tcp")
-            if connection.laddr and connection.status == psutil.CONN_LISTEN
-        ]
-    return []
-
-
-def _program(pid: int | None) -> str:
-    if pid is None:
-        return "a program of another user"
-    with suppress(psutil.NoSuchProcess):
-        return f"{psutil.Process(pid).name()} (process {pid})"
-    return f"process {pid}"
 
 
 def _forget_dead(folder: Path) -> None:
@@ -242,7 +191,7 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
     # Between choosing ports and listening on them nobody else may choose the same, and kwokctl
     # returns before they are listened on.
     with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
-        ports = _free_ports(folder)
+        ports = free_ports(folder)
         arguments = [
             "create",
             "cluster",
@@ -294,30 +243,6 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
 def pki(folder: Path, name: str) -> Path:
     """The cluster's authority and the certificate of its administrator."""
     return (folder / WORK / "clusters" / name / "pki").absolute()
-
-
-def _free_ports(folder: Path) -> dict[str, int]:
-    """A free loopback port for every component; raises LabError when there are too few.
-
-    Each cluster looks from a place of its own, so that one that is down for a while finds its
-    ports again and not another cluster on them.
-    """
-    place = zlib.crc32(str(folder.resolve()).encode()) % len(PORTS)
-    with ExitStack() as held:
-        free: list[int] = []
-        for port in [*PORTS[place:], *PORTS[:place]]:
-            listener = held.enter_context(socket.socket())
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            free.append(port)
-            if len(free) == len(COMPONENTS):
-                return dict(zip(COMPONENTS, free, strict=True))
-    raise LabError(
-        f"fewer than {len(COMPONENTS)} ports from {PORTS[-1]} to {PORTS[0]} are "
-        "free; end some of the programs that listen there"
-    )
 
 
 def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:

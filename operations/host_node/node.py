@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from machine import failed_start, gpu_host, host_bridge, host_machine, identity
 from machine import host_places as places
@@ -28,26 +26,26 @@ from machine.files import write_json
 from machine.host_networks import Networks
 from machine.host_node import SYSTEMD, TOOLS, facts_of, is_ours, leftovers, owner, require_usable
 from machine.processes import stop
-from machine.run import ProgramFailed, ProgramTimedOut, run_program
+from machine.run import run_program
 from machine.waiting import locked, until
 from operations.embedded import cluster as embedded
 from operations.host_node import node_files
-from toolchain import host, images
+from operations.host_node.daemons import (
+    SHIM,
+    end_orphans,
+    import_images,
+    start_daemons,
+    stop_daemons,
+)
+from toolchain import host
 from toolchain.layout import ROOT
 
 LOCK = Path("/run/lock/dra-workshop-node.lock")
-SHIM = "containerd-shim-runc-v2"
 PROGRAMS = ("containerd", SHIM, "ctr", "runc", "kubelet", "node-proxy")
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
-UNIT = "dra-workshop-{}"
-SOCKET_SECONDS = 20
-CTR_SECONDS = 60
-"""Longer than an import takes on a slow disk."""
 READY_SECONDS = 60
 NODE_SECONDS = 90
 """Shorter than Pulumi waits for any Command that takes the lock, so that ours is what is told."""
-STOP = ("kubelet", "node-proxy", "containerd")
-"""In this order: a kubelet would start again what is being ended."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def _join(wanted: Specification, started: float) -> dict[str, Any]:
     root = _prepare(driver, networks)
     server = _server(wanted.stack)
     node_files.write(server, _pki(wanted.stack), networks)
-    _start_daemons(server, networks, _import_images)
+    start_daemons(server, networks, import_images)
     _wait_until_ready(wanted.stack)
     return {
         "name": places.NODE,
@@ -115,8 +113,8 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001,
         # Those it was made with: addresses are in its files, and in the cluster's certificates.
         networks = Networks(**facts["specification"]["networks"])
         _prepare(driver, networks)
-        _end_orphans()
-        _start_daemons(_server(stack), networks)
+        end_orphans()
+        start_daemons(_server(stack), networks)
         _wait_until_ready(stack)
 
 
@@ -207,90 +205,6 @@ def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
     return str(root)
 
 
-def _end_orphans() -> None:
-    """End what ran in pods whose shims have ended: nothing can reach it any more, and containerd
-    would not start before it has tried to."""
-    if not any(p.info["cmdline"][0] == str(places.BIN / SHIM) for p in places.processes()):
-        daemons = {process.pid for process in places.daemons()}
-        stop([process for process in host_machine.grouped() if process.pid not in daemons])
-
-
-def _start_daemons(
-    server: str, networks: Networks, prepare: Callable[[], None] = lambda: None
-) -> None:
-    """Start those that do not run. prepare: done before the kubelet, which needs containerd and
-    ends where it does not answer."""
-    running = {process.info["cmdline"][0] for process in places.daemons()}
-    for name, command in node_files.commands(urlsplit(server).netloc, networks).items():
-        if command[0] not in running:
-            start(name, command)
-        if name == "containerd":
-            until(SOCKET_SECONDS, LabError)(_ctr, "version")
-            prepare()
-
-
-def start(name: str, command: list[str]) -> None:
-    """Start a daemon that outlives this program and its session."""
-    environment = {"PATH": f"{places.BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-    if SYSTEMD.exists():
-        _under_systemd(name, command, environment)
-        return
-    with (node_files.LOGS / f"{name}.log").open("ab") as log:
-        daemon = subprocess.Popen(
-            command,
-            env=environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    host_machine.take_in(daemon.pid)
-
-
-def _under_systemd(name: str, command: list[str], environment: dict[str, str]) -> None:
-    log = node_files.LOGS / f"{name}.log"
-    done = run_program(
-        [
-            "systemd-run",
-            f"--unit={UNIT.format(name)}",
-            "--collect",
-            # Else systemd-run says that all went well before the program is started.
-            "--property=Type=exec",
-            "--property=Restart=always",
-            "--property=RestartSec=1",
-            # Containers outlive the containerd that started them.
-            "--property=KillMode=process",
-            "--property=Delegate=yes",
-            f"--property=StandardOutput=append:{log}",
-            f"--property=StandardError=append:{log}",
-            *(f"--setenv={key}={value}" for key, value in environment.items()),
-            *command,
-        ],
-        check=False,
-    )
-    if done.code:
-        raise LabError(f"systemd does not start {name}: {done.errors.strip()}")
-
-
-def _import_images() -> None:
-    for image in images.IMAGES:
-        # Pinned, so that the kubelet never removes what cannot be fetched again.
-        _ctr("-n", "k8s.io", "images", "import", "--label", "io.cri-containerd.pinned=pinned",
-             str(TOOLS / "images" / image.file))  # fmt: skip
-
-
-def _ctr(*arguments: str) -> None:
-    try:
-        command = [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments]
-        run_program(command, seconds=CTR_SECONDS)
-    except ProgramTimedOut as error:
-        raise LabError(f"containerd does not answer within {CTR_SECONDS} s") from error
-    except ProgramFailed as error:
-        reason = error.finished.reason[-500:]
-        raise LabError(f"ctr {' '.join(arguments)} failed: {reason}") from error
-
-
 def _wait_until_ready(stack: str) -> None:
     from kube.client import Kube
     from kube.errors import KubeError
@@ -334,7 +248,7 @@ def _remove() -> None:
     known = owner()
     if not known:
         return
-    _stop_daemons()
+    stop_daemons()
     left = stop([*host_machine.grouped(), *places.processes()])
     if left:
         numbers = ", ".join(str(process.pid) for process in left)
@@ -349,13 +263,3 @@ def _remove() -> None:
     if found := leftovers():
         raise LabError(f"the host node left {', '.join(found)}")
     host_machine.remove_folders(places.STATE)
-
-
-def _stop_daemons() -> None:
-    """One after the other, so that none works on what another has left."""
-    for name in STOP:
-        if SYSTEMD.exists():
-            unit = UNIT.format(name)
-            run_program(["systemctl", "stop", unit], check=False)
-        program = str(places.BIN / name)
-        stop([p for p in places.processes() if p.info["cmdline"][0] == program])

@@ -7,15 +7,10 @@ The cluster's files are in `.run/<stack>/`: kubeconfig, kind.yaml (what kind was
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -44,23 +39,17 @@ from machine.processes import stop
 from machine.waiting import until
 from operations.embedded import cluster as embedded
 from operations.kind import kind_config, kind_node
+from operations.kind.program import LOAD_SECONDS, run_kind, say
 
-BIN = Path(".tools/bin")
 CONFIG = kind_places.CONFIG
 KIND = "kind"
 """What the facts of such a cluster say of its kind."""
 OWN_NETWORK = "network"
 """File of clusters of earlier versions: they were the reason for kind's network."""
 CREATE_SECONDS = 540
-LOAD_SECONDS = 300
 WAIT_SECONDS = 180
 """How long kind waits for the control plane; a worker takes its time after that."""
 USABLE_SECONDS = 60
-REASONS = 6
-"""Lines of what kind said that are told when it fails."""
-PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
-"""In the environment, has kind talk to something else than Docker."""
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -103,8 +92,8 @@ def create(wanted: Specification) -> dict[str, Any]:
         _create(name, folder)
         nodes = kind_docker.ours(wanted.stack)
         for archive in wanted.images:
-            _say(f"loading {Path(archive).name} into {len(nodes)} nodes")
-            _kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
+            say(f"loading {Path(archive).name} into {len(nodes)} nodes")
+            run_kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
         _set_up(wanted)
         _wait_until_usable(folder)
         facts = {
@@ -145,7 +134,7 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
         raise LabError(f"of cluster {name} these nodes are gone: {', '.join(lost)}", again)
     make_folder(stack)
     if not (folder / KUBECONFIG).exists():
-        _kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
+        run_kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
     if kind_places.started(facts["nodes"]) != started_as_noted(stack):
         first = kind_places.control_plane(stack)
         for node in [first, *(node for node in facts["nodes"] if node != first)]:
@@ -219,7 +208,7 @@ def _have_image(given: str, version: str) -> str:
     own = kind_images.offline()
     if own.get("reference") == image and not docker.run("images", "--quiet", image).strip():
         archive = kind_images.OFFLINE.parent / own["archive"]
-        _say(f"loading {archive.name} into Docker")
+        say(f"loading {archive.name} into Docker")
         docker.run("load", "--input", str(archive), seconds=LOAD_SECONDS)
     return image
 
@@ -256,7 +245,7 @@ def _create(name: str, folder: Path) -> None:
         *("--kubeconfig", str(folder / KUBECONFIG), "--wait", f"{WAIT_SECONDS}s", "--retain"),
     ]
     try:
-        _kind(arguments, CREATE_SECONDS)
+        run_kind(arguments, CREATE_SECONDS)
     except LabError as error:
         raise LabError(f"{error}{_said_by(folder.name)}") from error
 
@@ -270,51 +259,6 @@ def _said_by(stack: str) -> str:
             errors = [line for line in log.splitlines() if re.match(r"[EF]\d{4}|.*err=", line)]
             told += "".join(f"\n  {node}, kubelet: {line[:300]}" for line in errors[-2:])
     return told
-
-
-def _kind(arguments: Sequence[str], seconds: float = LOAD_SECONDS) -> None:
-    """Run kind, whose progress goes to stderr line by line."""
-    said: list[str] = []
-    try:
-        with subprocess.Popen(
-            [str(BIN / "kind"), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={key: value for key, value in os.environ.items() if key != PROVIDER},
-        ) as running:
-            late = _follow(running, seconds, said)
-    except FileNotFoundError as error:
-        raise LabError(f"{BIN / 'kind'} is missing", "run: make setup-kind") from error
-    if running.returncode:
-        reason = "".join(f"\n  {line}" for line in said[-REASONS:] if line)
-        how = f"was ended after {seconds:g} s" if late else "failed"
-        raise LabError(f"kind {' '.join(arguments[:2])} {how}:{reason}")
-
-
-def _follow(running: subprocess.Popen[str], seconds: float, said: list[str]) -> bool:
-    """Tell and note its lines until it ends; returns whether it had to be ended for its time.
-
-    One that hangs is silent, so a clock of its own watches it.
-    """
-    clock = threading.Timer(seconds, running.kill)
-    clock.start()
-    assert running.stdout is not None  # noqa: S101
-    try:
-        for line in running.stdout:
-            said.append(COLOURS.sub("", line).rstrip())
-            _say(said[-1])
-        return not clock.is_alive()
-    finally:
-        clock.cancel()
-
-
-def _say(line: str) -> None:
-    if line.strip():
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
 
 
 def _set_up(wanted: Specification) -> None:

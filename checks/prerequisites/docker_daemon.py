@@ -1,0 +1,117 @@
+"""The Docker daemon as module 0 sees it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import semver
+
+from checks.result import CheckFailed, CheckSkipped
+from machine import docker
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a daemon that systemd runs finds programs."""
+
+OLDEST_DOCKER = semver.Version(20, 10, 0)
+"""kind runs with it."""
+
+
+WANTED_DOCKER = semver.Version(24, 0, 0)
+"""The workshop's documents ask for it; GPUs in nodes were never seen with an older one."""
+
+
+START_DOCKER = "run: sudo systemctl start docker"
+
+
+DESKTOP = "Docker Desktop"
+
+
+SNAPS = "/var/snap"
+
+
+DAEMON_CONFIG = "/etc/docker/daemon.json"
+
+
+DOCKERS_OWN = "runc"
+"""Path of the runtime that Docker brings."""
+
+
+class Docker:
+    """The Docker daemon, asked once; info is empty until it has answered."""
+
+    def __init__(self, with_gpu: bool) -> None:
+        self.info: dict[str, Any] = {}
+        self._with_gpu = with_gpu
+
+    def program(self) -> str:
+        found = shutil.which(docker.PROGRAM)
+        if not found:
+            docker.run("--version")
+        return str(found)
+
+    def daemon(self) -> str:
+        self.info = docker.info()
+        return f"{self.info.get('OperatingSystem')}, {self.info.get('Name')}"
+
+    def version(self) -> str:
+        found = docker.parse_version(str(self.info.get("ServerVersion")))
+        if found < OLDEST_DOCKER or (found < WANTED_DOCKER and self._with_gpu):
+            raise CheckFailed(str(found))
+        if found < WANTED_DOCKER:
+            raise CheckFailed(f"{found}, with which kind runs", warning=True)
+        return str(found)
+
+    def here(self) -> str:
+        """Mounts and ports of nodes are those of the daemon's machine."""
+        name, system = self.info.get("Name"), str(self.info.get("OperatingSystem"))
+        if system == DESKTOP:
+            raise CheckFailed(f"in the virtual machine of {DESKTOP}", warning=not self._with_gpu)
+        if name != platform.node():
+            raise CheckFailed(f"it runs on {name}, this is {platform.node()}")
+        return str(name)
+
+    def snap(self) -> str:
+        """Confined to its own files and some of /home: what a mount names elsewhere becomes an
+        empty folder without a word."""
+        root = str(self.info.get("DockerRootDir"))
+        if Path(root).is_relative_to(SNAPS):
+            raise CheckFailed(f"from a snap: {root}")
+        return "no snap"
+
+    def runtime(self) -> str:
+        """What Docker does not bring itself may have been removed since it was set up."""
+        name = str(self.info.get("DefaultRuntime"))
+        told = (self.info.get("Runtimes") or {}).get(name) or {}
+        program = told.get("path")
+        if program in (None, "", DOCKERS_OWN):
+            return name
+        if self.info.get("Name") != platform.node() or self.info.get("OperatingSystem") == DESKTOP:
+            raise CheckSkipped(f"{name}; the daemon is on another machine")
+        if not shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}{SYSTEM_PATH}"):
+            raise CheckFailed(f"{name}, whose program {program} is not there")
+        return f"{name} ({program})"
+
+    def rootless(self) -> str:
+        if any("rootless" in option for option in self.info.get("SecurityOptions") or []):
+            raise CheckFailed("rootless", warning=not self._with_gpu)
+        return "as root"
+
+    def cgroups(self) -> str:
+        found = str(self.info.get("CgroupVersion") or "1")
+        if found != "2":
+            raise CheckFailed(f"version {found}")
+        return f"version {found}"
+
+    def disk(self, needed: float) -> str:
+        root = str(self.info.get("DockerRootDir"))
+        try:
+            free = shutil.disk_usage(root).free / 1e9
+        except OSError as error:
+            raise CheckSkipped(f"{root} cannot be looked at: {error.strerror}") from error
+        if free < needed:
+            raise CheckFailed(f"{free:.1f} GB free in {root}")
+        return f"{free:.1f} GB free in {root}"
