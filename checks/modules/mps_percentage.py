@@ -12,7 +12,6 @@ from checks import pod_start
 from checks.modules.mps_sharing import LEAST_IN_COMMON
 from checks.percentages import (
     LEAST_JAIN,
-    MEASURED,
     MOST_CV,
     MOST_UNEVEN,
     SHARE,

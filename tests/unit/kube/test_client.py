@@ -16,7 +16,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from kube.client import ANSWER_SECONDS, Kube, _item_type, announced, condition, describe, explained
+from kube.client import ANSWER_SECONDS, Kube, announced, condition, describe, explained
 from kube.errors import KubeError
 from tests.unit import fake_kube
 from tests.unit.fake_kube import (
@@ -50,6 +50,7 @@ class Server:
         self.lists: list[list[Any] | Exception] = [[]]
         self.watches: list[list[Event | Exception]] = []
         self.listed = 0
+        self.listed_type: Any = client.V1PodList
         self.selections: list[dict[str, Any]] = []
         self.watched_from: list[str] = []
         self.request_timeouts: list[float] = []
@@ -57,7 +58,7 @@ class Server:
         monkeypatch.setattr("kube.client.watch.Watch", self.of_type)
 
     def of_type(self, item_type: str) -> Server:
-        assert item_type == "V1Pod"
+        assert hasattr(client.models, item_type)
         return self
 
     def list(self, *, _request_timeout: float, **selection: Any) -> Any:
@@ -68,7 +69,7 @@ class Server:
         if isinstance(items, Exception):
             raise items
         version = SimpleNamespace(resource_version=f"v{self.listed}")
-        types = {"items": "list[V1Pod]"}
+        types = self.listed_type.openapi_types
         return SimpleNamespace(items=items, metadata=version, openapi_types=types)
 
     def stream(
@@ -448,9 +449,13 @@ def test_where_a_pod_stands_is_said_in_words(found: Any, text: str) -> None:
     ],
     ids=lambda listed: listed.__name__,
 )
-def test_what_a_watch_tells_is_of_a_class_that_the_client_has(listed: Any) -> None:
+def test_what_a_watch_tells_is_of_a_class_that_the_client_has(
+    kube: Kube, server: Server, listed: Any
+) -> None:
     """Claims are not: the client itself looks for a V1ResourceClaim, which it does not have."""
-    assert hasattr(client.models, _item_type(listed(items=[])))
+    server.listed_type = listed
+    kube.wait(server.list, ready, SECONDS)
+    assert server.watched_from
 
 
 @pytest.mark.parametrize(("what", "seconds", "said"), [

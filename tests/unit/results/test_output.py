@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from operations.existing import cluster as existing
 from operations.kind import cluster as kind
 from results import output
 from results.status import joined
+from tests import mocks
 from tests.unit.benchmark_said import told
 from tests.unit.fake_kube import FakeKube, gpu_slice, node
 
@@ -118,6 +120,7 @@ def test_nor_what_attach_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     kube: Any = gpu_nodes(2_000)
     facts = existing._facts(wanted, config, kube)
+    assert facts.keys() == mocks.existing(asdict(wanted)).keys()
     assert len(json.dumps(facts)) < 2_000
     nodes = facts["nodes"]
     assert (nodes["count"], nodes["published"]) == (2_000, 4_000)

@@ -80,11 +80,6 @@ def test_a_tool_of_a_node_is_of_its_modules_version(tool: tools.GoTool, module: 
     assert f"{module} v{tool.version}\n" in (tool.folder / "go.mod").read_text()
 
 
-def test_a_node_has_kinds_files_and_the_control_planes_kubernetes() -> None:
-    assert parts.KIND_FILES.version == tools.KIND.version
-    assert parts.KUBE_NODE.version == tools.KUBERNETES.version == tools.KUBERNETES_VERSION
-
-
 # --- what is built or released ------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 from checks.prerequisites.embedded import _tools as checked_tools
 from tests.unit.toolchain.fakes import fake_go, make_tool
 from toolchain import tools
-from toolchain.images import DRIVER_IMAGE, EXAMPLE_DRIVER_IMAGE, IMAGES, KIND_IMAGES
+from toolchain.images import IMAGES, KIND_IMAGES
 from toolchain.tools import ARCHITECTURES, Cgo, GoTool, Release
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -178,12 +178,6 @@ def test_a_release_goes_where_what_is_built_instead_goes(release: Release) -> No
 
 def test_the_plugin_of_the_driver_is_one_whose_chart_is_there() -> None:
     assert tools.DRIVER_PLUGIN_VERSION in tools.DRIVER_CHARTS
-    assert DRIVER_IMAGE.endswith(f":v{tools.DRIVER_PLUGIN_VERSION}")
-
-
-def test_the_example_driver_is_of_the_version_of_its_chart() -> None:
-    assert tools.EXAMPLE_DRIVER.version == tools.EXAMPLE_CHART.version
-    assert EXAMPLE_DRIVER_IMAGE.endswith(f":v{tools.EXAMPLE_CHART.version}")
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)

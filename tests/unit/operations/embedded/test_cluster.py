@@ -45,37 +45,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- ports and addresses -------------------------------------------------------------------------
 
 
-def test_every_component_gets_a_port_of_its_own() -> None:
-    ports = embedded._free_ports(Path("dev"))
-    assert tuple(ports) == COMPONENTS
-    assert len(set(ports.values())) == len(COMPONENTS)
-    assert set(ports.values()) <= set(embedded.PORTS)
-
-
-def test_a_port_that_is_taken_is_left_out() -> None:
-    with socket.socket() as taken:
-        port = embedded._free_ports(Path("dev"))["etcd"]
-        taken.bind(("127.0.0.1", port))
-        assert port not in embedded._free_ports(Path("dev")).values()
-
-
 def test_two_clusters_keep_clear_of_each_other_even_when_one_is_down() -> None:
     # Not below the folder of the tests, whose name decides where each begins to look.
     first, second = (embedded._free_ports(Path(name)) for name in ("/lab/first", "/lab/second"))
     assert not set(first.values()) & set(second.values())
     assert embedded._free_ports(Path("/lab/first")) == first, "the same place every time"
-
-
-def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "PORTS", range(31999, 31997, -1))
-    with pytest.raises(LabError, match="fewer than 6 ports from 31998 to 31999 are free"):
-        embedded._free_ports(Path("dev"))
-
-
-def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = sorted(embedded._free_ports(Path("dev")).values(), reverse=True)
-    monkeypatch.setattr(embedded, "PORTS", free)
-    assert sorted(embedded._free_ports(Path("dev")).values(), reverse=True) == free
 
 
 Told = dict[str, dict[str, str]]
@@ -350,6 +324,36 @@ def test_a_cluster_is_made_and_its_facts_are_kept(kwokctl: Kwokctl, folder: Path
     assert facts.keys() == mocks.embedded(asdict(WANTED)).keys()
 
 
+@pytest.mark.usefixtures("running", "kwokctl")
+def test_every_component_gets_a_port_of_its_own() -> None:
+    ports = embedded.create(WANTED)["ports"]
+    assert tuple(ports) == COMPONENTS
+    assert len(set(ports.values())) == len(COMPONENTS)
+    assert set(ports.values()) <= set(embedded.PORTS)
+
+
+@pytest.mark.usefixtures("running", "kwokctl")
+def test_a_port_that_is_taken_is_left_out() -> None:
+    port = embedded.create(WANTED)["ports"]["etcd"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        assert port not in embedded.create(WANTED)["ports"].values()
+
+
+@pytest.mark.usefixtures("running", "kwokctl")
+def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "PORTS", range(31999, 31997, -1))
+    with pytest.raises(LabError, match="fewer than 6 ports from 31998 to 31999 are free"):
+        embedded.create(WANTED)
+
+
+@pytest.mark.usefixtures("running", "kwokctl")
+def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = sorted(embedded.create(WANTED)["ports"].values(), reverse=True)
+    monkeypatch.setattr(embedded, "PORTS", free)
+    assert sorted(embedded.create(WANTED)["ports"].values(), reverse=True) == free
+
+
 def test_nobody_waits_for_the_lease_of_a_killed_forerunner(told: Told) -> None:
     alone = {name for name, flags in told.items() if flags.get("leader-elect") == "false"}
     assert alone == {"kube-controller-manager", "kube-scheduler"}
@@ -481,9 +485,12 @@ def test_kwokctl_finds_its_place_and_writes_for_nobody_else(
     monkeypatch.chdir(lab)
     monkeypatch.setenv("KWOK_WORKDIR", "/somewhere/else")
     program = lab / ".tools" / "bin" / "kwokctl"
-    program.write_text('#!/bin/sh\nenv | grep KWOK_WORKDIR\nmkdir "$HOME/.kwok/made" && umask\n')
+    program.write_text(
+        '#!/bin/sh\nenv | grep KWOK_WORKDIR\nmkdir "$HOME/.kwok/made" && umask\n'
+        f"echo '{KUBECONFIG}' > .run/dev/kubeconfig\n"
+    )
     program.chmod(0o755)
-    assert embedded._kwokctl([], Path(".run/dev")).returncode == 0
+    embedded.create(WANTED)
     assert Path(".run/dev/log").read_text() == "0077\n"
     assert Path(".run/dev/kwok/made").is_dir()
 
@@ -492,9 +499,7 @@ def test_kwokctl_finds_its_place_and_writes_for_nobody_else(
 
 
 @pytest.fixture
-def dead(
-    made: dict[str, object], running: list[psutil.Process], folder: Path, monkeypatch: Patch
-) -> dict[str, object]:
+def dead(made: dict[str, object], running: list[psutil.Process], folder: Path) -> dict[str, object]:
     """A whole cluster with its data, one of whose processes ended."""
     kept = folder / "kwok" / "clusters" / "dev"
     for name in ("pki", "etcd"):
@@ -502,7 +507,6 @@ def dead(
     (kept / "kwok.yaml").touch()
     (kept / "kubeconfig.yaml").write_text(KUBECONFIG)
     running.pop()
-    monkeypatch.setattr(embedded, "_listeners", list)
     return made
 
 
@@ -578,9 +582,11 @@ def test_a_port_that_another_program_took_is_named_with_its_holder(
     port = json.loads((folder / "cluster.json").read_text())["ports"]["etcd"]
     own = psutil.Process()
     monkeypatch.setattr(embedded, "processes", lambda _: [])
-    monkeypatch.setattr(embedded, "_listeners", lambda: [(1, 1), (port, own.pid)])
-    with pytest.raises(LabError) as refusal:
-        revive(dead)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        with pytest.raises(LabError) as refusal:
+            revive(dead)
     assert f"port {port} of etcd of cluster dev is taken by {own.name()}" in str(refusal.value)
     assert f"(process {own.pid}); end it, or" in str(refusal.value)
     assert kwokctl.verbs == []
@@ -593,14 +599,6 @@ def test_a_port_of_a_stranger_is_told_too(
     monkeypatch.setattr(embedded, "_listeners", lambda: [(port, None)])
     with pytest.raises(LabError, match="is taken by a program of another user"):
         revive(dead)
-
-
-def test_what_listens_is_found_with_its_process() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        assert (listener.getsockname()[1], psutil.Process().pid) not in embedded._listeners()
-        listener.listen()
-        assert (listener.getsockname()[1], psutil.Process().pid) in embedded._listeners()
 
 
 @pytest.mark.usefixtures("kwokctl")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import urllib3
 
-from kube.errors import KubeError
 from machine.errors import LabError
 from operations.embedded import readiness
+
+CLIENTS: dict[str, Any] = {"scheduler": urllib3.PoolManager, "kwok": urllib3}
+"""What each program is asked with."""
 
 
 def test_a_control_plane_that_stays_unusable_says_what_was_found(
@@ -22,50 +24,64 @@ def test_a_control_plane_that_stays_unusable_says_what_was_found(
         readiness.wait_until_usable(tmp_path / "kubeconfig", {"kube-scheduler": 1})
 
 
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Those of a scheduler and a kwok that are ready; the API server is."""
+    monkeypatch.setattr(readiness, "USABLE_SECONDS", 0.2)
+    monkeypatch.setattr(readiness, "Kube", lambda _: SimpleNamespace(text=lambda _: ""))
+    answers(monkeypatch, "scheduler", 200, "ok")
+    answers(monkeypatch, "kwok", 200, "ok")
+    return {"kube-scheduler": 1, "kwok-controller": 1}
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, program: str, status: int, body: str) -> None:
+    answer = SimpleNamespace(status=status, data=body.encode())
+    monkeypatch.setattr(CLIENTS[program], "request", lambda *_, **__: answer)
+
+
+def error(ports: dict[str, int]) -> str:
+    with pytest.raises(LabError) as found:
+        readiness.wait_until_usable(Path("kubeconfig"), ports)
+    return str(found.value)
+
+
+def test_it_is_usable_when_all_of_it_is_ready(ports: dict[str, int]) -> None:
+    readiness.wait_until_usable(Path("kubeconfig"), ports)
+
+
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("program", "status", "body", "told"),
     [
-        (500, "[+]ping ok\n[-]informer-sync failed\nhealthz check failed", "[-]informer-sync"),
-        (404, "", "the scheduler is not ready"),
+        (
+            "scheduler",
+            500,
+            "[+]ping ok\n[-]informer-sync failed\nhealthz check failed",
+            "the scheduler is not ready ([-]informer-sync failed)",
+        ),
+        ("scheduler", 404, "", "the scheduler is not ready"),
+        ("kwok", 500, "no nodes", "kwok is not ready: no nodes"),
     ],
 )
-def test_a_scheduler_that_is_not_ready_says_what_it_lacks(
-    status: int, body: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_program_that_is_not_ready_says_what_it_lacks(
+    ports: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    status: int,
+    body: str,
+    told: str,
 ) -> None:
-    answer = SimpleNamespace(status=status, data=body.encode())
-    monkeypatch.setattr(urllib3.PoolManager, "request", lambda *_, **__: answer)
-    with pytest.raises(KubeError) as found:
-        readiness._ask_scheduler(1)
-    assert told in str(found.value)
-    assert "[+]" not in str(found.value)
+    answers(monkeypatch, program, status, body)
+    assert told in error(ports)
+    assert "[+]" not in error(ports)
 
 
-def test_a_scheduler_that_is_ready_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = SimpleNamespace(status=200, data=b"ok")
-    monkeypatch.setattr(urllib3.PoolManager, "request", lambda *_, **__: answer)
-    readiness._ask_scheduler(1)
+@pytest.mark.parametrize(("program", "told"), [("scheduler", "the scheduler"), ("kwok", "kwok")])
+def test_a_program_that_does_not_listen_cannot_be_reached(
+    ports: dict[str, int], monkeypatch: pytest.MonkeyPatch, program: str, told: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise urllib3.exceptions.NewConnectionError(conn, "Connection refused")
 
-
-def test_a_scheduler_that_does_not_listen_cannot_be_reached() -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        with pytest.raises(KubeError, match="the scheduler cannot be reached"):
-            readiness._ask_scheduler(closed.getsockname()[1])
-
-
-@pytest.mark.parametrize(("status", "told"), [(200, None), (500, "kwok is not ready: no nodes")])
-def test_kwok_must_be_ready(status: int, told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = SimpleNamespace(status=status, data=b"no nodes")
-    monkeypatch.setattr(urllib3, "request", lambda *_, **__: answer)
-    if told is None:
-        readiness._ask_kwok(1)
-    else:
-        with pytest.raises(KubeError, match=told):
-            readiness._ask_kwok(1)
-
-
-def test_a_kwok_that_does_not_listen_cannot_be_reached() -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        with pytest.raises(KubeError, match="kwok cannot be reached"):
-            readiness._ask_kwok(closed.getsockname()[1])
+    conn = urllib3.connection.HTTPConnection("127.0.0.1")
+    monkeypatch.setattr(CLIENTS[program], "request", refuse)
+    assert f"{told} cannot be reached: " in error(ports)

@@ -36,10 +36,6 @@ def patches(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {patch["kind"]: patch for patch in found}
 
 
-def test_the_versions_are_those_that_are_promised() -> None:
-    assert set(VERSIONS) == {"1.34.11", "1.35.8", "1.36.4", "1.37.0"}
-
-
 def test_every_node_has_the_mark_by_which_docker_tells_whose_it_is() -> None:
     made = config(wanted(workers=[[], MOUNTS["toolkit"]], mark="/etc/dra-workshop/lab/1"))
     mark = {"hostPath": "/dev/null", "containerPath": "/etc/dra-workshop/lab/1", "readOnly": True}

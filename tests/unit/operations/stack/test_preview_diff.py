@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from operations.stack import stand_in
-from operations.stack.preview_diff import _reason
 from report import preview_diff
 from report.preview_diff import ABSENT, Comparison, Entry, Field, Outcome, fields, outcome
 
@@ -233,15 +232,6 @@ def test_the_json_has_every_field_and_leaves_out_what_is_absent() -> None:
 
 
 # --- errors and assumed outputs ---------------------------------------------------------------
-
-
-def test_the_reason_is_the_first_error_and_the_end_of_a_traceback() -> None:
-    printed = json.dumps(
-        {"diagnostics": [{"message": "error: Program failed:\n  File x\nKeyError: 'a'"}]}
-    )
-    assert _reason(printed, "") == "error: Program failed: KeyError: 'a'"
-    assert _reason("", "error: no stack named 'x'\n") == "error: no stack named 'x'"
-    assert _reason("", "") == "pulumi gave no reason"
 
 
 def test_a_check_is_assumed_to_pass_and_a_cluster_to_be_one() -> None:

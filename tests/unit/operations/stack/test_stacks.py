@@ -92,12 +92,17 @@ def test_no_change_writes_nothing(pulumi: Calls) -> None:
     assert pulumi == []
 
 
-def test_all_values_are_set_at_once_and_a_list_as_a_whole(pulumi: Calls) -> None:
-    stacks.configure("dev", "nodes=2 modules=0,2 featureGates=")
+def test_all_values_are_set_at_once_as_a_shell_splits_them_and_a_list_as_a_whole(
+    pulumi: Calls,
+) -> None:
+    Path("a chart=1").mkdir()
+    Path("a chart=1/Chart.yaml").touch()
+    stacks.configure("dev", "nodes=2 modules=0,2 featureGates= driverChart='a chart=1'")
     ((arguments, _),) = pulumi
     assert arguments[:4] == ("config", "set-all", "--stack", "dev")
     assert json.loads(arguments[arguments.index("--json") + 1]) == {
         "nodes": {"value": "2"},
+        "driverChart": {"value": "a chart=1"},
         "modules": {"value": '["0", "2"]', "objectValue": ["0", "2"]},
         "featureGates": {"value": "[]", "objectValue": []},
     }
@@ -120,14 +125,6 @@ def test_the_file_of_a_stack_changes_as_a_whole_or_not_at_all(
         stacks.configure("dev", "modules=0,2")
     after = "config: half" if not killed else before
     assert (checkout / "Pulumi.dev.yaml").read_text() == after
-
-
-def test_changes_are_parsed_as_a_shell_would() -> None:
-    assert stacks._parsed("nodes=2 target='a b' driverChart=oci://x?y=z") == {
-        "nodes": "2",
-        "target": "a b",
-        "driverChart": "oci://x?y=z",
-    }
 
 
 # --- stacks that are not there ------------------------------------------------------------------
@@ -289,7 +286,7 @@ def test_what_was_settled_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Captu
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_host_node_that_is_not_whole_is_removed_with_all_that_is_on_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture, whole: bool
+    pulumi: Calls, monkeypatch: pytest.MonkeyPatch, capsys: Capture, whole: bool
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr(machine_node, "is_ours", lambda _: True)
@@ -298,15 +295,20 @@ def test_a_host_node_that_is_not_whole_is_removed_with_all_that_is_on_it(
     monkeypatch.setattr(embedded, "down", lambda _: done.append("cluster"))
     monkeypatch.setattr(stacks, "forget_releases", lambda _: done.append("releases"))
 
-    assert stacks._can_be_unwound("module3") is whole
+    stacks.destroy("dev")
 
+    ((_, options),) = pulumi
+    assert options["extra"] == (None if whole else {stacks.UNREACHABLE: "true"})
     assert done == ([] if whole else ["node", "cluster", "releases"])
     assert ("are not all running" in capsys.readouterr().err) is not whole
 
 
-def test_a_stack_without_a_host_node_is_unwound_by_pulumi(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_without_a_host_node_is_unwound_by_pulumi(
+    pulumi: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine_node, "is_ours", lambda _: False)
-    assert stacks._can_be_unwound("module3")
+    stacks.destroy("dev")
+    assert pulumi[0][1]["extra"] is None
 
 
 def test_preview_and_destroy_return_what_pulumi_returns(pulumi: Calls) -> None:
