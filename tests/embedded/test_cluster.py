@@ -100,11 +100,11 @@ def test_nothing_listens_beyond_this_machine(checkout: Checkout) -> None:
 
 
 RELEASE = """
-from operations import half_made
+from operations.stack import half_made
 print(half_made.remove_revisions("{kubeconfig}", "default", "driver", every={every}))
 """
 POD = """
-from operations import half_made
+from operations.stack import half_made
 metadata = dict(name="holder", namespace="default")
 print(half_made.remove_object("{kubeconfig}", dict(apiVersion="v1", kind="Pod", metadata=metadata)))
 """

@@ -142,7 +142,7 @@ def test_a_preview_of_a_lab_that_is_down_tells_that_it_will_be_started(running: 
 
 
 def test_a_check_whose_program_changed_runs_again_on_fresh_pods(running: Checkout) -> None:
-    program = running.folder / "checks" / "exclusive.py"
+    program = running.folder / "checks" / "modules" / "exclusive.py"
     program.write_text(program.read_text().replace("pod-1 runs", "pod-1 is running"))
     done = running.up(STACK)
     assert done.code == 0, done.text

@@ -10,7 +10,8 @@ import pytest
 
 from machine import cdi, kind_node_needs
 from machine.errors import LabError
-from machine.kind_node_needs import Device, Link, Mount, NodeNeeds
+from machine.kind_node_needs import NodeNeeds
+from machine.kind_node_parts import Device, Link, Mode, Mount
 from tests.unit.machine.test_cdi import H200, NAMES, SPECS
 
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
@@ -197,7 +198,7 @@ def test_links_of_hooks_follow_the_files_to_their_place() -> None:
 
 def test_other_hooks_become_data() -> None:
     needs = needs_of(DEBIAN, "0")
-    assert kind_node_needs.Mode("/dev/dri", "755") in needs.modes
+    assert Mode("/dev/dri", "755") in needs.modes
     assert needs.folders == (LIBRARIES, f"{LIBRARIES}/vdpau")
     assert not any("pci-0000:41" in link.path for link in needs.links), "that is the other GPU's"
 

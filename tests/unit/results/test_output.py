@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from checks import __main__ as checks_program
-from checks.modules import mps_percentage
+from checks import percentages as figures
+from checks.prerequisites import cluster_look
 from checks.prerequisites import existing as preflight
 from checks.result import Checklist
 from kube.devices import published
@@ -73,7 +74,7 @@ def looked_at(count: int) -> dict[str, Any]:
     """What module 0 finds out about the owners of GPUs, all of which claims have."""
     kube = gpu_nodes(count)
     with ExitStack() as held:
-        look = preflight.Look(GIVEN, held)
+        look = cluster_look.Look(GIVEN, held)
         found = published(kube.slices, "gpu.nvidia.com")
         names = {each.metadata.name: each for each in kube.nodes}
         vars(look).update(kube=kube, nodes=names, published=found, drivers=[], namespaces={})
@@ -148,7 +149,7 @@ def sweep(percentages: int, pods: int) -> dict[str, Any]:
     text = ", ".join(f"{name}: 26 SMs" for name in names)
     for statement in ("share-measured", "share-fair", "share-steady"):
         checklist.verify(statement, "", lambda: text, expected=text, remedy="")
-    checklist.benchmarks = mps_percentage.tables(scenario, {"kubernetes": "1.36.4"})
+    checklist.benchmarks = figures.tables(scenario, {"kubernetes": "1.36.4"})
     return checklist.to_json()
 
 

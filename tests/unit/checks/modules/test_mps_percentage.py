@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from checks import percentages
 from checks.__main__ import verified
 from checks.modules import mps_percentage
-from checks.modules.mps_percentage import expected_sms
+from checks.percentages import expected_sms
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
@@ -63,7 +64,7 @@ class Cluster(FakeKube):
         )
         for item in self.pods[: len(PERCENTAGES)]:
             name = item.metadata.name.removesuffix("-abcde")
-            item.metadata.labels = {mps_percentage.JOB_NAME: name}
+            item.metadata.labels = {percentages.JOB_NAME: name}
         self.events = [
             event("Scheduled", item.metadata.name, "2026-11-21T11:19:57.000000Z")
             for item in self.pods

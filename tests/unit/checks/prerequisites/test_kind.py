@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from checks.prerequisites import embedded, gpus, kind, kind_gpu
+from checks.prerequisites import docker_daemon, embedded, gpus, kind, kind_gpu
 from checks.result import CheckSkipped
 from machine import cdi, gpu_host, kind_images
 from machine.kind_gpus import VOLUME_MOUNTS
@@ -402,7 +402,7 @@ def test_nodes_that_are_there_need_no_room_to_be_made(
 
 
 def test_a_folder_of_docker_that_cannot_be_seen() -> None:
-    seen = kind.Docker(with_gpu=False)
+    seen = docker_daemon.Docker(with_gpu=False)
     seen.info = {"DockerRootDir": "/no/such/folder"}
     with pytest.raises(CheckSkipped, match="cannot be looked at"):
         seen.disk(1.0)

@@ -23,7 +23,9 @@ from machine.errors import LabError
 from machine.host_networks import Networks
 from operations.embedded import cluster as embedded
 from operations.embedded import kwokctl_config
-from operations.embedded.cluster import COMPONENTS, Specification
+from operations.embedded import ports as port_range
+from operations.embedded.cluster import Specification
+from operations.embedded.ports import COMPONENTS
 from tests import mocks
 from toolchain import cache
 
@@ -47,9 +49,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_clusters_keep_clear_of_each_other_even_when_one_is_down() -> None:
     # Not below the folder of the tests, whose name decides where each begins to look.
-    first, second = (embedded._free_ports(Path(name)) for name in ("/lab/first", "/lab/second"))
+    first, second = (port_range.free_ports(Path(name)) for name in ("/lab/first", "/lab/second"))
     assert not set(first.values()) & set(second.values())
-    assert embedded._free_ports(Path("/lab/first")) == first, "the same place every time"
+    assert port_range.free_ports(Path("/lab/first")) == first, "the same place every time"
 
 
 Told = dict[str, dict[str, str]]
@@ -329,7 +331,7 @@ def test_every_component_gets_a_port_of_its_own() -> None:
     ports = embedded.create(WANTED)["ports"]
     assert tuple(ports) == COMPONENTS
     assert len(set(ports.values())) == len(COMPONENTS)
-    assert set(ports.values()) <= set(embedded.PORTS)
+    assert set(ports.values()) <= set(port_range.PORTS)
 
 
 @pytest.mark.usefixtures("running", "kwokctl")
@@ -342,7 +344,7 @@ def test_a_port_that_is_taken_is_left_out() -> None:
 
 @pytest.mark.usefixtures("running", "kwokctl")
 def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "PORTS", range(31999, 31997, -1))
+    monkeypatch.setattr(port_range, "PORTS", range(31999, 31997, -1))
     with pytest.raises(LabError, match="fewer than 6 ports from 31998 to 31999 are free"):
         embedded.create(WANTED)
 
@@ -350,7 +352,7 @@ def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("running", "kwokctl")
 def test_as_many_free_ports_as_components_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     free = sorted(embedded.create(WANTED)["ports"].values(), reverse=True)
-    monkeypatch.setattr(embedded, "PORTS", free)
+    monkeypatch.setattr(port_range, "PORTS", free)
     assert sorted(embedded.create(WANTED)["ports"].values(), reverse=True) == free
 
 
@@ -596,7 +598,7 @@ def test_a_port_of_a_stranger_is_told_too(
     dead: dict[str, object], folder: Path, monkeypatch: Patch
 ) -> None:
     port = json.loads((folder / "cluster.json").read_text())["ports"]["etcd"]
-    monkeypatch.setattr(embedded, "_listeners", lambda: [(port, None)])
+    monkeypatch.setattr(port_range, "listeners", lambda: [(port, None)])
     with pytest.raises(LabError, match="is taken by a program of another user"):
         revive(dead)
 

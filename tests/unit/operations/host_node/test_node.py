@@ -21,10 +21,10 @@ from machine.cluster_state import RUN
 from machine.errors import LabError
 from machine.host_networks import Networks
 from machine.run import Finished
-from operations.embedded import cluster as embedded
 from operations.embedded import kwokctl_config
+from operations.embedded import ports as ports_of
+from operations.host_node import daemons, node_files
 from operations.host_node import node as host_node
-from operations.host_node import node_files
 from toolchain.layout import ROOT
 
 OURS = Networks()
@@ -261,9 +261,9 @@ def test_a_node_goes_on_with_the_networks_that_it_was_made_with(
     monkeypatch.setattr(host_bridge, "make", asked.append)
     monkeypatch.setattr(host_machine, "make_groups", lambda: None)
     monkeypatch.setattr(host_machine, "share", lambda _: None)
-    for name in ("_end_orphans", "_wait_until_ready", "_server"):
+    for name in ("end_orphans", "_wait_until_ready", "_server"):
         monkeypatch.setattr(host_node, name, lambda *_: "")
-    monkeypatch.setattr(host_node, "_start_daemons", lambda _server, told: asked.append(told))
+    monkeypatch.setattr(host_node, "start_daemons", lambda _server, told: asked.append(told))
     host_node.revive("module3", "abcd", "now")
     assert asked == [OTHERS, OTHERS]
 
@@ -342,9 +342,9 @@ def test_under_systemd_a_daemon_is_a_unit_that_leaves_its_containers(
         asked.append(command)
         return Finished(0, "", "")
 
-    monkeypatch.setattr(host_node, "SYSTEMD", tmp_path)
-    monkeypatch.setattr(host_node, "run_program", run)
-    host_node.start("containerd", ["/bin/containerd", "--config", "c"])
+    monkeypatch.setattr(daemons, "SYSTEMD", tmp_path)
+    monkeypatch.setattr(daemons, "run_program", run)
+    daemons.start("containerd", ["/bin/containerd", "--config", "c"])
     (command,) = asked
     assert command[:2] == ["systemd-run", "--unit=dra-workshop-containerd"]
     assert "--property=KillMode=process" in command
@@ -428,7 +428,7 @@ def test_a_folder_with_something_mounted_in_it_is_not_removed(
 
 
 def test_every_cluster_tells_which_node_it_may_have(tmp_path: Path) -> None:
-    ports = dict.fromkeys(embedded.COMPONENTS, 1)
+    ports = dict.fromkeys(ports_of.COMPONENTS, 1)
     path = kwokctl_config.write(tmp_path, ports, tmp_path, Networks())
     told = next(yaml.safe_load_all(path.read_text()))
     assert told["options"]["kubeApiserverCertSANs"] == [OURS.api]

@@ -21,7 +21,7 @@ from machine.errors import LabError
 from operations.embedded import cluster as embedded
 from operations.host_node import node as host_node
 from operations.kind import cluster as kind
-from operations.kind import kind_node
+from operations.kind import kind_node, program
 from operations.kind.cluster import CONFIG, OWN_NETWORK, Specification
 from operations.stack import clusters
 from tests import mocks
@@ -131,7 +131,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     (tmp_path / "machine").mkdir()
     made = Machine(tmp_path / "machine")
     monkeypatch.setenv("PATH", f"{made.folder / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(kind, "BIN", made.folder / "bin")
+    monkeypatch.setattr(program, "BIN", made.folder / "bin")
     monkeypatch.setattr(kind, "_wait_until_usable", lambda _: None)
     monkeypatch.setattr("psutil.process_iter", lambda *_: iter(()))
     yield made
