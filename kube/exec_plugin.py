@@ -52,8 +52,8 @@ def run(user: str, entry: Config, cluster: Config) -> Config:
     except ProgramUnusable as error:
         raise KubeError(f"{plugin} cannot be run: {error.reason}") from error
     if done.code:
-        reason = " ".join(done.reason.split())[-MOST:]
-        raise KubeError(": ".join(filter(None, (f"{plugin} ended with {done.code}", reason))))
+        said = (f"{plugin} ended with {done.code}", done.reason[-MOST:])
+        raise KubeError(": ".join(filter(None, said)))
     return _status(plugin, entry["apiVersion"], done.output)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from machine import cdi
 from machine.errors import LabError
-from machine.run import ProgramError, ProgramFailed, run_program
+from machine.run import ProgramFailed, ProgramTimedOut, ProgramUnusable, run_program
 
 CTK = Path(".tools/bin/nvidia-ctk")
 SMI = "nvidia-smi"
@@ -291,19 +291,11 @@ def _gpu(row: list[str]) -> Gpu:
 def smi(driver: Driver, *arguments: str) -> str:
     """What nvidia-smi prints. Raises LabError, with what it said, if it fails."""
     program = driver.programs / SMI
+    env = {"LD_LIBRARY_PATH": str(driver.libraries), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     try:
-        asked = run_program(
-            [str(program), *arguments],
-            seconds=ANSWER_SECONDS,
-            env={"LD_LIBRARY_PATH": str(driver.libraries), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-            check=False,
-        )
-    except ProgramError as error:
+        return run_program([str(program), *arguments], seconds=ANSWER_SECONDS, env=env).output
+    except (ProgramUnusable, ProgramTimedOut) as error:
         raise LabError(f"{program} does not answer: {error}") from error
-    if asked.code:
-        said = (asked.output + asked.errors).strip().replace("\n", " ")
-        raise LabError(f"{program} {' '.join(arguments)} failed: {said}")
-    return asked.output
 
 
 def reset_compute_mode() -> None:

@@ -20,8 +20,8 @@ class Finished:
 
     @property
     def reason(self) -> str:
-        """Why it failed, in its own words."""
-        return (self.errors or self.output).strip()
+        """Why it failed, in its own words on one line."""
+        return " ".join((self.errors or self.output).split())
 
 
 class ProgramError(LabError):
@@ -71,16 +71,9 @@ def run_program(
     """
     try:
         done = subprocess.run(
-            command,
-            timeout=seconds,
-            input=input,
-            env=env,
-            cwd=cwd,
-            capture_output=True,
-            encoding="utf-8",
-            errors=undecodable,
-            check=False,
-        )
+            command, timeout=seconds, input=input, env=env, cwd=cwd, capture_output=True,
+            encoding="utf-8", errors=undecodable, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         name = Path(command[0]).name
         raise ProgramTimedOut(f"{name} does not answer within {seconds:g} s") from error

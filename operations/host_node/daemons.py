@@ -12,7 +12,7 @@ from machine.errors import LabError
 from machine.host_networks import Networks
 from machine.host_node import SYSTEMD, TOOLS
 from machine.processes import stop
-from machine.run import ProgramFailed, ProgramTimedOut, run_program
+from machine.run import ProgramTimedOut, run_program
 from machine.waiting import until
 from operations.host_node import node_files
 from toolchain import images
@@ -107,14 +107,11 @@ def import_images() -> None:
 
 
 def _ctr(*arguments: str) -> None:
+    command = [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments]
     try:
-        command = [str(places.BIN / "ctr"), "--address", str(node_files.SOCKET), *arguments]
         run_program(command, seconds=CTR_SECONDS)
     except ProgramTimedOut as error:
         raise LabError(f"containerd does not answer within {CTR_SECONDS} s") from error
-    except ProgramFailed as error:
-        reason = error.finished.reason[-500:]
-        raise LabError(f"ctr {' '.join(arguments)} failed: {reason}") from error
 
 
 def stop_daemons() -> None:
