@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import psutil
@@ -9,8 +10,11 @@ import psutil
 from checks.result import CheckFailed
 from results import store
 from results.status import verdict
+from toolchain import tools
+from toolchain.layout import TOOLS
 
 ENGINE = "pulumi"
+ON_PATH = "on PATH"
 
 
 def weigh(given: dict[str, Any]) -> str:
@@ -20,7 +24,9 @@ def weigh(given: dict[str, Any]) -> str:
     failed."""
     results = given["verification"]
     status = verdict(result["status"] for result in results.values())
-    store.keep(given["stack"], given | {"status": status})
+    versions = given.get("versions", {}) | {"tools": tool_versions()}
+    content = given | {"status": status, "versions": versions}
+    store.keep(given["stack"], content, update_started())
     if status == "failed" and given["strict"]:
         raise CheckFailed(explain(results))
     return status
@@ -37,11 +43,30 @@ def require(results: list[dict[str, Any]]) -> str:
 def refused(stack: str, gate: str, reason: str) -> None:
     """Keep that a gate has ended the update that runs it.
 
-    An update in progress is a process over this one; without one nothing is kept.
+    Without an update in progress nothing is kept.
     """
+    if started := update_started():
+        store.broken_off(stack, started, f"{gate}: {reason}")
+
+
+def update_started() -> float | None:
+    """When the update began that runs this program, seconds since 1970; None without one."""
     engines = [process for process in psutil.Process().parents() if process.name() == ENGINE]
-    if engines:
-        store.broken_off(stack, engines[0].create_time(), f"{gate}: {reason}")
+    return engines[0].create_time() if engines else None
+
+
+def tool_versions() -> dict[str, str]:
+    """The versions of the tools that set-up placed in this checkout, by name."""
+    try:
+        placed = json.loads((TOOLS / "placed.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return {
+        tool.name: ON_PATH if placed[tool.name].startswith(ON_PATH) else tool.version
+        for value in vars(tools).values()
+        for tool in (value if isinstance(value, tuple) else (value,))
+        if isinstance(tool, tools.Tool) and tool.name in placed
+    }
 
 
 def explain(results: dict[str, Any]) -> str:

@@ -41,7 +41,8 @@ def build(settings: Settings) -> Lab:
     results = {module.id: merged(lab.checks[module.id]) for module in modules}
     outputs = exports(lab, modules, results)
     kept = {name: outputs[name] for name in ("simulated", "benchmarks")}
-    kept["run"] = runs.verdict_run(settings.stack)
+    kept |= {"run": runs.verdict_run(settings.stack), "versions": versions(lab)}
+    kept["configuration"] = dict(settings.configuration)
     Verdict(settings.strict, results, kept)
     return Lab(outputs)
 
@@ -125,6 +126,20 @@ def how_much_is_simulated(lab: LabContext) -> pulumi.Input[str]:
         return "all" if lab.settings.node == "simulated" else "none"
     words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
     return pulumi.Output.all(lab.devices).apply(lambda kinds: words[kinds[0]])
+
+
+def versions(lab: LabContext) -> dict[str, pulumi.Input[Any]]:
+    """Of Kubernetes, the DRA driver and the GPU driver, "" where there is none or nobody knows."""
+    wanted = lab.settings.kubernetes_version
+    found: dict[str, pulumi.Input[Any]] = {"kubernetes": "", "draDriver": "", "gpuDriver": ""}
+    if lab.made_cluster:  # the facts of one of others say its version
+        found["kubernetes"] = lab.made_cluster.facts.apply(lambda told: told.get("version", wanted))
+    if lab.made_driver:
+        found["draDriver"] = lab.made_driver.facts["version"]
+    if lab.made_nodes:
+        told = pulumi.Output.from_input(lab.made_nodes.facts)
+        found["gpuDriver"] = told.apply(lambda facts: facts.get("driverVersion", ""))
+    return found
 
 
 def exports(

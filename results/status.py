@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Status = Literal["passed", "warning", "failed", "skipped"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 def verdict(statuses: Iterable[str]) -> Status:

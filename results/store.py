@@ -3,20 +3,24 @@
 An update that breaks off before its verdict, and a removal, leave results as well: what lies under
 `latest` is never older than the lab.
 
-Results go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest.
+Results go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest. Their
+format is published in docs/results.schema.json.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from machine.files import write_json
-from results.status import merged_results
+from results.status import STATUSES, merged_results
 
 RESULTS = Path(".results")
+SCHEMA_VERSION = 1
+"""Of the format; a key that is removed or means something else makes a new one."""
 
 
 def broken_off(stack: str, since: float, reason: str) -> Path:
@@ -32,7 +36,8 @@ def broken_off(stack: str, since: float, reason: str) -> Path:
     verification = {module: merged_results(results) for module, results in found.items()}
     return keep(
         stack,
-        {"stack": stack, "status": "failed", "reason": reason, "verification": verification},
+        {"status": "failed", "reason": reason, "verification": verification},
+        since,
     )
 
 
@@ -45,28 +50,52 @@ def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
     try:
         last = json.loads(path.read_text())
     except (OSError, ValueError):
-        last = {"stack": stack, "verification": {}}
+        last = {"verification": {}}
     clean = removal is None or removal["status"] == "passed"
     reason = "" if clean else "something of the lab is left"
     content = last | {"status": "removed" if clean else "failed", "reason": reason}
     content |= {"removal": removal}
-    if last.get("status") == "removed":
-        write_json(path, content)  # the same removal, seen to its end
+    if last.get("status") == "removed" and "started" in last:
+        if last["removal"] is None:  # the same removal, seen to its end
+            began = datetime.fromisoformat(last["started"])
+            content["seconds"] = round((datetime.now(UTC) - began).total_seconds(), 1)
+        write_json(path, content)
     else:
         keep(stack, content)
     if removal:
         write_json(RESULTS / stack / "removal.json", removal)
 
 
-def keep(stack: str, content: dict[str, Any]) -> Path:
-    """Write the results of this update beside those of earlier ones; returns the file."""
-    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+def keep(stack: str, content: dict[str, Any], since: float | None = None) -> Path:
+    """Write the results of this update beside those of earlier ones; returns the file.
+
+    since: when it began, seconds since 1970; None for just now.
+    """
+    now = datetime.now(UTC)
+    began = now if since is None else datetime.fromtimestamp(since, UTC)
+    name = now.strftime("%Y%m%dT%H%M%S.%fZ")
     folder = RESULTS / stack / name
     folder.mkdir(parents=True)
     path = folder / "results.json"
-    write_json(path, content)
+    run = {
+        "schemaVersion": SCHEMA_VERSION,
+        "stack": stack,
+        "runId": name,
+        "started": began.isoformat(timespec="seconds"),
+        "seconds": round((now - began).total_seconds(), 1),
+        "counts": count_checks(content["verification"]),
+    }
+    write_json(path, content | run)
     link = RESULTS / stack / ".latest.new"
     link.unlink(missing_ok=True)
     link.symlink_to(name)
     link.replace(RESULTS / stack / "latest")
     return path
+
+
+def count_checks(verification: dict[str, Any]) -> dict[str, int]:
+    """How many checks of all modules have each status."""
+    found = Counter(
+        finding["status"] for result in verification.values() for finding in result["checks"]
+    )
+    return {status: found[status] for status in STATUSES}

@@ -49,9 +49,11 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
             raise SettingsError(key, value, f"there is no such key; keys: {', '.join(keys)}")
     if not DNS_LABEL.fullmatch(stack):
         raise SettingsError("stack name", stack, "use small letters, digits and inner hyphens")
-    found = SimpleNamespace(stack=stack)
+    found = SimpleNamespace(stack=stack, configuration={})
     for field, setting in SETTINGS.items():
-        setattr(found, field, setting.read(given, found))
+        value = setting.read(given, found)
+        setattr(found, field, value)
+        found.configuration[setting.key] = setting.as_json(given, value)
     settings = Settings(**vars(found))
     for rule in RULES:
         rule(settings)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from components.settings.cluster import ClusterSettings
 from components.settings.driver import DriverSettings
@@ -39,9 +41,10 @@ class Settings(
     MpsSettings,
     WorkloadSettings,
 ):
-    """What one stack is to be."""
+    """What one stack is to be. configuration: each key with the value that was given for it."""
 
     stack: str
+    configuration: Mapping[str, Any]
 
     @property
     def expected_devices(self) -> int:

@@ -51,18 +51,29 @@ class Setting:
     def description(self) -> str:
         return f"{self.meaning} Only with {self.only}." if self.only else self.meaning
 
+    @property
+    def default_text(self) -> str:
+        return self.default if isinstance(self.default, str) else json.dumps(self.default)
+
     def read(self, given: Mapping[str, str], before: Any) -> Any:
-        default = self.default if isinstance(self.default, str) else json.dumps(self.default)
-        text = given.get(self.key, default)
+        text = given.get(self.key, self.default_text)
         try:
             value = self.parse(text, before)
         except NotAllowed as error:
             raise SettingsError(self.key, error.value, error.allowed) from None
         needed, _, wanted = self.only.partition("=")
         other = needed and getattr(before, needed) != wanted
-        if other and value != self.parse(default, before):
+        if other and value != self.parse(self.default_text, before):
             raise SettingsError(self.key, text, f"only with {self.only}")
         return value
+
+    def as_json(self, given: Mapping[str, str], value: Any) -> Any:
+        """What was given: a list, a number, true or false where `value`, as it was read, is one,
+        else a text."""
+        text = given.get(self.key, self.default_text)
+        if self.is_list:
+            return json.loads(text)
+        return value if isinstance(value, int) else text
 
 
 def setting(

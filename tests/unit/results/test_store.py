@@ -65,7 +65,11 @@ def latest(folder: Path) -> dict[str, Any]:
 
 def test_what_passed_is_kept_with_its_status(folder: Path) -> None:
     assert weigh(PASSED) == "passed"
-    assert latest(folder) == {
+    kept = latest(folder)
+    assert kept["runId"] == (folder / "latest").readlink().name
+    assert kept["counts"] == {"passed": 1, "warning": 0, "failed": 0, "skipped": 0}
+    told = ("stack", "strict", "simulated", "status", "verification")
+    assert {key: kept[key] for key in told} == {
         "stack": "lab",
         "strict": True,
         "simulated": "all",
@@ -155,6 +159,7 @@ def test_an_update_that_breaks_off_leaves_what_it_found_and_nothing_older(folder
     store.broken_off("lab", time.time() - 10, "cluster: no room")
     found = latest(folder)
     assert (found["status"], found["reason"]) == ("failed", "cluster: no room")
+    assert 10 <= found["seconds"] < 60, "since the update began"
     assert list(found["verification"]) == ["1"]
     assert found["verification"]["1"]["status"] == "failed", "of two programs"
 
