@@ -34,7 +34,7 @@ def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> 
     assert done.code == 0, done.text
     found = blocks(done.text)
     assert "changes that are not committed are included" in done.text
-    assert found["dev, module3"][0] == "9 to change, 4 to replace, 1 to delete"
+    assert found["dev, module3"][0] == "6 to change, 4 to replace, 1 to delete"
     for line in (
         "~ change Namespace module3",
         "metadata.labels.team: added red",
@@ -46,6 +46,8 @@ def test_a_change_is_shown_as_the_engine_would_make_it(repository: Checkout) -> 
         "~ change Command check-driver: its program or manifests changed",
     ):
         assert line in found["dev, module3"]
+    of_others = [line for line in found["dev, module3"] if "Command check-cluster" in line]
+    assert not of_others, "a check whose program did not change"
     assert "+ create Node gpu-node-1" in found["module2"]
     assert "stdin.nodes[1]: added gpu-node-1" in found["module2"]
     assert found["extra"][0].startswith("a new stack, ")
