@@ -12,17 +12,17 @@ All of it is data and pure, but for `settled`, which looks whether files exist.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from machine import cdi
 from machine.errors import LabError
-from machine.kind_node_parts import Device, Link, Mode, Mount
+from machine.kind_node_hooks import Hooks, of_32_bits, read_hooks
+from machine.kind_node_parts import Device, Link, Mode, Mount, soname_links
 
 STRATEGIES = ("toolkit", "cdi")
 ASK_TOOLKIT = "/var/run/nvidia-container-devices"
@@ -40,42 +40,9 @@ MPS_PIPES = "nvidia-mps"
 RUNTIME_FOLDERS = ("/run/", "/var/run/")
 WSL_DEVICE = "/dev/dxg"
 NOT_ON_WSL = "this is WSL2's driver, which NVIDIA's DRA driver does not support"
-NOT_FOR_NODES = (
-    "enable-cuda-compat",
-    "disable-device-node-modification",
-    "update-application-profile",
-)
-"""Hooks that do nothing in a node: it has no libraries of a CUDA image and no graphics, and may
-make device nodes unless some are hidden from it (NodeNeeds.mask_params)."""
 NIX = "/nix/store/"
-FOLDERS_OF_32_BITS = ("lib32", "i386-linux-gnu")
-"""No program of a node or of a pod of ours uses them."""
 LINKED_INTO_USR = ("/bin/", "/sbin/", "/lib/", "/lib64/", "/lib32/")
 LIBRARIES_OF_DRIVER = ("libcuda.so.", "libnvidia-ml.so.")
-SONAMES = {
-    "libEGL_nvidia": "0",
-    "libGLESv1_CM_nvidia": "1",
-    "libGLESv2_nvidia": "2",
-    "libGLX_nvidia": "0",
-    "libcuda": "1",
-    "libcudadebugger": "1",
-    "libnvcuvid": "1",
-    "libnvidia-allocator": "1",
-    "libnvidia-cfg": "1",
-    "libnvidia-encode": "1",
-    "libnvidia-fbc": "1",
-    "libnvidia-ml": "1",
-    "libnvidia-ngx": "1",
-    "libnvidia-nvvm": "4",
-    "libnvidia-opencl": "1",
-    "libnvidia-opticalflow": "1",
-    "libnvidia-ptxjitcompiler": "1",
-    "libnvidia-sandboxutils": "1",
-    "libnvoptix": "1",
-    "libvdpau_nvidia": "1",
-}
-"""Number in the soname of a library whose file is named by the driver's version. Those that are
-not here have the version in their soname too, and need no link; ldconfig makes any other."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +90,12 @@ def for_node(
     chosen, others = _chosen(spec, tuple(gpus))
     devices = _devices([spec, *chosen])
     have = {device.path for device in devices}
-    work = _hooks([spec, *chosen])
+    work = read_hooks([spec, *chosen])
     mounts = [
         mount
         for holder in (spec, *chosen)
         for mount in cdi.part(holder, "mounts")
-        if not _of_32_bits(mount["containerPath"])
+        if not of_32_bits(mount["containerPath"])
     ]
     hidden = {device.path for device in _devices(others)} - have
     notes = [*work.notes, *([NOT_ON_WSL] if WSL_DEVICE in have else [])]
@@ -170,59 +137,6 @@ def _devices(holders: Iterable[Mapping[str, Any]]) -> tuple[Device, ...]:
         for node in cdi.part(holder, "deviceNodes")
     }
     return tuple(nodes[path] for path in sorted(nodes))
-
-
-@dataclass
-class _Hooks:
-    """What the hooks of a spec would do in a container, gathered as data."""
-
-    links: list[Link] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    modes: list[Mode] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, hook: Mapping[str, Any]) -> None:
-        """The program is nvidia-cdi-hook, or nvidia-ctk with `hook` before the name."""
-        arguments = [str(argument) for argument in hook.get("args") or []][1:]
-        if arguments[:1] == ["hook"]:
-            arguments = arguments[1:]
-        name = arguments[0] if arguments else PurePosixPath(hook["path"]).name
-        options, _ = _HOOK_OPTIONS.parse_known_args(arguments[1:])
-        match name:
-            case "create-symlinks":
-                self._add_links(options.link)
-            case "update-ldcache":
-                self.folders += [f for f in options.folder if f and not _of_32_bits(f)]
-            case "chmod":
-                self.modes += [Mode(path, options.mode) for path in options.path if path]
-            case _ if name in NOT_FOR_NODES:
-                pass
-            case _:
-                self.notes.append(f"hook {name} is not known here and left out")
-
-    def _add_links(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            target, separator, path = text.partition("::")
-            if _of_32_bits(path):
-                continue
-            if separator and path.startswith("/"):
-                self.links.append(Link(target, path))
-            else:
-                self.notes.append(f"link {text!r} of the hook create-symlinks is left out")
-
-
-def _hooks(holders: Iterable[Mapping[str, Any]]) -> _Hooks:
-    work = _Hooks()
-    for holder in holders:
-        for hook in cdi.part(holder, "hooks"):
-            work.add(hook)
-    return work
-
-
-_HOOK_OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-for _option in ("--link", "--folder", "--path"):
-    _HOOK_OPTIONS.add_argument(_option, action="append", default=[], nargs="?", const="")
-_HOOK_OPTIONS.add_argument("--mode", default="755", nargs="?")
 
 
 @dataclass(frozen=True)
@@ -290,17 +204,13 @@ def _merged(path: str) -> PurePosixPath:
     return PurePosixPath(f"/usr{path}" if path.startswith(LINKED_INTO_USR) else path)
 
 
-def _of_32_bits(path: str) -> bool:
-    return any(part in FOLDERS_OF_32_BITS for part in PurePosixPath(path).parts)
-
-
 def unsearched(spec: Mapping[str, Any], machine: str = "") -> tuple[str, ...]:
     """Folders of the driver in which NVIDIA's plugin would not look in a node, if the toolkit
     leaves them where the host has them; so it does from 1.18 on, before it used Debian's."""
     mounts = cdi.part(spec, "mounts")
-    folders, devices = _hooks([spec]).folders, _devices([spec])
+    folders, devices = read_hooks([spec]).folders, _devices([spec])
     places = _Places.of(mounts, folders, devices, machine or platform.machine())
-    paths = [_merged(m["containerPath"]) for m in mounts if not _of_32_bits(m["containerPath"])]
+    paths = [_merged(m["containerPath"]) for m in mounts if not of_32_bits(m["containerPath"])]
     moved = [path for path in paths if places.in_node(str(path)) != str(path)]
     return tuple(sorted({str(p.parent) for p in moved if ALSO_SEARCHED not in p.parents}))
 
@@ -317,7 +227,7 @@ def _by_toolkit(needs: NodeNeeds, gpus: tuple[str, ...], odd: tuple[str, ...]) -
 def _by_mounts(
     needs: NodeNeeds,
     entries: Sequence[Mapping[str, Any]],
-    work: _Hooks,
+    work: Hooks,
     places: _Places,
 ) -> NodeNeeds:
     mounts, notes = _mounted(entries, places)
@@ -340,7 +250,7 @@ def _by_mounts(
     return replace(
         needs,
         mounts=tuple(mounts[path] for path in sorted(mounts)),
-        links=(*links.values(), *_sonames(libraries, {*mounts, *links})),
+        links=(*links.values(), *soname_links(libraries, {*mounts, *links})),
         modes=tuple(work.modes),
         folders=tuple(dict.fromkeys(folders)),
         notes=(*needs.notes, *notes),
@@ -375,17 +285,6 @@ def _needs_loader(mounts: Iterable[Mount]) -> bool:
     of_nix = [mount for mount in mounts if mount.host.startswith(NIX)]
     programs = any(mount.container.startswith(PROGRAMS) for mount in of_nix)
     return programs and not any("glibc" in mount.host for mount in of_nix)
-
-
-def _sonames(libraries: Iterable[str], taken: set[str]) -> list[Link]:
-    """Links by which programs know the libraries, where nothing else makes them."""
-    links = []
-    for path in map(PurePosixPath, libraries):
-        stem, _, version = path.name.partition(".so.")
-        soname = path.with_name(f"{stem}.so.{SONAMES.get(stem, version)}")
-        if soname != path and str(soname) not in taken:
-            links.append(Link(path.name, str(soname)))
-    return links
 
 
 def is_there(path: str) -> bool:

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+SONAMES = {
+    "libEGL_nvidia": "0",
+    "libGLESv1_CM_nvidia": "1",
+    "libGLESv2_nvidia": "2",
+    "libGLX_nvidia": "0",
+    "libcuda": "1",
+    "libcudadebugger": "1",
+    "libnvcuvid": "1",
+    "libnvidia-allocator": "1",
+    "libnvidia-cfg": "1",
+    "libnvidia-encode": "1",
+    "libnvidia-fbc": "1",
+    "libnvidia-ml": "1",
+    "libnvidia-ngx": "1",
+    "libnvidia-nvvm": "4",
+    "libnvidia-opencl": "1",
+    "libnvidia-opticalflow": "1",
+    "libnvidia-ptxjitcompiler": "1",
+    "libnvidia-sandboxutils": "1",
+    "libnvoptix": "1",
+    "libvdpau_nvidia": "1",
+}
+"""Number in the soname of a library whose file is named by the driver's version. Those that are
+not here have the version in their soname too, and need no link; ldconfig makes any other."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +65,14 @@ class Mode:
 
     path: str
     mode: str
+
+
+def soname_links(libraries: Iterable[str], taken: set[str]) -> list[Link]:
+    """Links by which programs know the libraries, where nothing else makes them."""
+    links = []
+    for path in map(PurePosixPath, libraries):
+        stem, _, version = path.name.partition(".so.")
+        soname = path.with_name(f"{stem}.so.{SONAMES.get(stem, version)}")
+        if soname != path and str(soname) not in taken:
+            links.append(Link(path.name, str(soname)))
+    return links

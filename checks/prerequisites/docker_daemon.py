@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import semver
 
-from checks.result import CheckFailed, CheckSkipped
+from checks.prerequisites import kind_toolkit
+from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import docker
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -18,24 +20,12 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 OLDEST_DOCKER = semver.Version(20, 10, 0)
 """kind runs with it."""
-
-
 WANTED_DOCKER = semver.Version(24, 0, 0)
 """The workshop's documents ask for it; GPUs in nodes were never seen with an older one."""
-
-
 START_DOCKER = "run: sudo systemctl start docker"
-
-
 DESKTOP = "Docker Desktop"
-
-
 SNAPS = "/var/snap"
-
-
 DAEMON_CONFIG = "/etc/docker/daemon.json"
-
-
 DOCKERS_OWN = "runc"
 """Path of the runtime that Docker brings."""
 
@@ -103,7 +93,7 @@ class Docker:
     def cgroups(self) -> str:
         found = str(self.info.get("CgroupVersion") or "1")
         if found != "2":
-            raise CheckFailed(f"version {found}")
+            raise CheckFailed(f"version {found}", warning=True)
         return f"version {found}"
 
     def disk(self, needed: float) -> str:
@@ -115,3 +105,75 @@ class Docker:
         if free < needed:
             raise CheckFailed(f"{free:.1f} GB free in {root}")
         return f"{free:.1f} GB free in {root}"
+
+
+def add(checklist: Checklist, seen: Docker) -> None:
+    checklist.verify(
+        "docker-program",
+        "the docker program is on PATH",
+        seen.program,
+        f"Docker Engine {WANTED_DOCKER} or later",
+        "install Docker Engine: https://docs.docker.com/engine/install/",
+    )
+    checklist.verify(
+        "docker-daemon",
+        "the Docker daemon runs and answers this user",
+        seen.daemon,
+        "an answer to docker info",
+        START_DOCKER,
+        needs=("docker-program",),
+    )
+    for statement in _answers(seen):
+        checklist.verify(*statement, needs=("docker-daemon",))
+
+
+def _answers(seen: Docker) -> list[tuple[str, str, Callable[[], str], str, str]]:
+    """What is verified by the daemon's answer: id, title, probe, expected, remedy."""
+    return [
+        (
+            "docker-version",
+            "the Docker daemon is new enough",
+            seen.version,
+            f"{WANTED_DOCKER} or later",
+            "install a newer Docker Engine: https://docs.docker.com/engine/install/",
+        ),
+        (
+            "docker-local",
+            "the Docker daemon runs on this machine",
+            seen.here,
+            platform.node(),
+            "run: unset DOCKER_HOST; docker context use default",
+        ),
+        (
+            "docker-snap",
+            "the Docker daemon sees the files of this machine",
+            seen.snap,
+            "Docker Engine as a package, not as a snap",
+            "run: sudo snap remove --purge docker, which removes its images and containers too; "
+            f"then {docker.INSTALL}",
+        ),
+        (
+            "docker-runtime",
+            "Docker's default runtime is there; without it no container starts",
+            seen.runtime,
+            "a runtime whose program is there",
+            f"{kind_toolkit.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
+            f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
+            f"{kind_toolkit.RESTART}",
+        ),
+        (
+            "docker-rootless",
+            "the Docker daemon may give devices to nodes",
+            seen.rootless,
+            "a daemon that runs as root",
+            "run: docker context use default; sudo systemctl start docker",
+        ),
+        (
+            "cgroups",
+            "the machine has control groups of version 2",
+            seen.cgroups,
+            "version 2",
+            "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use version 1 "
+            "only when told to",
+        ),
+    ]

@@ -19,22 +19,18 @@ Parameters (see `defaults`):
 from __future__ import annotations
 
 import os
-import platform
 import re
 import socket
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import semver
 
-from checks.prerequisites import embedded, kind_gpu
-from checks.prerequisites.docker_daemon import DAEMON_CONFIG, START_DOCKER, WANTED_DOCKER, Docker
+from checks.prerequisites import docker_daemon, embedded, kind_gpu
+from checks.prerequisites.docker_daemon import Docker
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
-from results.status import Status
 from toolchain import kind as toolchain_kind
 from toolchain.layout import TOOLS
 from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
@@ -78,7 +74,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         embedded.add_chart(checklist, parameters["driverChart"])
     with_gpu = parameters["driver"] == "nvidia" and parameters["gpu"]
     seen = Docker(with_gpu)
-    _add_docker(checklist, seen)
+    docker_daemon.add(checklist, seen)
     _add_machine(checklist, parameters, seen, with_gpu)
     _add_cluster(checklist, parameters, seen)
     if with_gpu:
@@ -119,110 +115,13 @@ def _strategy(mounts: str) -> str:
         return "cdi"
 
 
-def _verify(
-    checklist: Checklist,
-    identity: str,
-    title: str,
-    probe: Callable[[], str],
-    expected: str,
-    remedy: str,
-    needs: Iterable[str] = (),
-    failure: Status = "failed",
-) -> None:
-    checklist.verify(
-        identity,
-        title,
-        probe,
-        expected=expected,
-        remedy=remedy,
-        needs=needs,
-        failure=failure,
-    )
-
-
-# --- Docker ----------------------------------------------------------------------------------
-
-
-def _add_docker(checklist: Checklist, seen: Docker) -> None:
-    verify = partial(_verify, checklist)
-    answers = ("docker-daemon",)
-    verify(
-        "docker-program",
-        "the docker program is on PATH",
-        seen.program,
-        f"Docker Engine {WANTED_DOCKER} or later",
-        "install Docker Engine: https://docs.docker.com/engine/install/",
-    )
-    verify(
-        "docker-daemon",
-        "the Docker daemon runs and answers this user",
-        seen.daemon,
-        "an answer to docker info",
-        START_DOCKER,
-        needs=("docker-program",),
-    )
-    verify(
-        "docker-version",
-        "the Docker daemon is new enough",
-        seen.version,
-        f"{WANTED_DOCKER} or later",
-        "install a newer Docker Engine: https://docs.docker.com/engine/install/",
-        needs=answers,
-    )
-    verify(
-        "docker-local",
-        "the Docker daemon runs on this machine",
-        seen.here,
-        platform.node(),
-        "run: unset DOCKER_HOST; docker context use default",
-        needs=answers,
-    )
-    verify(
-        "docker-snap",
-        "the Docker daemon sees the files of this machine",
-        seen.snap,
-        "Docker Engine as a package, not as a snap",
-        "run: sudo snap remove --purge docker, which removes its images and containers too; then "
-        f"{docker.INSTALL}",
-        needs=answers,
-    )
-    verify(
-        "docker-runtime",
-        "Docker's default runtime is there; without it no container starts",
-        seen.runtime,
-        "a runtime whose program is there",
-        f"{kind_gpu.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
-        f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
-        f"{kind_gpu.RESTART}",
-        needs=answers,
-    )
-    verify(
-        "docker-rootless",
-        "the Docker daemon may give devices to nodes",
-        seen.rootless,
-        "a daemon that runs as root",
-        "run: docker context use default; sudo systemctl start docker",
-        needs=answers,
-    )
-    verify(
-        "cgroups",
-        "the machine has control groups of version 2",
-        seen.cgroups,
-        "version 2",
-        "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use version 1 "
-        "only when told to",
-        needs=answers,
-        failure="warning",
-    )
-
-
 # --- the machine -----------------------------------------------------------------------------
 
 
 def _add_machine(
     checklist: Checklist, parameters: dict[str, Any], seen: Docker, with_gpu: bool
 ) -> None:
-    verify = partial(_verify, checklist)
+    verify = checklist.verify
     nodes = 1 + parameters["workers"]
     made = cluster_state.is_made(parameters["stack"])
     disk = embedded.MADE_DISK if made else IMAGE_DISK + NODE_DISK * nodes
@@ -298,7 +197,7 @@ def _wsl(with_gpu: bool) -> str:
 
 
 def _add_cluster(checklist: Checklist, parameters: dict[str, Any], seen: Docker) -> None:
-    verify = partial(_verify, checklist)
+    verify = checklist.verify
     stack, version = parameters["stack"], parameters["kubernetesVersion"]
     image = kind_images.image_of(parameters["nodeImage"], version)
     name = kind_places.cluster(stack)

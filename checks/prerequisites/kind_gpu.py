@@ -5,21 +5,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tomllib
-from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import semver
-
-from checks.prerequisites import gpus
+from checks.prerequisites import gpus, kind_toolkit
 from checks.prerequisites.kind_gpu_spec import Spec
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
-from machine.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
 from machine.run import ProgramError, run_program
 
 PCI = Path("/sys/bus/pci/devices")
@@ -30,42 +23,22 @@ DEVICES = Path("/dev")
 SECURE_BOOT = Path(
     "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 )  # UEFI's global variables
-OLDEST_TOOLKIT = semver.Version(1, 14, 0)
-"""The first that the workshop's documents ask for."""
 MPS_CRASHES = ("580.159.03",)
 """Drivers whose MPS daemon does not start in a pod (NVIDIA's DRA driver, #1143)."""
 GPU_SECONDS = 90
 MODPROBE_SECONDS = 10
-RESTART = "sudo systemctl restart docker"
-SET_DEFAULT = (
-    "run: sudo nvidia-ctk runtime configure --runtime=docker --set-as-default --cdi.enabled && "
-    f"{RESTART}"
-)
-SET_VOLUME_MOUNTS = (
-    f"run: sudo nvidia-ctk config --set {VOLUME_MOUNTS}=true --in-place && {RESTART}"
-)
-INSTALL_TOOLKIT = (
-    "install NVIDIA's container toolkit: https://docs.nvidia.com/datacenter/cloud-native/"
-    "container-toolkit/latest/install-guide.html"
-)
-OTHER_STRATEGY = "the strategy cdi mounts the driver without NVIDIA's runtime"
 
 
-class Daemon(Protocol):
-    info: dict[str, Any]
-
-
-def add(checklist: Checklist, parameters: dict[str, Any], daemon: Daemon) -> None:
+def add(checklist: Checklist, parameters: dict[str, Any], daemon: kind_toolkit.Daemon) -> None:
     _add_kernel(checklist)
     host = gpus.add(
         checklist, needs="kernel-driver", made=cluster_state.is_made(parameters["stack"])
     )
     spec = Spec(host, tuple(parameters["gpus"]), parameters["strategy"])
     _add_driver(checklist, host, spec)
-    _add_toolkit(checklist, parameters["strategy"], daemon)
+    kind_toolkit.add(checklist, parameters["strategy"], daemon)
     _add_spec(checklist, spec)
-    _verify(
-        checklist,
+    checklist.verify(
         "gpu-container",
         "a container gets the GPUs",
         lambda: _container(spec, parameters["nodeImage"]),
@@ -80,23 +53,11 @@ def add(checklist: Checklist, parameters: dict[str, Any], daemon: Daemon) -> Non
     )
 
 
-def _verify(
-    checklist: Checklist,
-    identity: str,
-    title: str,
-    probe: Callable[[], str],
-    expected: str,
-    remedy: str,
-    needs: Iterable[str] = (),
-) -> None:
-    checklist.verify(identity, title, probe, expected=expected, remedy=remedy, needs=needs)
-
-
 # --- the kernel's side -----------------------------------------------------------------------
 
 
 def _add_kernel(checklist: Checklist) -> None:
-    verify = partial(_verify, checklist)
+    verify = checklist.verify
     verify(
         "gpu-present",
         "this machine has an NVIDIA GPU",
@@ -190,7 +151,7 @@ def _secure_boot() -> bool:
 
 
 def _add_driver(checklist: Checklist, host: gpus.Host, spec: Spec) -> None:
-    verify = partial(_verify, checklist)
+    verify = checklist.verify
     verify(
         "gpu-subset",
         "the GPUs that nodes are to have are there",
@@ -216,91 +177,11 @@ def _mps_driver(host: gpus.Host) -> str:
     return host.driver.version
 
 
-# --- the toolkit -----------------------------------------------------------------------------
-
-
-def _add_toolkit(checklist: Checklist, strategy: str, daemon: Daemon) -> None:
-    verify = partial(_verify, checklist)
-    verify(
-        "toolkit",
-        "NVIDIA's container toolkit is there",
-        lambda: _toolkit(strategy),
-        f"version {OLDEST_TOOLKIT} or later",
-        INSTALL_TOOLKIT,
-        needs=("gpu-present",),
-    )
-    verify(
-        "runtime-default",
-        "NVIDIA's runtime is Docker's default",
-        lambda: _runtime(strategy, daemon),
-        RUNTIME,
-        SET_DEFAULT,
-        needs=("docker-daemon", "toolkit"),
-    )
-    verify(
-        "volume-mounts",
-        "NVIDIA's runtime takes a mount for the wish for a GPU",
-        lambda: _volume_mounts(strategy),
-        f"{VOLUME_MOUNTS} = true in {RUNTIME_CONFIG}",
-        SET_VOLUME_MOUNTS,
-        needs=("toolkit",),
-    )
-
-
-def _toolkit(strategy: str) -> str:
-    """Docker calls the one that is installed; to read the spec, set-up's own will do."""
-    installed = shutil.which(gpu_host.CTK.name)
-    program = installed if strategy == "toolkit" else gpu_host.toolkit()
-    if program is None:
-        raise CheckFailed(f"{gpu_host.CTK.name} is not on PATH")
-    try:
-        asked = run_program(
-            [str(program), "--version"], seconds=gpu_host.ANSWER_SECONDS, check=False
-        )
-    except ProgramError as error:
-        raise CheckFailed(f"{program} does not answer: {error}") from error
-    found = re.search(r"\d+\.\d+\.\d+", asked.output)
-    if asked.code or not found:
-        raise CheckFailed(f"{program} --version ended with {asked.code}")
-    if semver.Version.parse(found[0]) < OLDEST_TOOLKIT:
-        raise CheckFailed(found[0])
-    return f"{found[0]}, {program}"
-
-
-def _runtime(strategy: str, daemon: Daemon) -> str:
-    if strategy != "toolkit":
-        raise CheckSkipped(OTHER_STRATEGY)
-    found = str(daemon.info.get("DefaultRuntime"))
-    if found != RUNTIME:
-        known = RUNTIME in (daemon.info.get("Runtimes") or {})
-        raise CheckFailed(f"{found}; {RUNTIME} is {'known' if known else 'not known'} to Docker")
-    return found
-
-
-def _volume_mounts(strategy: str) -> str:
-    if strategy != "toolkit":
-        raise CheckSkipped(OTHER_STRATEGY)
-    try:
-        config = tomllib.loads(RUNTIME_CONFIG.read_text())
-    except FileNotFoundError as error:
-        raise CheckFailed(f"there is no {RUNTIME_CONFIG}") from error
-    except OSError as error:
-        raise CheckSkipped(f"{RUNTIME_CONFIG} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckFailed(
-            f"{RUNTIME_CONFIG} is no TOML: {error}",
-            remedy=f"correct it, or move it away and {SET_VOLUME_MOUNTS}",
-        ) from error
-    if config.get(VOLUME_MOUNTS) is not True:
-        raise CheckFailed(f"{config.get(VOLUME_MOUNTS, 'not set')}".lower())
-    return "true"
-
-
 # --- the CDI spec ----------------------------------------------------------------------------
 
 
 def _add_spec(checklist: Checklist, spec: Spec) -> None:
-    verify = partial(_verify, checklist)
+    verify = checklist.verify
     verify(
         "cdi-spec",
         "a CDI spec tells what containers need of the driver",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from checks.modules import exclusive
-from checks.prerequisites import existing
+from checks.prerequisites import existing_gpus
 from checks.result import CheckFailed, CheckSkipped
 from kube import images
 from kube.client import describe
@@ -88,7 +88,7 @@ def seen_on_node(wanted: str, *names: str) -> str:
     node = SimpleNamespace(metadata=SimpleNamespace(name=NODE), status=listed)
     device = SimpleNamespace(node=NODE)
     look: Any = SimpleNamespace(given={"workloadImage": wanted}, nodes={NODE: node}, target=device)
-    return existing._image(look)
+    return existing_gpus._image(look)
 
 
 def test_an_image_of_set_up_has_to_be_on_the_node() -> None:

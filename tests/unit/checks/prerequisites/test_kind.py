@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from checks.prerequisites import docker_daemon, embedded, gpus, kind, kind_gpu
+from checks.prerequisites import docker_daemon, embedded, gpus, kind, kind_gpu, kind_toolkit
 from checks.result import CheckSkipped
 from machine import cdi, gpu_host, kind_images
 from machine.kind_gpus import VOLUME_MOUNTS
@@ -79,7 +79,7 @@ class Machine:
         patch.setattr(kind_gpu, "DEVICES", self.dev)
         patch.setattr(kind_gpu, "MODULE", folder / "module")
         patch.setattr(kind_gpu, "SECURE_BOOT", folder / "secure-boot")
-        patch.setattr(kind_gpu, "RUNTIME_CONFIG", folder / "config.toml")
+        patch.setattr(kind_toolkit, "RUNTIME_CONFIG", folder / "config.toml")
         patch.setattr(gpus, "MPS_FOLDER", folder / "nvidia-mps")
         patch.setattr(gpu_host, "_is_script", lambda _: False)
         patch.setattr(gpu_host, "CTK", folder / "tools" / "nvidia-ctk")

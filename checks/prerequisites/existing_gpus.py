@@ -1,0 +1,198 @@
+"""Module 0 on a cluster that is there: who gives out its GPUs, and whether the lab may use one."""
+
+from __future__ import annotations
+
+from checks.prerequisites import embedded
+from checks.prerequisites.cluster_look import Look
+from checks.result import CheckFailed, Checklist, CheckSkipped
+from kube import devices, images, ownership
+
+ARCHIVE = ".tools/images/workload.tar"
+
+
+def add(checklist: Checklist, look: Look) -> None:
+    _add_owners(checklist, look)
+    if look.given["target"]:
+        _add_target(checklist, look)
+
+
+# --- who owns which GPU --------------------------------------------------------------------------
+
+
+def _add_owners(checklist: Checklist, look: Look) -> None:
+    given = look.given
+    checklist.verify(
+        "gpu-nodes",
+        "which nodes have GPUs, and who gives them out",
+        lambda: ownership.in_words(look.gpu_nodes),
+        needs=["dra-served"],
+        expected="",
+        remedy="let this user list nodes and ResourceSlices",
+    )
+    checklist.verify(
+        "one-owner",
+        "no node's GPUs are given out by a device plugin and by the DRA driver",
+        lambda: _one_owner(look),
+        needs=["gpu-nodes"],
+        expected="one owner a node",
+        failure="warning",
+        remedy="neither knows what the other gives away; switch the device plugin off on these "
+        "nodes: kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
+    )
+    if given["install"]:
+        embedded.add_chart(checklist, given["driverChart"])
+        checklist.verify(
+            "driver-not-there",
+            "no driver is there that the lab's would get in the way of",
+            lambda: _no_driver(look),
+            needs=["gpu-nodes"],
+            expected=f"no {given['chart']} but this lab's",
+            remedy="use the one that is there: set installDriver to false",
+        )
+    elif given["usesDriver"]:
+        checklist.verify(
+            "driver-there",
+            "the DRA driver is there",
+            lambda: _driver(look),
+            needs=["gpu-nodes"],
+            expected=f"devices of {given['driver']}",
+            remedy="install it as your cluster does, or have the lab bring it: set installDriver "
+            "to true",
+        )
+
+
+def _one_owner(look: Look) -> str:
+    both = ownership.of_both(look.gpu_nodes)
+    if look.given["install"]:  # the driver will run on every node with GPUs
+        both = [str(node) for node in look.gpu_nodes if node.plugin]
+    if both:
+        raise CheckFailed(", ".join(both))
+    return "no device plugin beside the driver"
+
+
+def _driver(look: Look) -> str:
+    if not look.published:
+        raise CheckFailed("no ResourceSlice of it")
+    found = [ownership.described(item, look.given["chart"]) for item in look.drivers]
+    where = ", ".join(f"{each['namespace']}/{each['plugin']} {each['version']}" for each in found)
+    return f"{len(look.published)} devices; {where.strip() or 'its DaemonSet is not known'}"
+
+
+def _no_driver(look: Look) -> str:
+    found = [ownership.described(item, look.given["chart"]) for item in look.drivers]
+    if found:
+        raise CheckFailed(", ".join(f"{each['namespace']}/{each['plugin']}" for each in found))
+    ours = look.is_ours(look.given["driverNamespace"])
+    real = [node.name for node in look.gpu_nodes if node.published and not node.simulated]
+    if real and not ours:
+        raise CheckFailed(f"devices of {look.given['driver']} on {', '.join(real)}")
+    taken = [each for each in look.given["outside"] if _of_another(look, each)]
+    if taken:
+        raise CheckFailed(f"there already: {', '.join(taken)}")
+    return "only this lab's" if ours else "none"
+
+
+def _of_another(look: Look, thing: str) -> bool:
+    """Whether that object is there and was not made by this lab's release."""
+    found = ownership.there(look.kube, thing)
+    if found is None:
+        return False
+    annotations = found["metadata"].get("annotations", {})
+    namespace = look.given["driverNamespace"]
+    ours = annotations.get(ownership.RELEASED_IN) == namespace and look.is_ours(namespace)
+    return not ours
+
+
+# --- the one GPU ---------------------------------------------------------------------------------
+
+
+def _add_target(checklist: Checklist, look: Look) -> None:
+    simulated = checklist.holds("gpu-nodes") and look.simulated
+    checklist.verify(
+        "target-published",
+        "the GPU that is named is published, by one driver on one node",
+        lambda: _target(look),
+        needs=["gpu-nodes"],
+        expected=look.given["target"],
+        simulated=simulated,
+        remedy="set target to the UUID of one of them",
+    )
+    checklist.verify(
+        "target-free",
+        "no other claim has it",
+        lambda: _free(look),
+        needs=["target-published"],
+        expected="no claim but this lab's",
+        simulated=simulated,
+        remedy="wait until that claim is released, or set target to another GPU",
+    )
+    checklist.verify(
+        "target-node-usable",
+        "its node runs the lab's pods",
+        lambda: _usable(look),
+        needs=["target-published"],
+        expected="ready, neither cordoned nor tainted",
+        simulated=simulated,
+        remedy="set target to a GPU of another node, or mend it (kubectl uncordon, kubectl taint)",
+    )
+    if not simulated:
+        checklist.verify(
+            "workload-image",
+            "its node has the image of the lab's pods",
+            lambda: _image(look),
+            needs=["target-published"],
+            expected=look.given["workloadImage"],
+            failure="warning",
+            remedy=f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make "
+            "setup-host) there, and run: ctr -n k8s.io images import workload.tar",
+        )
+
+
+def _device(look: Look) -> devices.Device:
+    found = look.target
+    if found is None and look.given["install"]:
+        raise CheckSkipped("known when the driver is installed")
+    if found is None:
+        there = [f"{device.uuid} on {device.node}" for device in look.published if device.uuid]
+        more = f" and {len(there) - 8} more" if len(there) > 8 else ""
+        raise CheckFailed(f"not published; there are {', '.join(there[:8]) or 'none'}{more}")
+    return found
+
+
+def _target(look: Look) -> str:
+    device = _device(look)
+    return f"{device.driver} {device.name} on {device.node} ({device.product})"
+
+
+def _free(look: Look) -> str:
+    claims = look.kube.get(look.kube.resource.list_resource_claim_for_all_namespaces).items
+    found = ownership.holders(claims, _device(look))
+    others = [claim for claim in found if not look.is_ours(claim.partition("/")[0])]
+    if others:
+        raise CheckFailed(f"allocated to {', '.join(others)}")
+    return "free"
+
+
+def _usable(look: Look) -> str:
+    name = _device(look).node
+    if name not in look.nodes:
+        raise CheckFailed(f"there is no node {name}")
+    if why := ownership.unusable(look.nodes[name]):
+        raise CheckFailed(f"{name}: {why}")
+    return name
+
+
+def _image(look: Look) -> str:
+    """A node lists its largest images only, so this one may be there all the same. One of a
+    registry is fetched by the node; whether it can is not known before."""
+    node, wanted = look.nodes[_device(look).node], look.given["workloadImage"]
+    names = [name for image in node.status.images or [] for name in image.names or []]
+    _, _, digest = wanted.partition("@")
+    telling = digest or wanted.partition("/")[2] or wanted
+    if any(name.endswith(telling) for name in names):
+        return str(wanted)
+    if wanted.startswith(images.OF_SET_UP):
+        raise CheckFailed(f"{node.metadata.name} does not list it")
+    raise CheckSkipped(
+        f"{node.metadata.name} does not list it; it is pulled when a pod starts there"
+    )
