@@ -3,10 +3,10 @@ one that it shares (checks/shared_driver.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from checks.result import CheckFailed
+from checks.result import CheckFailed, Checklist
 from kube import devices
 from kube.client import Kube
 from kube.memory import too_much
@@ -50,6 +50,45 @@ def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
             raise CheckFailed(f"{device.node}/{device.name}: {problem}")
         sizes.append(size)
     return f"{min(sizes)} MiB" if sizes else "no whole GPU"
+
+
+def add_memory_limit(
+    checklist: Checklist,
+    limit: dict[str, int],
+    title: str,
+    found: Callable[[], Sequence[devices.Device]],
+    *,
+    simulated: bool,
+) -> None:
+    checklist.verify(
+        "mps-memory-limit-fits",
+        title,
+        lambda: fits(found(), limit),
+        f"{limit['clients']} times {limit['mib']} MiB",
+        "make mpsMemoryLimit or mpsClients smaller",
+        needs=["devices-published"],
+        simulated=simulated,
+    )
+
+
+def add_attributes(
+    checklist: Checklist,
+    attributes: list[str],
+    title: str,
+    found: Callable[[], Sequence[devices.Device]],
+    *,
+    made_up: bool,
+) -> None:
+    """made_up: the devices are not GPUs, so that every one has memory of its own."""
+    checklist.verify(
+        "device-attributes",
+        title,
+        lambda: described_by(found(), set(attributes), made_up),
+        ", ".join(attributes),
+        "compare with a ResourceSlice of the real driver; please report what differs",
+        needs=["devices-published"],
+        simulated=made_up,
+    )
 
 
 def require_fit(found: Sequence[devices.Device], limit: dict[str, int] | None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from checks import driver_statements
-from checks.result import CheckFailed, Checklist
+from checks.result import CheckFailed, Checklist, CheckSkipped
 from kube import devices, ownership, trouble
 from kube.client import Kube, condition, describe
 from kube.nodes import wait_for_nodes
@@ -40,24 +40,7 @@ def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     made_up = parameters["devices"] != devices.GPU
     simulated = parameters["devices"] == devices.SIMULATED
     checklist = Checklist(module)
-    title = "the driver's chart is installed" + (", in the version asked for" if ours else "")
-    if parameters["plugin"]:
-        checklist.verify(
-            "chart-version",
-            title,
-            lambda: _chart(kube, parameters),
-            expected=parameters["version"] or "any",
-            remedy=remedy,
-        )
-    else:
-        checklist.skip("chart-version", title, UNKNOWN)
-    checklist.verify(
-        "device-classes",
-        "the device classes that the lab uses exist",
-        lambda: driver_statements.classes(kube, set(parameters["classes"])),
-        expected=", ".join(sorted(parameters["classes"])),
-        remedy=remedy,
-    )
+    _add_installed(checklist, kube, parameters, remedy)
     checklist.verify(
         "devices-published",
         "the GPU is in a ResourceSlice",
@@ -66,42 +49,54 @@ def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         simulated=made_up,
         remedy=remedy,
     )
-    plugin = "the kubelet plugin is ready on its node"
-    if parameters["plugin"]:
-        checklist.verify(
-            "plugin-ready",
-            plugin,
-            lambda: _plugin(kube, parameters),
-            needs=["devices-published"],
-            expected="ready",
-            simulated=simulated,
-            remedy=remedy,
-        )
-    else:
-        checklist.skip("plugin-ready", plugin, UNKNOWN, simulated=simulated)
+    checklist.verify(
+        "plugin-ready",
+        "the kubelet plugin is ready on its node",
+        lambda: _plugin(kube, parameters),
+        expected="ready",
+        remedy=remedy,
+        needs=["devices-published"] if parameters["plugin"] else [],
+        simulated=simulated,
+    )
     if ours:
-        checklist.verify(
-            "device-attributes",
+        driver_statements.add_attributes(
+            checklist,
+            parameters["attributes"],
             "it is described as this driver version describes it",
-            lambda: driver_statements.described_by(
-                [published(kube, parameters, 0)], set(parameters["attributes"]), made_up
-            ),
-            needs=["devices-published"],
-            expected=", ".join(parameters["attributes"]),
-            simulated=made_up,
-            remedy="compare with a ResourceSlice of the real driver; please report what differs",
+            lambda: [published(kube, parameters, 0)],
+            made_up=made_up,
         )
     if limit := parameters.get("memoryLimit"):
-        checklist.verify(
-            "mps-memory-limit-fits",
+        driver_statements.add_memory_limit(
+            checklist,
+            limit,
             "it has the memory that module 5's clients may use",
-            lambda: driver_statements.fits([published(kube, parameters, 0)], limit),
-            needs=["devices-published"],
-            expected=f"{limit['clients']} times {limit['mib']} MiB",
+            lambda: [published(kube, parameters, 0)],
             simulated=simulated,
-            remedy="make mpsMemoryLimit or mpsClients smaller",
         )
     return checklist.to_json()
+
+
+def _add_installed(
+    checklist: Checklist, kube: Kube, parameters: dict[str, Any], remedy: str
+) -> None:
+    title = "the driver's chart is installed" + (
+        ", in the version asked for" if parameters["version"] else ""
+    )
+    checklist.verify(
+        "chart-version",
+        title,
+        lambda: _chart(kube, parameters),
+        parameters["version"] or "any",
+        remedy,
+    )
+    checklist.verify(
+        "device-classes",
+        "the device classes that the lab uses exist",
+        lambda: driver_statements.classes(kube, set(parameters["classes"])),
+        expected=", ".join(sorted(parameters["classes"])),
+        remedy=remedy,
+    )
 
 
 def published(kube: Kube, parameters: dict[str, Any], seconds: float) -> devices.Device:
@@ -136,6 +131,8 @@ def _told(device: devices.Device) -> str:
 
 def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
     plugin, namespace = parameters["plugin"], parameters["namespace"]
+    if not plugin:
+        raise CheckSkipped(UNKNOWN)
     daemon_set = kube.get(kube.apps.read_namespaced_daemon_set, plugin, namespace)
     found = ownership.described(daemon_set, parameters["chart"])["version"]
     if parameters["version"] and found != parameters["version"]:
@@ -146,6 +143,8 @@ def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
 def _plugin(kube: Kube, parameters: dict[str, Any]) -> str:
     """The pod of the DaemonSet on the node that has the GPU."""
     namespace, plugin = parameters["namespace"], parameters["plugin"]
+    if not plugin:
+        raise CheckSkipped(UNKNOWN)
     node = published(kube, parameters, 0).node
 
     def here(pods: list[Any]) -> list[Any]:

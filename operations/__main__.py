@@ -14,74 +14,68 @@ from toolchain import proxies
 from toolchain.errors import in_words
 from toolchain.numbers import option
 
+SPECIFICATION = "; its specification is JSON on stdin"
+REVIVE = "restart what ended of it; stack, cluster id, start id: JSON on stdin"
+CLUSTERS = {
+    "cluster": {
+        "create": f"make an embedded cluster{SPECIFICATION}",
+        "revive": REVIVE,
+        "removing": "note that the removal of its lab has begun",
+        "down": "stop it and remove its files",
+    },
+    "node": {
+        "make": f"make a node of this machine{SPECIFICATION}",
+        "revive": REVIVE,
+        "remove": "end it and remove its files",
+    },
+    "kind": {
+        "create": f"make a cluster in containers of Docker{SPECIFICATION}",
+        "revive": REVIVE,
+        "down": "remove it",
+    },
+    "existing": {
+        "attach": "look at a cluster that is there; what is wanted of it is JSON on stdin",
+        "renew": "have its kubeconfig there; JSON on stdin",
+        "detach": "remove the files of ours",
+    },
+}
+"""What Commands of the graph do, by kind of cluster."""
+NAMED = ("removing", "down", "remove", "detach")
+"""Actions that are given the stack by name, and no JSON."""
+STACKS = {
+    "up": "configure a stack, bring it up and show what was found",
+    "preview": "what an update would change",
+    "destroy": "remove all that a stack made",
+    "recover": "settle what a killed update left (up and destroy do so by themselves)",
+    "results": "what the last update of a stack found",
+    "kubectl": "run kubectl on a stack's cluster",
+    "shell": "a shell whose kubectl and pulumi work on a stack",
+    "logs": "the end of the logs of a stack's control plane",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m operations", description=__doc__)
     groups = root.add_subparsers(dest="group", required=True)
-    cluster = groups.add_parser("cluster", help="embedded clusters").add_subparsers(
-        dest="action", required=True
-    )
-    cluster.add_parser("create", help="make one; its specification is JSON on stdin")
-    cluster.add_parser(
-        "revive", help="restart what ended of one; stack, cluster id, start id: JSON on stdin"
-    )
-    cluster.add_parser("removing", help="note that the removal of its lab has begun").add_argument(
-        "--stack", required=True
-    )
-    cluster.add_parser("down", help="stop one and remove its files").add_argument(
-        "--stack", required=True
-    )
-    node = groups.add_parser("node", help="this machine as a node").add_subparsers(
-        dest="action", required=True
-    )
-    node.add_parser("make", help="make it; its specification is JSON on stdin")
-    node.add_parser(
-        "revive", help="restart what ended of it; stack, cluster id, start id: JSON on stdin"
-    )
-    node.add_parser("remove", help="end it and remove its files").add_argument(
-        "--stack", required=True
-    )
-    kind = groups.add_parser("kind", help="clusters in containers of Docker").add_subparsers(
-        dest="action", required=True
-    )
-    kind.add_parser("create", help="make one; its specification is JSON on stdin")
-    kind.add_parser(
-        "revive", help="restart what ended of one; stack, cluster id, start id: JSON on stdin"
-    )
-    kind.add_parser("down", help="remove one").add_argument("--stack", required=True)
-    shared = groups.add_parser("existing", help="clusters that are there").add_subparsers(
-        dest="action", required=True
-    )
-    shared.add_parser("attach", help="look at one; what is wanted of it is JSON on stdin")
-    shared.add_parser("renew", help="have its kubeconfig there; JSON on stdin")
-    shared.add_parser("detach", help="remove the files of ours").add_argument(
-        "--stack", required=True
-    )
+    for group, actions in CLUSTERS.items():
+        program = groups.add_parser(group, help=", ".join(actions))
+        cluster = program.add_subparsers(dest="action", required=True)
+        for name, help_text in actions.items():
+            action = cluster.add_parser(name, help=help_text)
+            if name in NAMED:
+                action.add_argument("--stack", required=True)
     groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
     groups.add_parser(
         "leftovers", help="remove from a cluster what is not configured any more; JSON on stdin"
     )
-    for name, help_text in {
-        "up": "configure a stack, bring it up and show what was found",
-        "preview": "what an update would change",
-        "destroy": "remove all that a stack made",
-        "recover": "settle what a killed update left (up and destroy do so by themselves)",
-        "results": "what the last update of a stack found",
-        "kubectl": "run kubectl on a stack's cluster",
-        "shell": "a shell whose kubectl and pulumi work on a stack",
-        "logs": "the end of the logs of a stack's control plane",
-    }.items():
-        action = groups.add_parser(name, help=help_text)
+    stacks = {name: groups.add_parser(name, help=text) for name, text in STACKS.items()}
+    for action in stacks.values():
         action.add_argument("--stack", required=True)
-        if name == "up":
-            action.add_argument("--set", default="", help="'key=value …', written to its file")
-            action.add_argument("--verify", action="store_true", help="run every check again")
-        if name == "results":
-            action.add_argument("--json", action="store_true")
-        if name == "kubectl":
-            action.add_argument("--arguments", default="get pods,resourceclaims -A")
-        if name == "logs":
-            action.add_argument("--lines", type=option(1), default=20)
+    stacks["up"].add_argument("--set", default="", help="'key=value …', written to its file")
+    stacks["up"].add_argument("--verify", action="store_true", help="run every check again")
+    stacks["results"].add_argument("--json", action="store_true")
+    stacks["kubectl"].add_argument("--arguments", default="get pods,resourceclaims -A")
+    stacks["logs"].add_argument("--lines", type=option(1), default=20)
     difference = groups.add_parser("preview-diff", help="what a change does to every stack")
     difference.add_argument("--base", default="", help="a revision to compare with")
     difference.add_argument("--stack", action="append", default=[], help="only these stacks")
@@ -90,14 +84,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.group == "cluster":
-        return run_cluster(options)
-    if options.group == "node":
-        return run_node(options)
-    if options.group == "kind":
-        return run_kind(options)
-    if options.group == "existing":
-        return run_existing(options)
+    runs = {
+        "cluster": run_cluster,
+        "node": run_node,
+        "kind": run_kind,
+        "existing": run_existing,
+        "preview-diff": run_preview_diff,
+    }
+    if options.group in runs:
+        return runs[options.group](options)
     if options.group == "gpu-host":
         from machine import kind_gpus
 
@@ -111,8 +106,10 @@ def run(options: argparse.Namespace) -> int:
         for removed in leftovers.remove(leftovers.Specification(**json.load(sys.stdin))):
             sys.stdout.write(f"{removed} removed: it is not configured any more\n")
         return 0
-    if options.group == "preview-diff":
-        return run_preview_diff(options)
+    return run_stack(options)
+
+
+def run_stack(options: argparse.Namespace) -> int:
     from operations.stack import stacks
     from report import results
 

@@ -30,11 +30,47 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     kube = Kube(parameters["kubeconfig"])
     if "target" in parameters:
         return shared_driver.run(kube, module, parameters)
-    namespace, nodes = parameters["namespace"], parameters["nodes"]
+    nodes = parameters["nodes"]
     per_node, driver = parameters["gpusPerNode"], parameters["driver"]
     made_up = parameters["devices"] != devices.GPU
     simulated = parameters["devices"] == devices.SIMULATED
     checklist = Checklist(module)
+    _add_installed(checklist, kube, parameters, simulated)
+    checklist.verify(
+        "devices-published",
+        "every GPU is in a ResourceSlice",
+        lambda: _published(
+            devices.wait_for(
+                kube, nodes, per_node, driver_statements.SECONDS, driver, exactly=True
+            ),
+            parameters,
+        ),
+        expected=f"{len(nodes) * per_node} GPUs",
+        simulated=made_up,
+        remedy=driver_statements.AGAIN,
+    )
+    driver_statements.add_attributes(
+        checklist,
+        parameters["attributes"],
+        "every GPU is described as this driver version describes it",
+        lambda: devices.published(driver_statements.slices(kube), driver),
+        made_up=made_up,
+    )
+    if limit := parameters.get("memoryLimit"):
+        driver_statements.add_memory_limit(
+            checklist,
+            limit,
+            "every GPU has the memory that module 5's clients may use",
+            lambda: devices.published(driver_statements.slices(kube)),
+            simulated=simulated,
+        )
+    return checklist.to_json()
+
+
+def _add_installed(
+    checklist: Checklist, kube: Kube, parameters: dict[str, Any], simulated: bool
+) -> None:
+    nodes = parameters["nodes"]
     checklist.verify(
         "chart-version",
         "the driver's chart is installed, in the version that was asked for",
@@ -52,51 +88,12 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist.verify(
         "plugin-ready",
         "the kubelet plugin is ready on every node",
-        lambda: _plugin(kube, namespace, parameters["plugin"], len(nodes)),
+        lambda: _plugin(kube, parameters["namespace"], parameters["plugin"], len(nodes)),
         needs=["chart-version"],
         expected=f"{len(nodes)} of {len(nodes)}",
         simulated=simulated,
         remedy=driver_statements.AGAIN,
     )
-    checklist.verify(
-        "devices-published",
-        "every GPU is in a ResourceSlice",
-        lambda: _published(
-            devices.wait_for(
-                kube, nodes, per_node, driver_statements.SECONDS, driver, exactly=True
-            ),
-            parameters,
-        ),
-        expected=f"{len(nodes) * per_node} GPUs",
-        simulated=made_up,
-        remedy=driver_statements.AGAIN,
-    )
-    checklist.verify(
-        "device-attributes",
-        "every GPU is described as this driver version describes it",
-        lambda: driver_statements.described_by(
-            devices.published(driver_statements.slices(kube), driver),
-            set(parameters["attributes"]),
-            made_up,
-        ),
-        needs=["devices-published"],
-        expected=", ".join(parameters["attributes"]),
-        simulated=made_up,
-        remedy="compare with a ResourceSlice of the real driver; please report what differs",
-    )
-    if limit := parameters.get("memoryLimit"):
-        checklist.verify(
-            "mps-memory-limit-fits",
-            "every GPU has the memory that module 5's clients may use",
-            lambda: driver_statements.fits(
-                devices.published(driver_statements.slices(kube)), limit
-            ),
-            needs=["devices-published"],
-            expected=f"{limit['clients']} times {limit['mib']} MiB",
-            simulated=simulated,
-            remedy="make mpsMemoryLimit or mpsClients smaller",
-        )
-    return checklist.to_json()
 
 
 def _chart(kube: Kube, parameters: dict[str, Any]) -> str:

@@ -14,7 +14,6 @@ import semver
 from checks.result import CheckFailed, Checklist
 from machine import gpu_host, host_machine
 from machine.errors import LabError
-from results.status import Status
 
 OLDEST_CAPABILITY = (6, 0)
 MPS_CAPABILITY = (7, 0)
@@ -31,83 +30,84 @@ def add(checklist: Checklist, needs: str = "", *, made: bool = False) -> Host:
     needs: the statement without which there is no driver to look at; made: whether the lab is
     there already, so that its own pods may use a GPU.
     """
-    gpus = Host()
+    host = Host()
+    for identity, title, probe, expected, remedy, need in (
+        *_driver(host, needs),
+        *_mps(host, made),
+    ):
+        checklist.verify(identity, title, probe, expected, remedy, needs=[need] if need else [])
+    return host
 
-    def verify(
-        identity: str,
-        title: str,
-        probe: Callable[[], str],
-        expected: str,
-        remedy: str,
-        needs: str = "gpus",
-        failure: Status = "failed",
-    ) -> None:
-        checklist.verify(
-            identity,
-            title,
-            probe,
-            expected=expected,
-            remedy=remedy,
-            needs=[needs] if needs else [],
-            failure=failure,
-        )
 
-    verify(
-        "gpu-driver",
-        "the GPU driver is installed, new enough for the DRA driver",
-        gpus.driver_version,
-        f"{gpu_host.OLDEST_DRIVER} or later",
-        f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
-        needs=needs,
-    )
-    verify(
-        "gpus",
-        "nvidia-smi sees a GPU",
-        gpus.products,
-        "at least one",
-        "run nvidia-smi; after a driver update the machine must be started anew",
-        needs="gpu-driver",
-    )
-    verify(
-        "compute-capability",
-        "the DRA driver supports every GPU",
-        lambda: gpus.capability(OLDEST_CAPABILITY),
-        "{}.{} or later".format(*OLDEST_CAPABILITY),
-        "use another GPU",
-    )
-    verify(
-        "mps-capability",
-        "MPS can limit its clients on every GPU",
-        lambda: gpus.capability(MPS_CAPABILITY),
-        "{}.{} or later".format(*MPS_CAPABILITY),
-        "modules that set limits will fail on this GPU",
-        needs="compute-capability",
-        failure="warning",
-    )
-    verify(
-        "compute-mode",
-        "no GPU is reserved for one process",
-        gpus.modes_beside_the_lab if made else gpus.compute_modes,
-        gpu_host.DEFAULT_MODE,
-        "run: sudo nvidia-smi -c DEFAULT",
-    )
-    verify(
-        "mps-programs",
-        "the driver brings the MPS daemon",
-        gpus.mps_programs,
-        ", ".join(MPS_PROGRAMS),
-        "install the driver's package that holds nvidia-cuda-mps-control "
-        "(Debian, Ubuntu: nvidia-compute-utils)",
-    )
-    verify(
-        "no-mps-daemon",
-        "no MPS daemon of the machine captures the GPUs' containers",
-        gpus.mps_daemon,
-        f"no {MPS_PROGRAMS[0]} running, no {MPS_FOLDER}",
-        f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {MPS_FOLDER}",
-        needs="",
-    )
-    return gpus
+Statement = tuple[str, str, Callable[[], str], str, str, str]
+"""Id, title, probe, expected, remedy, and the statement that it needs."""
+
+
+def _driver(host: Host, needs: str) -> list[Statement]:
+    return [
+        (
+            "gpu-driver",
+            "the GPU driver is installed, new enough for the DRA driver",
+            host.driver_version,
+            f"{gpu_host.OLDEST_DRIVER} or later",
+            f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
+            needs,
+        ),
+        (
+            "gpus",
+            "nvidia-smi sees a GPU",
+            host.products,
+            "at least one",
+            "run nvidia-smi; after a driver update the machine must be started anew",
+            "gpu-driver",
+        ),
+        (
+            "compute-capability",
+            "the DRA driver supports every GPU",
+            lambda: host.capability(OLDEST_CAPABILITY),
+            "{}.{} or later".format(*OLDEST_CAPABILITY),
+            "use another GPU",
+            "gpus",
+        ),
+    ]
+
+
+def _mps(host: Host, made: bool) -> list[Statement]:
+    return [
+        (
+            "mps-capability",
+            "MPS can limit its clients on every GPU",
+            lambda: host.capability(MPS_CAPABILITY, warning=True),
+            "{}.{} or later".format(*MPS_CAPABILITY),
+            "modules that set limits will fail on this GPU",
+            "compute-capability",
+        ),
+        (
+            "compute-mode",
+            "no GPU is reserved for one process",
+            host.modes_beside_the_lab if made else host.compute_modes,
+            gpu_host.DEFAULT_MODE,
+            "run: sudo nvidia-smi -c DEFAULT",
+            "gpus",
+        ),
+        (
+            "mps-programs",
+            "the driver brings the MPS daemon",
+            host.mps_programs,
+            ", ".join(MPS_PROGRAMS),
+            "install the driver's package that holds nvidia-cuda-mps-control "
+            "(Debian, Ubuntu: nvidia-compute-utils)",
+            "gpus",
+        ),
+        (
+            "no-mps-daemon",
+            "no MPS daemon of the machine captures the GPUs' containers",
+            host.mps_daemon,
+            f"no {MPS_PROGRAMS[0]} running, no {MPS_FOLDER}",
+            f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {MPS_FOLDER}",
+            "",
+        ),
+    ]
 
 
 class Host:
@@ -131,12 +131,12 @@ class Host:
             raise CheckFailed("none")
         return ", ".join(f"{gpu.product} ({gpu.uuid})" for gpu in self.gpus)
 
-    def capability(self, oldest: tuple[int, int]) -> str:
+    def capability(self, oldest: tuple[int, int], *, warning: bool = False) -> str:
         found = {gpu.compute_capability for gpu in self.gpus}
         for capability in found:
             major, _, minor = capability.partition(".")
             if (int(major), int(minor)) < oldest:
-                raise CheckFailed(capability)
+                raise CheckFailed(capability, warning=warning)
         return ", ".join(sorted(found))
 
     def compute_modes(self) -> str:

@@ -16,8 +16,8 @@ import pytest
 
 from checks import __main__ as checks_program
 from checks import percentages as figures
-from checks.prerequisites import cluster_look
-from checks.prerequisites import existing as preflight
+from checks.prerequisites import existing_gpus
+from checks.prerequisites.cluster_look import Look
 from checks.result import Checklist
 from kube.devices import published
 from machine import kind_gpus
@@ -74,15 +74,14 @@ def looked_at(count: int) -> dict[str, Any]:
     """What module 0 finds out about the owners of GPUs, all of which claims have."""
     kube = gpu_nodes(count)
     with ExitStack() as held:
-        look = cluster_look.Look(GIVEN, held)
+        look = Look(GIVEN, held)
         found = published(kube.slices, "gpu.nvidia.com")
         names = {each.metadata.name: each for each in kube.nodes}
         vars(look).update(kube=kube, nodes=names, published=found, drivers=[], namespaces={})
         checklist = Checklist("0")
         for needed in ("dra-served", "credentials-accepted"):
             checklist.verify(needed, "", lambda: "", expected="", remedy="")
-        preflight.owners(checklist, look)
-        preflight.target(checklist, look)
+        existing_gpus.add(checklist, look)
     return checklist.to_json()
 
 
