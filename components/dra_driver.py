@@ -11,7 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import manifests
-from components.drivers import DRIVERS, attributes, values
+from components.drivers import DRIVERS, Driver, attributes, values
 from components.published import PUBLISH_SECONDS, SIMULATED_SECONDS, GateArgs, devices_published
 from kube.permissions import Permission, Permissions, on, within
 
@@ -83,45 +83,16 @@ class DraDriver(pulumi.ComponentResource):
         kind = DRIVERS[args.driver]
         # The kubelet plugin is privileged, as it must be.
         labels = {"pod-security.kubernetes.io/enforce": "privileged"} | dict(args.labels)
+        metadata = {"name": kind.name, "labels": labels}
         namespace = manifests.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": kind.name, "labels": labels},
-            },
-            "driver",
-            child,
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, "driver", child
         )
         self.namespace: pulumi.Input[str] = kind.name
         self.plugin: pulumi.Input[str] = kind.plugin
         self.version: pulumi.Input[str] = args.version
         self.attributes = attributes(args.driver, args.version)
         self.classes = list(kind.classes)
-        release = k8s.helm.v3.Release(
-            "driver",
-            name=kind.name,
-            namespace=namespace.metadata["name"],
-            chart=args.chart,
-            version=args.version,
-            values=values(
-                args.driver,
-                args.version,
-                args.gpus_per_node,
-                args.driver_root,
-                shared=args.outside is not None,
-            ),
-            # Only ComputeDomains have CRDs, and Helm would never remove them.
-            skip_crds=True,
-            # Helm would look again only every two seconds, and by the chart's own rules a plugin
-            # that does not run counts as ready. The gate below waits for what matters: devices.
-            skip_await=True,
-            opts=pulumi.ResourceOptions.merge(
-                child,
-                # Such a cluster takes the release away when it goes. When it is made anew the
-                # release is not there to be uninstalled, which would be an error.
-                pulumi.ResourceOptions(retain_on_delete=opts.deleted_with is not None),
-            ),
-        )
+        release = _release(args, kind, namespace, opts, child)
         self.installed: list[pulumi.Resource] = [release, *args.publishers]
         self.identity: list[pulumi.Output[str]] = [
             release.status["revision"].apply(str),
@@ -160,3 +131,38 @@ class DraDriver(pulumi.ComponentResource):
         else:
             self.facts["outside"] = args.outside
         self.register_outputs({"facts": self.facts})
+
+
+def _release(
+    args: DraDriverArgs,
+    kind: Driver,
+    namespace: manifests.KubernetesObject,
+    opts: pulumi.ResourceOptions,
+    child: pulumi.ResourceOptions,
+) -> k8s.helm.v3.Release:
+    """The chart, installed into that namespace."""
+    return k8s.helm.v3.Release(
+        "driver",
+        name=kind.name,
+        namespace=namespace.metadata["name"],
+        chart=args.chart,
+        version=args.version,
+        values=values(
+            args.driver,
+            args.version,
+            args.gpus_per_node,
+            args.driver_root,
+            shared=args.outside is not None,
+        ),
+        # Only ComputeDomains have CRDs, and Helm would never remove them.
+        skip_crds=True,
+        # Helm would look again only every two seconds, and by the chart's own rules a plugin
+        # that does not run counts as ready. The gate below waits for what matters: devices.
+        skip_await=True,
+        opts=pulumi.ResourceOptions.merge(
+            child,
+            # Such a cluster takes the release away when it goes. When it is made anew the
+            # release is not there to be uninstalled, which would be an error.
+            pulumi.ResourceOptions(retain_on_delete=opts.deleted_with is not None),
+        ),
+    )

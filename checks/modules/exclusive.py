@@ -119,6 +119,11 @@ def hand_over(scenario: PodScenario, verify: Verify) -> None:
         "pending",
         "pod-2-unschedulable",
     )
+    release_and_hand_over(scenario, verify)
+
+
+def release_and_hand_over(scenario: PodScenario, verify: Verify) -> None:
+    """What follows when pod-1 is released."""
     verify(
         "pod-1-released",
         "pod-1 ends when it is let go",

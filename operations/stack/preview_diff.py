@@ -219,7 +219,9 @@ def _lay_cluster(folder: Path, kind: str) -> None:
     Its kubeconfig names a server that does not answer: the providers must not ask one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FACTS).write_text(json.dumps({"kind": kind, "processes": 0, "nodes": []}))
+    # processes: what a revision looks for that does not ask ports yet.
+    facts = {"kind": kind, "ports": {}, "processes": 0, "nodes": []}
+    (folder / FACTS).write_text(json.dumps(facts))
     (folder / STARTED).write_text("{}")
     (folder / START_ID).write_text("as before")
     one = {"name": "cluster"}

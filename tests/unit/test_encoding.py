@@ -14,7 +14,10 @@ import pytest
 from toolchain import layout, stacks
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("bench", "checks", "components", "operations", "report", "toolchain", "workloads")
+OURS = (
+    *("bench", "checks", "components", "kube", "machine", "operations"),
+    *("report", "results", "toolchain", "workloads"),
+)
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 """As an old locale would have it: Python reads files as ASCII, unless it is told better."""
 READ = "import sys; print(open(sys.argv[1]).read() == '\\xb5s')"

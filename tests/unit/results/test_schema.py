@@ -34,7 +34,7 @@ def result(module: str, *statuses: str) -> dict[str, Any]:
     return {"module": module, "status": status, "checks": [finding(each) for each in statuses]}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def given() -> dict[str, Any]:
     """What the graph tells the verdict of a lab, with results such as real checks have."""
     stdin = build(STACK, nodes="2").resources["Command/verdict"].inputs["stdin"]
