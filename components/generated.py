@@ -42,7 +42,14 @@ def settings() -> str:
 
 
 def list_of_stacks() -> str:
-    return _table(stacks.Row._fields, stacks.rows())
+    rows = [row._replace(stack=_linked(row.stack)) for row in stacks.rows()]
+    return _table(stacks.Row._fields, rows)
+
+
+def _linked(stack: str) -> str:
+    """The name, with a link to the module's page where it has one."""
+    page = Path(f"docs/modules/{stack}.md")
+    return f"[{stack}]({page})" if page.exists() else stack
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
