@@ -1,4 +1,4 @@
-"""Pods and claims in one namespace that a check looks at, and lets go when it has seen enough.
+"""Pods and claims in one namespace that a check looks at, and releases when it has seen enough.
 
 What pods say is read from their logs: their programs print a line of JSON.
 """

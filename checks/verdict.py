@@ -79,7 +79,7 @@ def explain(results: dict[str, Any]) -> str:
         for finding in result["checks"]:
             if finding["status"] == "failed":
                 lines += [
-                    f"module {module}, {finding['id']}: {finding['title']}: not so",
+                    f"module {module}, {finding['id']}: {finding['title']}: failed",
                     f"  expected: {finding['expected']}",
                     f"  found:    {finding['found']}",
                     f"  remedy:   {finding['remedy']}",

@@ -1,7 +1,7 @@
 """Specifications of the Container Device Interface: what a container needs to use a device.
 
 NVIDIA's toolkit writes them for the GPUs of a machine. `load` and `installed` look at files, all
-else is pure. Every error names the file, what is wrong with it, and the command that mends it.
+else is pure. Every error names the file, what is wrong with it, and the command that fixes it.
 """
 
 from __future__ import annotations

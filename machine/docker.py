@@ -1,7 +1,7 @@
 """The docker program, asked for one thing at a time.
 
 Its environment is left as it is, so DOCKER_HOST, DOCKER_CONTEXT and the contexts of `docker
-context` mean what they mean at the terminal. What a person can mend is told apart by the type of
+context` mean what they mean at the terminal. What a person can fix is told apart by the type of
 the error, which also says how.
 """
 

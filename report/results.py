@@ -27,7 +27,7 @@ def console() -> Console:
 
 
 def show(verification: dict[str, Any]) -> None:
-    """Print every statement of every module, and below it what failed and how to mend it."""
+    """Print every statement of every module, and below it what failed and how to fix it."""
     table = _table(("module", "check", "status", "", "found", "seconds"))
     for module, result in sorted(verification.items()):
         if result.get("reason"):

@@ -1,7 +1,7 @@
-"""Holds its pod until it is let go: until the pod has the annotation dra-workshop/release.
+"""Holds its pod until it is released: until the pod has the annotation dra-workshop/release.
 
 The pod mounts its own annotations at /podinfo by the downward API; the kubelet refreshes that
-file, so the program looks at it. It ends with 0 when it is let go, and at once on SIGTERM.
+file, so the program looks at it. It ends with 0 when it is released, and at once on SIGTERM.
 """
 
 from __future__ import annotations

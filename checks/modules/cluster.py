@@ -118,7 +118,7 @@ def gates(kube: Kube, asked: list[str]) -> str:
     }
     wrong = [gate for gate in asked if found.get(gate.partition("=")[0]) != gate.partition("=")[2]]
     if wrong:
-        raise CheckFailed("not so: " + ", ".join(wrong))
+        raise CheckFailed("not as asked: " + ", ".join(wrong))
     return ", ".join(asked) or f"{len(found)} gates at their defaults"
 
 

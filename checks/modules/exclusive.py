@@ -1,4 +1,4 @@
-"""Module 3: a claim owns its GPU until it lets go; the next claim for it waits, then gets it.
+"""Module 3: a claim owns its GPU until its pod is released; the next claim waits, then gets it.
 
 Parameters: kubeconfig, namespace, driver, uuid (the GPU that both claims name), devices (GPU, MOCK
 or SIMULATED).
@@ -126,7 +126,7 @@ def release_and_hand_over(scenario: PodScenario, verify: Verify) -> None:
     """What follows when pod-1 is released."""
     verify(
         "pod-1-released",
-        "pod-1 ends when it is let go",
+        "pod-1 ends when it is released",
         lambda: scenario.release("pod-1"),
         "Succeeded",
         "claim-2-unallocated",

@@ -162,7 +162,7 @@ def verify_work(scenario: Sharing, verify: Verify) -> None:
 def verify_release(scenario: Sharing, verify: Verify) -> None:
     verify(
         "pods-ended",
-        "they end when they are let go",
+        "they end when they are released",
         lambda: scenario.end(*scenario.pods),
         "Succeeded",
         "claim-shared",

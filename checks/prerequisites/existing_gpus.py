@@ -133,7 +133,7 @@ def _add_target(checklist: Checklist, look: Look) -> None:
         needs=["target-published"],
         expected="ready, neither cordoned nor tainted",
         simulated=simulated,
-        remedy="set target to a GPU of another node, or mend it (kubectl uncordon, kubectl taint)",
+        remedy="set target to a GPU of another node, or fix it (kubectl uncordon, kubectl taint)",
     )
     if not simulated:
         checklist.verify(

@@ -188,7 +188,7 @@ def _lay_out() -> None:
 
 
 def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
-    """Have network, groups and mounts, which a reboot takes away; returns the driver's root."""
+    """Have network, groups and mounts, which a reboot removes; returns the driver's root."""
     host_bridge.make(networks)
     host_machine.make_groups()
     host_machine.share(places.KUBELET)

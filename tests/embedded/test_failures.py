@@ -1,4 +1,4 @@
-"""What fails is said, saved and exported; once the cause is mended the next update passes."""
+"""What fails is said, saved and exported; once the cause is fixed the next update passes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_shell_asks_the_cluster_of_its_stack(checkout: Checkout) -> None:
     assert checkout.operate("destroy", "--stack", "module1").code == 0
 
 
-def test_a_failed_check_fails_the_update_and_is_exported_until_it_is_mended(
+def test_a_failed_check_fails_the_update_and_is_exported_until_it_is_fixed(
     running: Checkout,
 ) -> None:
     rewrite_slice(running, brand=None)
@@ -111,8 +111,8 @@ def test_a_failed_check_fails_the_update_and_is_exported_until_it_is_mended(
     assert still.code != 0, "a failure stays one for as long as its cause is there"
 
     rewrite_slice(running, brand="Nvidia")
-    mended = running.up(STACK)
-    assert mended.code == 0, mended.text
+    fixed = running.up(STACK)
+    assert fixed.code == 0, fixed.text
     assert set(statuses(running.outputs(STACK)).values()) == {"passed"}
     assert running.preview(STACK, "--expect-no-changes").code == 0
     assert running.destroy(STACK).code == 0
@@ -203,6 +203,6 @@ def test_a_gate_whose_api_is_not_served_is_explained_and_leaves_nothing(
     assert not (checkout.folder / ".run" / "module1").exists()
 
     checkout.configure("module1", "runtimeConfig[0]", "resource.k8s.io/v1beta2=true")
-    mended = checkout.up("module1")
-    assert mended.code == 0, mended.text
+    fixed = checkout.up("module1")
+    assert fixed.code == 0, fixed.text
     assert checkout.destroy("module1").code == 0

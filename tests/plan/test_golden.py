@@ -114,7 +114,7 @@ def test_golden_plans_and_stacks_belong_together(request: pytest.FixtureRequest)
             if path.stem not in stacks:
                 path.unlink()
     assert sorted(path.stem for path in GOLDEN.glob("*.yaml")) == stacks, (
-        "a stack has no golden plan, or a plan no stack; `make golden` mends both"
+        "a stack has no golden plan, or a plan no stack; `make golden` writes both"
     )
 
 

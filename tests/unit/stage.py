@@ -48,7 +48,7 @@ def slices() -> list[Any]:
 
 
 def end_if_let_go(pod: Any) -> None:
-    """A running pod that was let go has ended well."""
+    """A running pod that was released has ended well."""
     if "dra-workshop/release" in pod.metadata.annotations and pod.status.phase == "Running":
         pod.status.phase = "Succeeded"
 

@@ -178,7 +178,7 @@ def test_a_requirement_that_failed_ends_the_update_with_a_message(
     assert invoke("require", given={"stack": "lab", "results": [result("failed")]}) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("module 3, colour: it is blue: not so\n")
+    assert said.err.startswith("module 3, colour: it is blue: failed\n")
     assert "remedy:   paint it\n" in said.err
 
 
@@ -192,7 +192,7 @@ def test_a_gate_that_ends_an_update_leaves_its_result(
     assert invoke("require", given={"stack": "lab", "results": [result("failed")]}) == 1
     kept = json.loads(Path(".results/lab/latest/results.json").read_text())
     assert kept["status"] == "failed"
-    assert kept["reason"] == "require: module 3, colour: it is blue: not so"
+    assert kept["reason"] == "require: module 3, colour: it is blue: failed"
     assert kept["verification"] == {"3": result("failed")}
 
 
@@ -204,7 +204,7 @@ def test_a_failed_verdict_ends_the_update_only_when_strict(
     assert invoke("verdict", given=given) == code
     said = capsys.readouterr()
     assert said.out == ("" if strict else "failed\n")
-    assert ("it is blue: not so" in said.err) is strict
+    assert ("it is blue: failed" in said.err) is strict
     assert Path(".results/lab/latest/results.json").exists()
 
 
@@ -358,5 +358,5 @@ def test_a_failed_requirement_shows_no_traceback_to_whoever_runs_it() -> None:
         cwd=ROOT,
     )
     assert done.returncode == 1
-    assert "it is blue: not so" in done.stderr
+    assert "it is blue: failed" in done.stderr
     assert "Traceback" not in done.stderr

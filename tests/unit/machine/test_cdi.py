@@ -89,7 +89,7 @@ def test_a_version_that_is_not_known_is_refused_by_name(version: Any) -> None:
         ),
     ],
 )
-def test_what_is_no_spec_says_so_with_its_mend(spec: Any, said: str) -> None:
+def test_what_is_no_spec_says_so_with_its_remedy(spec: Any, said: str) -> None:
     with pytest.raises(LabError) as caught:
         cdi.validate(spec, "CDI spec nvidia.yaml")
     assert caught.value.found.startswith("CDI spec nvidia.yaml")

@@ -1,4 +1,4 @@
-"""The docker program: each way in which it can be of no use is told apart, with its mend."""
+"""The docker program: each way in which it can be of no use is told apart, with its remedy."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_program_that_may_not_run_is_no_program(fake: Fake) -> None:
         docker.run("ps")
 
 
-def test_a_daemon_that_was_asked_for_by_name_is_named_in_the_mend(
+def test_a_daemon_that_was_asked_for_by_name_is_named_in_the_remedy(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://build:2375")

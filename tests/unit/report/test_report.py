@@ -1,4 +1,4 @@
-"""Results for people: every statement in a table, and below it what failed and how to mend it."""
+"""Results for people: every statement in a table, and below it what failed and how to fix it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from results import store
 from results.status import skipped
 
 FAILED_TEXT = """\
-module 3, hand-over: pod-2 runs: not so
+module 3, hand-over: pod-2 runs: failed
   expected: Running
   found:    Pending
   remedy:   look at it"""

@@ -1,4 +1,4 @@
-"""A pod holds until it is let go by its annotation, and ends at once on SIGTERM."""
+"""A pod holds until it is released by its annotation, and ends at once on SIGTERM."""
 
 from __future__ import annotations
 

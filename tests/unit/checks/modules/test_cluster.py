@@ -132,7 +132,7 @@ def test_a_cluster_without_dra_fails(kube: FakeKube) -> None:
 )
 def test_a_gate_that_is_not_as_asked_for_is_named(kube: FakeKube, gate: str) -> None:
     finding = findings(run(featureGates=["DRAAdminAccess=true", gate]))["feature-gates-set"]
-    assert (finding["status"], finding["found"]) == ("failed", f"not so: {gate}")
+    assert (finding["status"], finding["found"]) == ("failed", f"not as asked: {gate}")
     assert finding["expected"] == f"DRAAdminAccess=true, {gate}"
 
 

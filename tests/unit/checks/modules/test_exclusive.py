@@ -70,7 +70,7 @@ NOTHING = sees(files=[], libcuda=False, error="dlopen: no CUDA driver")
 
 
 class PodScenario(FakeKube):
-    """pod-1 has the GPU and pod-2 waits; what follows after pod-1 is let go, in order."""
+    """pod-1 has the GPU and pod-2 waits; what follows after pod-1 is released, in order."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -94,7 +94,7 @@ class PodScenario(FakeKube):
         ]
 
     def patched(self, name: str) -> None:
-        """pod-1 is the first that is let go; pod-2, when it runs, ends with its claim."""
+        """pod-1 is the first that is released; pod-2, when it runs, ends with its claim."""
         if not self.released:
             self.first_patch = dict(self.pod_named(name).metadata.annotations)
             self.changes.extend(self.after_release)
@@ -376,7 +376,7 @@ def test_pod_1_is_not_let_go_to_see_whether_pod_2_waits_for_another_reason(
     scenario.put(unschedulable("pod-2", NO_CPU))
     run()
     assert "dra-workshop/start" in scenario.first_patch, (
-        "all are let go, as the check is at its end"
+        "all are released, as the check is at its end"
     )
 
 

@@ -1,4 +1,4 @@
-"""Module 0 of a workstation: what is found on machines of all kinds, and what mends it."""
+"""Module 0 of a workstation: what is found on machines of all kinds, and what fixes it."""
 
 from __future__ import annotations
 
