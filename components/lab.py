@@ -10,9 +10,7 @@ import pulumi
 
 from components import leftovers, manifests, runs
 from components.check import Check, Gate, Result, Verdict
-from components.cluster import provision
-from components.dra_driver import DraDriver, DraDriverArgs
-from components.gpu_node import SimulatedNodes, SimulatedSlices, SimulatedSlicesArgs
+from components.cluster.kinds import kind_of
 from components.lab_context import LabContext
 from components.modules.registry import Module, closure
 from components.settings import Settings
@@ -31,12 +29,12 @@ def build(settings: Settings) -> Lab:
     """Everything that the wanted modules need, in order, and the verdict over it."""
     modules = closure(settings.modules)
     manifests.require(module.stack for module in modules)
-    lab = LabContext(settings)
+    lab = LabContext(settings, kind_of(settings))
     for module in modules:
         if module.id == "1":
             add_cluster(lab)
         if module.id == "2":
-            add_driver(lab)
+            lab.made_driver = lab.kind.driver(lab)
         lab.checks[module.id] = module.build(lab)
     results = {module.id: merged(lab.checks[module.id]) for module in modules}
     outputs = exports(lab, modules, results)
@@ -50,51 +48,8 @@ def build(settings: Settings) -> Lab:
 def add_cluster(lab: LabContext) -> None:
     """The cluster and its nodes, unless a prerequisite is missing."""
     gate = Gate("prerequisites-met", lab.checks["0"])
-    provision.provide(lab, gate.passed)
+    lab.kind.provide(lab, pulumi.ResourceOptions(depends_on=[gate.passed]))
     lab.nodes.made.append(leftovers.removed(lab))
-
-
-def add_driver(lab: LabContext) -> None:
-    """The DRA driver, unless it is there, and on nodes that the lab simulates the slices that its
-    plugin would publish."""
-    settings = lab.settings
-    if not settings.install_driver:
-        lab.made_driver = provision.driver_there(lab)
-        return
-    lab.made_driver = DraDriver(
-        DraDriverArgs(
-            driver=settings.driver,
-            chart=settings.driver_chart,
-            version=settings.driver_version,
-            kubeconfig=lab.cluster.kubeconfig,
-            nodes=lab.nodes.names,
-            gpus_per_node=lab.nodes.gpus_per_node,
-            publishers=slices_of(lab),
-            driver_root=lab.nodes.driver_root,
-            memory_limit=lab.memory_limit,
-            target=settings.target,
-            labels=lab.cluster.namespace_labels,
-            outside=lab.outside,
-        ),
-        # The chart's pods need nodes that run them.
-        lab.objects(None, *lab.nodes.made),
-    )
-
-
-def slices_of(lab: LabContext) -> list[Any]:
-    """The slices of simulated nodes; on a real one the driver's plugin publishes them."""
-    if not isinstance(lab.made_nodes, SimulatedNodes):
-        return []
-    settings = lab.settings
-    return SimulatedSlices(
-        SimulatedSlicesArgs(
-            nodes=lab.made_nodes.uids,
-            gpus=settings.gpus_per_node,
-            profile=settings.gpu_profile,
-            driver_version=settings.driver_version,
-        ),
-        lab.objects(None),
-    ).slices
 
 
 def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pulumi
 
@@ -16,6 +16,9 @@ from components.modules.registry import Module, closure
 from components.runs import Run, run_of
 from components.settings import Settings
 from kube.devices import SIMULATED
+
+if TYPE_CHECKING:
+    from components.cluster.kinds import ClusterKind
 
 AWAIT, AWAIT_CONTAINERS = "90s", "3m"
 """How long the provider waits for an object, and where containers really start: an image may have
@@ -81,11 +84,13 @@ class GpuDriver(Protocol):
 class LabContext:
     """Grows as the lab is wired; a module finds what the modules before it made.
 
+    kind: of its cluster.
     gpu_users: the checks that leave the GPU `target` free again; modules that use it take turns.
     outside: what the driver's chart makes outside its namespace, where the cluster is shared.
     """
 
     settings: Settings
+    kind: ClusterKind
     checks: dict[str, list[Check]] = field(default_factory=dict)
     gpu_users: list[Check] = field(default_factory=list)
     made_cluster: Cluster | None = None

@@ -12,8 +12,8 @@ import pulumi_kubernetes as k8s
 class Cluster(Protocol):
     """What the rest of the program knows of a cluster.
 
-    kubeconfig: its path relative to the project; cluster id: an id that changes when the
-    cluster was made anew; life: one that changes when it had to be started again; facts: what
+    kubeconfig: its path relative to the project; cluster_id: one that changes when the
+    cluster was made anew; start_id: one that changes when it had to be restarted; facts: what
     the stack exports; disposable: the resource that takes all objects with it when it is
     destroyed, None where they must be deleted one by one; namespace_labels: by which the lab's
     namespaces are known as its own, where the cluster is shared.

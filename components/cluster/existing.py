@@ -19,7 +19,7 @@ from components.check import Program
 from components.dra_driver import INSIDE
 from components.drivers import Driver
 from kube.ownership import LAB
-from machine import cluster_state
+from machine import cluster_state, identity
 
 NOWHERE = ".run/no-cluster"
 """A kubeconfig that is not there: charts are rendered without a cluster."""
@@ -52,7 +52,7 @@ class ExistingCluster(pulumi.ComponentResource):
     kubeconfig: str
     provider: k8s.Provider
     cluster_id: pulumi.Output[str]
-    cluster_state: str
+    start_id: str
     facts: pulumi.Output[dict[str, Any]]
     disposable: pulumi.Resource | None = None
 
@@ -67,7 +67,7 @@ class ExistingCluster(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
             delete=f"operations existing detach --stack {stack}",
         )
-        self.facts = attached.stdout.apply(json.loads)
+        self.facts = attached.stdout.apply(identity.parse_facts)
         self.cluster_id = self.facts["cluster_id"]
         self.start_id = cluster_state.of(stack)
         running = program.run(

@@ -5,7 +5,6 @@ the stack is destroyed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +15,7 @@ from components import program
 from components.check import Program
 from components.cluster import Cluster
 from kube.devices import GPU
-from machine import host_places
+from machine import host_places, identity
 from machine.host_networks import Networks
 
 
@@ -36,12 +35,12 @@ class HostNode(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,
-                # A changed cluster takes the node's place in it away, so the node is made anew.
+                # A node belongs to one cluster: for another one it is made anew.
                 custom_timeouts=pulumi.CustomTimeouts(create="5m", update="5m", delete="2m"),
             ),
             delete=f"operations node remove --stack {stack}",
         )
-        facts: pulumi.Output[dict[str, Any]] = node.stdout.apply(json.loads)
+        facts: pulumi.Output[dict[str, Any]] = node.stdout.apply(identity.parse_facts)
         running = program.run(
             "node-running",
             "operations node revive",

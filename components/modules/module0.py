@@ -7,7 +7,6 @@ from pathlib import Path
 import pulumi
 
 from components.check import Check, CheckArgs
-from components.cluster.provision import prerequisites
 from components.gpu_host import KERNEL_DRIVER
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
@@ -38,7 +37,7 @@ def build(lab: LabContext) -> list[Check]:
             ),
             pulumi.ResourceOptions(parent=component),
         )
-        for program, parameters in prerequisites(lab)
+        for program, parameters in lab.kind.prerequisites(lab)
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pulumi
 
 from components.check import Check, CheckArgs, Program
-from components.cluster.provision import kubernetes_version
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
 
@@ -17,7 +16,7 @@ def build(lab: LabContext) -> list[Check]:
         "cluster",
         {
             "kubeconfig": lab.cluster.kubeconfig,
-            "kubernetesVersion": kubernetes_version(lab),
+            "kubernetesVersion": lab.kind.kubernetes_version(settings),
             "featureGates": list(settings.feature_gates),
             "runtimeConfig": list(settings.runtime_config),
             "nodes": lab.nodes.names,

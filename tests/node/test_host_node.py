@@ -170,7 +170,7 @@ def test_a_second_stack_is_refused_by_name(host: Checkout, tmp_path: Path) -> No
 
 
 SHARE_AND_PUT_BACK = """
-from operations import node_machine
+from machine import host_machine as node_machine
 node_machine.own_files = list
 before = node_machine.noted() | {"settings": {}, "folders": list(map(str, node_machine.SHARED))}
 node_machine.share_root()
