@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from checks.result import CheckFailed
 from kube.client import Kube
+from kube.errors import KubeError
 from machine.waiting import until
 from tests.checkout import Checkout
 from tests.existing.theirs import STACK, TARGET, Theirs, differences, lab, refused
@@ -114,7 +114,7 @@ def test_an_api_server_that_is_not_there(without_driver: Theirs, ours: Checkout)
 def wait_for(theirs: Theirs, path: str) -> None:
     """Until the object is there that is read by that path."""
     kube = Kube(str(theirs.own))
-    for attempt in until(30, CheckFailed):
+    for attempt in until(30, KubeError):
         with attempt:
             kube.text(path)
 
