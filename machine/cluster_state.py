@@ -1,8 +1,8 @@
-"""Which life a cluster is in, told from its files, processes or containers without asking its API.
+"""Whether a cluster runs as it was started, by its files, ports or containers; its API is not asked.
 
 What a cluster runs in can end behind Pulumi's back: a reboot, a kill. Its state would still say
 that all is well. So the program looks when it starts, and a cluster that lost a process, or some
-of its files, gets a new life: an input that changes, whose update starts it again. So does one
+of its files, gets a new start id: an input that changes, whose update restarts it. So does one
 after an update that was killed, as nobody knows how far that came.
 """
 
@@ -36,7 +36,7 @@ REMOVING = "removing"
 """File that says that the removal of the lab has begun. Objects on the cluster are forgotten one by
 one from then on, and never taken up again."""
 START_ID = "start_id"
-"""File that holds the life in which the cluster was started last."""
+"""File that holds the id of the cluster's last start."""
 ANSWER_SECONDS = 2
 STARTED = "started.json"
 """File that holds when each container was started; one that was started again by somebody else has
@@ -46,7 +46,7 @@ _new = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def of(stack: str, run: Path = RUN) -> str:
-    """The life that the cluster is in, a new one if it is not whole and running."""
+    """The id of the cluster's start, a new one if it is not whole and running."""
     folder = run / stack
     try:
         start_id = (folder / START_ID).read_text()
@@ -129,7 +129,7 @@ def begin_removal(stack: str, run: Path = RUN) -> None:
 
 
 def end(stack: str, run: Path = RUN) -> None:
-    """Let the next update begin a new life, in which everything is verified again."""
+    """Have the next update restart the cluster and verify everything again."""
     (run / stack / START_ID).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What a Kind cluster and its nodes are called, and in which life their containers are."""
+"""What a Kind cluster and its nodes are called, and when their containers were started."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Specification:
 
     gates and runtime_config are "Name=true" strings. The version is checked by module 0. stages:
     digest of the files by which kwok runs simulated nodes. networks: what a host node uses, as in
-    Networks. recipe: see life.RECIPE.
+    Networks. recipe: see cluster_state.RECIPE.
     """
 
     stack: str
@@ -108,7 +108,7 @@ def create(wanted: Specification) -> dict[str, Any]:
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:
-    """Start what ended of a whole cluster, and note the life that it is in from now on.
+    """Restart what ended of a whole cluster, and note the id of this start.
 
     Raises LabError with the way out if that cluster or some of its files are gone, if
     another program has one of its ports, or if it does not start.

@@ -69,7 +69,7 @@ def attach(wanted: Specification) -> dict[str, Any]:
 
 
 def renew(wanted: Specification, cluster_id: str, start_id: str) -> None:
-    """Have our files there, lost or outdated as they may be, and note the life.
+    """Have our files there, lost or outdated as they may be, and note the start id.
 
     Raises LabError if the cluster is another one than the lab was made on.
     """

@@ -98,7 +98,7 @@ def _join(wanted: Specification, started: float) -> dict[str, Any]:
     }
 
 
-def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001, another life, another run
+def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001, another start, another run
     """Start what ended of the node. Raises LabError with the way out if it is not whole."""
     with _alone():
         facts = facts_of(stack)

@@ -114,7 +114,7 @@ def create(wanted: Specification) -> dict[str, Any]:
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:
-    """Start the nodes that ended, set them up again, and note the life that the cluster is in.
+    """Start the nodes that ended, set them up again, and note the id of this start.
 
     Raises LabError with the way out if that cluster or its containers are gone, or if it
     does not start.
