@@ -1,4 +1,4 @@
-"""Whether a cluster runs as it was started, by its files, ports or containers; its API is not asked.
+"""Whether a cluster runs as it was started: by its files, ports and containers, not by its API.
 
 What a cluster runs in can end behind Pulumi's back: a reboot, a kill. Its state would still say
 that all is well. So the program looks when it starts, and a cluster that lost a process, or some
