@@ -14,7 +14,8 @@ from checks import gpu_holders
 from checks.gpu_holders import ENDED, RELEASE, START
 from checks.result import CheckFailed, Checklist
 from kube import devices, images
-from kube.client import Kube, condition, describe
+from kube.client import Kube, describe
+from kube.conditions import condition
 from kube.permissions import DRA, on
 
 SECONDS = 60.0

@@ -14,7 +14,8 @@ from typing import Any
 from checks import driver_statements
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from kube import devices, ownership, trouble
-from kube.client import Kube, condition, describe
+from kube.client import Kube, describe
+from kube.conditions import condition
 from kube.nodes import wait_for_nodes
 from kube.permissions import DRA, on
 from machine.errors import LabError

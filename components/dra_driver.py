@@ -110,10 +110,7 @@ class DraDriver(pulumi.ComponentResource):
             ),
             kind.name,
             self.identity,
-            pulumi.ResourceOptions.merge(
-                child,
-                pulumi.ResourceOptions(depends_on=self.installed),
-            ),
+            pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=self.installed)),
         )
         self.ready: pulumi.Resource = gate
         self.first_uuid: pulumi.Output[str] = gate.stdout.apply(json.loads)["uuid"]
@@ -125,9 +122,8 @@ class DraDriver(pulumi.ComponentResource):
             "namespace": release.namespace,
         }
         if args.outside is None:
-            self.facts["devices"] = pulumi.Output.all(
-                nodes=args.nodes, gpus=args.gpus_per_node
-            ).apply(lambda each: len(each["nodes"]) * each["gpus"])
+            counted = pulumi.Output.all(args.nodes, args.gpus_per_node)
+            self.facts["devices"] = counted.apply(lambda each: len(each[0]) * each[1])
         else:
             self.facts["outside"] = args.outside
         self.register_outputs({"facts": self.facts})

@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 
 from components import manifests, program
+from components.check import Check, CheckArgs
 from components.drivers import Driver
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
@@ -147,7 +148,7 @@ class ModuleNamespace:
     def __init__(
         self, lab: LabContext, module: Module, programs: Mapping[str, Sequence[str]]
     ) -> None:
-        self.lab, self.folder = lab, module.stack
+        self.lab, self.module, self.folder = lab, module, module.stack
         (self.namespace,) = module.namespaces
         self.component = ModuleComponent(module)
         self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
@@ -216,3 +217,20 @@ class ModuleNamespace:
             "data": files | told,
         }
         return manifests.uid(manifests.create(held, f"{self.folder}-{name}", self.inside))
+
+    def verified(
+        self, check: str, parameters: Mapping[str, pulumi.Input[Any]], pods: Sequence[Any]
+    ) -> Check:
+        """The check, which looks at these pods, or Jobs, and then leaves the GPU to others."""
+        made = Check(
+            CheckArgs(
+                run=self.runs[check],
+                module=self.module.id,
+                parameters=parameters,
+                subjects=[manifests.uid(pod) for pod in pods],
+                needs=self.lab.needed_by(self.module),
+            ),
+            pulumi.ResourceOptions(parent=self.component, depends_on=list(pods)),
+        )
+        self.lab.gpu_users.append(made)
+        return made

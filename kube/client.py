@@ -24,7 +24,7 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from kube import connection, images, kubeconfig
-from kube.conditions import condition as condition
+from kube.conditions import condition
 from kube.errors import KubeError
 
 GONE = 410

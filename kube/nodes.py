@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kube.client import Kube, condition
+from kube.client import Kube
+from kube.conditions import condition
 from kube.errors import KubeError
 
 

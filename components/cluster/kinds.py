@@ -5,6 +5,7 @@ The only place, beside the clusters themselves, that knows what kinds there are.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -48,16 +49,16 @@ IMAGES = Path(".tools/images")
 """Relative, as all that Commands are told: a checkout that was moved can still remove its lab."""
 
 
-class ClusterKind:
+class ClusterKind(ABC):
     """What the kinds have in common: the lab makes the cluster, and brings the driver."""
 
+    @abstractmethod
     def prerequisites(self, lab: LabContext) -> list[Program]:
         """What module 0 verifies."""
-        raise NotImplementedError
 
+    @abstractmethod
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         """Give the lab its cluster and nodes."""
-        raise NotImplementedError
 
     def kubernetes_version(self, settings: Settings) -> str:
         """What module 1 expects."""
@@ -92,36 +93,13 @@ class Embedded(ClusterKind):
     """A control plane as processes of this user, with simulated nodes."""
 
     def prerequisites(self, lab: LabContext) -> list[Program]:
-        settings = lab.settings
-        tools = (
-            "prerequisites",
-            {
-                "stack": settings.stack,
-                "kubernetesVersion": settings.kubernetes_version,
-                "driverChart": settings.driver_chart,
-                "featureGates": list(settings.feature_gates),
-                "runtimeConfig": list(settings.runtime_config),
-            },
-        )
-        return [tools]
+        return [control_plane_tools(lab.settings)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings = lab.settings
-        lab.made_cluster = self.control_plane(settings, opts, disposable=True)
+        lab.made_cluster = control_plane(settings, opts, disposable=True)
         nodes = SimulatedNodesArgs(count=settings.nodes, gpus=settings.gpus_per_node)
         lab.made_nodes = SimulatedNodes(nodes, lab.objects(None))
-
-    def control_plane(
-        self, settings: Settings, opts: pulumi.ResourceOptions, *, disposable: bool
-    ) -> EmbeddedCluster:
-        args = EmbeddedClusterArgs(
-            kubernetes_version=settings.kubernetes_version,
-            feature_gates=settings.feature_gates,
-            runtime_config=settings.runtime_config,
-            disposable=disposable,
-            networks=settings.host_networks,
-        )
-        return EmbeddedCluster(args, opts)
 
     def slices(self, lab: LabContext) -> list[Any]:
         assert isinstance(lab.made_nodes, SimulatedNodes)  # noqa: S101, made above
@@ -135,25 +113,50 @@ class Embedded(ClusterKind):
         return SimulatedSlices(args, lab.objects(None)).slices
 
 
-class WithHostNode(Embedded):
+class WithHostNode(ClusterKind):
     """The same control plane, with this machine as its node."""
 
     def prerequisites(self, lab: LabContext) -> list[Program]:
-        given = {
-            "stack": lab.settings.stack,
+        settings = lab.settings
+        host = {
+            "stack": settings.stack,
             "gpu": needs_gpu(lab),
-            "networks": asdict(lab.settings.host_networks),
+            "networks": asdict(settings.host_networks),
         }
-        return [*super().prerequisites(lab), ("host", given)]
+        return [control_plane_tools(settings), ("host", host)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         # A real driver has something to undo for each claim.
-        lab.made_cluster = self.control_plane(lab.settings, opts, disposable=False)
+        lab.made_cluster = control_plane(lab.settings, opts, disposable=False)
         ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
         lab.made_nodes = HostNode(lab.cluster, lab.settings.host_networks, ready)
 
-    def slices(self, lab: LabContext) -> list[Any]:  # noqa: ARG002
-        return []
+
+def control_plane_tools(settings: Settings) -> Program:
+    """What module 0 verifies for a control plane as processes."""
+    return (
+        "prerequisites",
+        {
+            "stack": settings.stack,
+            "kubernetesVersion": settings.kubernetes_version,
+            "driverChart": settings.driver_chart,
+            "featureGates": list(settings.feature_gates),
+            "runtimeConfig": list(settings.runtime_config),
+        },
+    )
+
+
+def control_plane(
+    settings: Settings, opts: pulumi.ResourceOptions, *, disposable: bool
+) -> EmbeddedCluster:
+    args = EmbeddedClusterArgs(
+        kubernetes_version=settings.kubernetes_version,
+        feature_gates=settings.feature_gates,
+        runtime_config=settings.runtime_config,
+        disposable=disposable,
+        networks=settings.host_networks,
+    )
+    return EmbeddedCluster(args, opts)
 
 
 class Kind(ClusterKind):
@@ -182,7 +185,9 @@ class Kind(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings = lab.settings
-        host = gpu_host(settings, opts) if settings.driver == "nvidia" and needs_gpu(lab) else None
+        wants_gpus = settings.driver == "nvidia" and needs_gpu(lab)
+        gpus = GpuHostArgs(mounts=settings.gpu_mounts, subsets=settings.gpu_subsets)
+        host = GpuHost(gpus, opts) if wants_gpus else None
         cluster = KindCluster(
             KindClusterArgs(
                 kubernetes_version=settings.kubernetes_version,
@@ -300,10 +305,6 @@ def kind_of(settings: Settings) -> ClusterKind:
     if settings.cluster == "embedded" and settings.node == "host":
         return WithHostNode()
     return KINDS[settings.cluster]
-
-
-def gpu_host(settings: Settings, opts: pulumi.ResourceOptions) -> GpuHost:
-    return GpuHost(GpuHostArgs(mounts=settings.gpu_mounts, subsets=settings.gpu_subsets), opts)
 
 
 def _made(modules: Sequence[Module], chart: Permissions = ()) -> list[str]:

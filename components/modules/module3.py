@@ -5,10 +5,8 @@ A third pod has no claim, and so must see no GPU.
 
 from __future__ import annotations
 
-import pulumi
-
 from components import manifests
-from components.check import Check, CheckArgs
+from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
 from components.workload import INSPECT, ModuleNamespace, in_run, unawaited
@@ -42,19 +40,7 @@ def build(lab: LabContext) -> list[Check]:
         "module3-pod-2",
         lab.objects(component, *claims, pod_1),
     )
-    pods = [pod_1, pod_2, unclaimed]
-    exclusive = Check(
-        CheckArgs(
-            run=namespace.runs[CHECK],
-            module=MODULE.id,
-            parameters=parameters,
-            subjects=[manifests.uid(pod) for pod in pods],
-            needs=lab.needed_by(MODULE),
-        ),
-        pulumi.ResourceOptions(parent=component, depends_on=pods),
-    )
-    lab.gpu_users.append(exclusive)
-    return [exclusive]
+    return [namespace.verified(CHECK, parameters, [pod_1, pod_2, unclaimed])]
 
 
 MODULE = Module(

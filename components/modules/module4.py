@@ -3,10 +3,8 @@ a third, whose own claim names the same GPU, waits until they have ended."""
 
 from __future__ import annotations
 
-import pulumi
-
 from components import manifests
-from components.check import Check, CheckArgs
+from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
 from components.workload import BENCHMARK, INSPECT, ModuleNamespace, in_run, unawaited
@@ -44,18 +42,7 @@ def build(lab: LabContext) -> list[Check]:
         "module4-own",
         lab.objects(component, *pods),
     )
-    sharing = Check(
-        CheckArgs(
-            run=namespace.runs[CHECK],
-            module=MODULE.id,
-            parameters=parameters,
-            subjects=[manifests.uid(pod) for pod in (*pods, waiting)],
-            needs=lab.needed_by(MODULE),
-        ),
-        pulumi.ResourceOptions(parent=component, depends_on=[*pods, waiting]),
-    )
-    lab.gpu_users.append(sharing)
-    return [sharing]
+    return [namespace.verified(CHECK, parameters, [*pods, waiting])]
 
 
 MODULE = Module(

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from components import manifests
-from components.check import Check, CheckArgs
+from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
 from components.workload import (
@@ -34,12 +34,9 @@ JOB_MINUTES = 6
 def build(lab: LabContext) -> list[Check]:
     limits = Limits(lab, MODULE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
     percentage = limits.percentage()
-    lab.gpu_users.append(percentage)
     if not lab.settings.mps_memory_mib:
         return [percentage]
-    memory = limits.memory(percentage)
-    lab.gpu_users.append(memory)
-    return [percentage, memory]
+    return [percentage, limits.memory(percentage)]
 
 
 def under(limit_mib: int) -> list[int]:
@@ -153,19 +150,6 @@ class Limits(ModuleNamespace):
                 "dra_driver": settings.driver_version,
             },
         }
-
-    def verified(self, check: str, parameters: dict[str, Any], subjects: list[Any]) -> Check:
-        lab = self.lab
-        return Check(
-            CheckArgs(
-                run=self.runs[check],
-                module=MODULE.id,
-                parameters=parameters,
-                subjects=[manifests.uid(subject) for subject in subjects],
-                needs=lab.needed_by(MODULE),
-            ),
-            pulumi.ResourceOptions(parent=self.component, depends_on=subjects),
-        )
 
 
 MODULE = Module(

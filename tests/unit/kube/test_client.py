@@ -16,7 +16,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from kube.client import ANSWER_SECONDS, Kube, announced, condition, describe, explained
+from kube.client import ANSWER_SECONDS, Kube, announced, describe, explained
+from kube.conditions import condition
 from kube.errors import KubeError
 from tests.unit import fake_kube
 from tests.unit.fake_kube import (
