@@ -9,7 +9,7 @@ import ctypes
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 LIBRARY = "libcuda.so.1"
 MIB = 1024 * 1024
@@ -31,6 +31,8 @@ JIT_ERROR_LOG = 5
 JIT_ERROR_LOG_BYTES = 6
 LOG_BYTES = 4096
 
+Value = TypeVar("Value", bound="ctypes._SimpleCData[Any] | ctypes.Array[Any]")
+
 ADVICE = {
     "CUDA_ERROR_NO_DEVICE": "no GPU is visible here: has the pod a claim?",
     "CUDA_ERROR_OUT_OF_MEMORY": "the GPU has, or MPS grants, less free memory than that",
@@ -49,15 +51,15 @@ class CudaError(Exception):
     def __init__(self, call: str, name: str, detail: str = "") -> None:
         self.call = call
         self.name = name
-        told = "; ".join(text for text in (detail, ADVICE.get(name, "")) if text)
-        super().__init__(f"{call}: {name}" + (f" ({told})" if told else ""))
+        explained = "; ".join(filter(None, (detail, ADVICE.get(name))))
+        super().__init__(f"{call}: {name}" + (f" ({explained})" if explained else ""))
 
 
 class Driver:
     """The library. Every call that fails is raised as CudaError."""
 
     def __init__(self, library: Any = None) -> None:
-        self._library = loaded() if library is None else library
+        self._library = load_library() if library is None else library
         self._call: tuple[str, float] | None = None
 
     def call(self, function: str, *arguments: Any) -> None:
@@ -69,13 +71,19 @@ class Driver:
         finally:
             self._call = None
         if code:
-            raise CudaError(function, self._name(code), self._text(code))
+            name = self._describe("cuGetErrorName", code) or f"error {code}"
+            raise CudaError(function, name, self._describe("cuGetErrorString", code))
+
+    def read(self, kind: type[Value], function: str, *arguments: Any) -> Value:
+        """What the function writes where its first argument points."""
+        written = kind()
+        self.call(function, ctypes.byref(written), *arguments)
+        return written
 
     def waiting(self) -> tuple[str, float]:
         """The call that has not returned and for how many seconds, seen from another thread."""
-        if (call := self._call) is None:
-            return "", 0.0
-        return call[0], time.monotonic() - call[1]
+        call = self._call
+        return (call[0], time.monotonic() - call[1]) if call else ("", 0.0)
 
     def give_back(self, raised: type[BaseException] | None, *call: Any) -> None:
         """A call at the end of a `with` block; none after an error of CUDA: the process ends
@@ -83,50 +91,36 @@ class Driver:
         if raised is None or not issubclass(raised, CudaError):
             self.call(*call)
 
-    def _name(self, code: int) -> str:
-        return self._told("cuGetErrorName", code) or f"error {code}"
-
-    def _text(self, code: int) -> str:
-        return self._told("cuGetErrorString", code)
-
-    def _told(self, function: str, code: int) -> str:
+    def _describe(self, function: str, code: int) -> str:
         text = ctypes.c_char_p()
         getattr(self._library, function)(ctypes.c_int(code), ctypes.byref(text))
         return (text.value or b"").decode()
 
 
-def loaded() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise CudaError(
-            "dlopen", "no CUDA driver", f"{error}; has the pod a claim for a GPU?"
-        ) from None
+        reason = f"{error}; has the pod a claim for a GPU?"
+        raise CudaError("dlopen", "no CUDA driver", reason) from None
 
 
 def device_count(driver: Driver) -> int:
-    count = ctypes.c_int()
     driver.call("cuInit", ctypes.c_uint(0))
-    driver.call("cuDeviceGetCount", ctypes.byref(count))
-    return count.value
+    return driver.read(ctypes.c_int, "cuDeviceGetCount").value
 
 
 class Device:
-    """A GPU that CUDA sees, by default the first, and what CUDA says of it, which under MPS is
-    this client's share."""
+    """A GPU as CUDA sees it, which under MPS is this client's share."""
 
     def __init__(self, driver: Driver, index: int = 0) -> None:
         self.driver = driver
-        self._device = ctypes.c_int()
         driver.call("cuInit", ctypes.c_uint(0))
-        driver.call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(index))
+        self._device = driver.read(ctypes.c_int, "cuDeviceGet", ctypes.c_int(index))
 
     def attribute(self, which: int) -> int:
-        value = ctypes.c_int()
-        self.driver.call(
-            "cuDeviceGetAttribute", ctypes.byref(value), ctypes.c_int(which), self._device
-        )
-        return value.value
+        number = ctypes.c_int(which)
+        return self.driver.read(ctypes.c_int, "cuDeviceGetAttribute", number, self._device).value
 
     @property
     def name(self) -> str:
@@ -136,8 +130,7 @@ class Device:
 
     @property
     def uuid(self) -> str:
-        octets = (ctypes.c_ubyte * 16)()
-        self.driver.call("cuDeviceGetUuid_v2", ctypes.byref(octets), self._device)
+        octets = self.driver.read(ctypes.c_ubyte * 16, "cuDeviceGetUuid_v2", self._device)
         return gpu_uuid(bytes(octets))
 
     @property
@@ -147,9 +140,8 @@ class Device:
     @property
     def cuda_version(self) -> str:
         """The CUDA version that the driver supports, such as 13.0."""
-        number = ctypes.c_int()
-        self.driver.call("cuDriverGetVersion", ctypes.byref(number))
-        return f"{number.value // 1000}.{number.value % 1000 // 10}"
+        number = self.driver.read(ctypes.c_int, "cuDriverGetVersion").value
+        return f"{number // 1000}.{number % 1000 // 10}"
 
     @property
     def mps_enabled(self) -> bool | None:
@@ -176,9 +168,8 @@ class Context:
     def __init__(self, driver: Driver, device: ctypes.c_int) -> None:
         self.driver = driver
         self._device = device
-        handle = ctypes.c_void_p()
         driver.call("cuDevicePrimaryCtxSetFlags_v2", device, ctypes.c_uint(SCHEDULE_SPIN))
-        driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(handle), device)
+        handle = driver.read(ctypes.c_void_p, "cuDevicePrimaryCtxRetain", device)
         driver.call("cuCtxSetCurrent", handle)
 
     def __enter__(self) -> Context:
@@ -199,37 +190,23 @@ class Context:
 
     def kernel(self, ptx: str, name: str) -> ctypes.c_void_p:
         """The entry of that name, compiled by the driver for this GPU."""
-        module, function = ctypes.c_void_p(), ctypes.c_void_p()
+        read = self.driver.read
         log = ctypes.create_string_buffer(LOG_BYTES)
         options = (ctypes.c_int * 2)(JIT_ERROR_LOG, JIT_ERROR_LOG_BYTES)
         values = (ctypes.c_void_p * 2)(ctypes.addressof(log), LOG_BYTES)
+        arguments = (ctypes.c_char_p(ptx.encode()), ctypes.c_uint(len(options)), options, values)
         try:
-            self.driver.call(
-                "cuModuleLoadDataEx",
-                ctypes.byref(module),
-                ctypes.c_char_p(ptx.encode()),
-                ctypes.c_uint(len(options)),
-                options,
-                values,
-            )
+            module = read(ctypes.c_void_p, "cuModuleLoadDataEx", *arguments)
         except CudaError as error:
             raise CudaError(error.call, error.name, log.value.decode().strip()) from None
-        self.driver.call(
-            "cuModuleGetFunction", ctypes.byref(function), module, ctypes.c_char_p(name.encode())
-        )
-        return function
+        entry = ctypes.c_char_p(name.encode())
+        return read(ctypes.c_void_p, "cuModuleGetFunction", module, entry)
 
     def resident_blocks(self, kernel: ctypes.c_void_p, threads: int) -> int:
         """How many blocks of that many threads one SM runs at a time."""
-        blocks = ctypes.c_int()
-        self.driver.call(
-            "cuOccupancyMaxActiveBlocksPerMultiprocessor",
-            ctypes.byref(blocks),
-            kernel,
-            ctypes.c_int(threads),
-            ctypes.c_size_t(0),
-        )
-        return blocks.value
+        function = "cuOccupancyMaxActiveBlocksPerMultiprocessor"
+        arguments = (kernel, ctypes.c_int(threads), ctypes.c_size_t(0))
+        return self.driver.read(ctypes.c_int, function, *arguments).value
 
     def synchronize(self) -> None:
         self.driver.call("cuCtxSynchronize")
@@ -244,8 +221,7 @@ class Buffer:
     def __init__(self, driver: Driver, size: int) -> None:
         self.driver = driver
         self.size = size
-        self.address = ctypes.c_uint64()
-        driver.call("cuMemAlloc_v2", ctypes.byref(self.address), ctypes.c_size_t(size))
+        self.address = driver.read(ctypes.c_uint64, "cuMemAlloc_v2", ctypes.c_size_t(size))
 
     def __enter__(self) -> Buffer:
         return self
@@ -255,9 +231,8 @@ class Buffer:
 
     def fill(self, word: int) -> None:
         """Writes the 32-bit word all over it."""
-        self.driver.call(
-            "cuMemsetD32_v2", self.address, ctypes.c_uint(word), ctypes.c_size_t(self.size // 4)
-        )
+        words = ctypes.c_size_t(self.size // 4)
+        self.driver.call("cuMemsetD32_v2", self.address, ctypes.c_uint(word), words)
 
     def read(self, offset: int, size: int) -> bytes:
         copied = ctypes.create_string_buffer(size)
@@ -270,13 +245,9 @@ class Launch:
     """A kernel with its grid and arguments, ready to be called any number of times."""
 
     def __init__(
-        self,
-        driver: Driver,
-        kernel: ctypes.c_void_p,
-        blocks: int,
-        threads: int,
+        self, driver: Driver, kernel: ctypes.c_void_p, blocks: int, threads: int,
         values: Sequence[Any],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._driver = driver
         self._values = list(values)
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, self._values))
@@ -293,9 +264,8 @@ class Stopwatch:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._events = (ctypes.c_void_p(), ctypes.c_void_p())
-        for event in self._events:
-            driver.call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(EVENT_BLOCKING))
+        create = (ctypes.c_void_p, "cuEventCreate", ctypes.c_uint(EVENT_BLOCKING))
+        self._events = (driver.read(*create), driver.read(*create))
 
     def time(self, launch: Launch, times: int) -> float:
         started, ended = self._events

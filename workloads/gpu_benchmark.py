@@ -26,10 +26,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
-    from workloads import cuda_driver, figures, gpu_measures, mps_client, nvml, start_barrier
+    from workloads import cuda_driver, gpu_measures, mps_client, nvml, start_barrier
 else:  # in a pod, where the files lie side by side
     import cuda_driver
-    import figures
     import gpu_measures
     import mps_client
     import nvml
@@ -37,8 +36,6 @@ else:  # in a pod, where the files lie side by side
 
 MIB = cuda_driver.MIB
 GPU_FAILED = 3
-NOT_STARTED = 4
-ENDED = 143
 LOOK_SECONDS = 0.5
 
 
@@ -46,19 +43,24 @@ class EndedError(Exception):
     """SIGTERM."""
 
 
+EXIT_CODES: dict[type[Exception], int] = {
+    cuda_driver.CudaError: GPU_FAILED,
+    gpu_measures.WrongResultError: GPU_FAILED,
+    start_barrier.StartError: 4,
+    EndedError: 143,
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = parse_arguments(arguments)
     signal.signal(signal.SIGTERM, end)
     result: dict[str, Any] = {"program": "gpu_benchmark", "began": time.time()}
     code = 0
     try:
         run(options, result)
-    except (cuda_driver.CudaError, gpu_measures.WrongResultError) as error:
-        code = failed(result, error, GPU_FAILED)
-    except start_barrier.StartError as error:
-        code = failed(result, error, NOT_STARTED)
-    except EndedError as error:
-        code = failed(result, error, ENDED)
+    except tuple(EXIT_CODES) as error:
+        code = EXIT_CODES[type(error)]
+        report_error(result, error)
     print(json.dumps(result), flush=True)  # noqa: T201
     return 0 if options.exit_zero else code
 
@@ -71,31 +73,20 @@ def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
         device = cuda_driver.Device(driver)
         with device.open() as context:
             opened = mps_client.opened_since(sockets)
-            result["mps"] = mps_client.described(device.mps_enabled, opened, os.environ)
-            result["environment"] = mps_client.variables(os.environ)
-            gpu = described(device, context, result)
-            result["start"] = started(options)
-            result["allocations"] = [allocation(context, size) for size in options.allocate]
-            result["measures"] = {}
-            measure(options, gpu, result["measures"])
+            result["mps"] = mps_client.describe(device.mps_enabled, opened, os.environ)
+            result["environment"] = mps_client.select_variables(os.environ)
+            gpu = read_gpu(device, context, result)
+            result["start"] = wait_for_start(options)
+            result["allocations"] = [try_allocation(context, size) for size in options.allocate]
+            result["measures"] = measures = {}
+            plan = gpu_measures.Plan(options.repeats, options.seconds, options.warm_up)
+            for name in options.measure:
+                say(f"measuring {name}")
+                measures[name] = gpu_measures.MEASURES[name](gpu, plan)
+                say(f"{name}: {measures[name]['median']:.4g} {measures[name]['unit']}")
 
 
-def started(options: argparse.Namespace) -> dict[str, Any] | None:
-    if options.start_file is None:
-        return None
-    say(f"ready, waiting for {start_barrier.START}… in {options.start_file}")
-    return start_barrier.wait(options.start_file, options.start_timeout)
-
-
-def measure(options: argparse.Namespace, gpu: gpu_measures.Gpu, measures: dict[str, Any]) -> None:
-    plan = gpu_measures.Plan(options.repeats, options.seconds, options.warm_up)
-    for name in options.measure:
-        say(f"measuring {name}")
-        measures[name] = gpu_measures.MEASURES[name](gpu, plan)
-        say(f"{name}: {measures[name]['median']:.4g} {measures[name]['unit']}")
-
-
-def described(
+def read_gpu(
     device: cuda_driver.Device, context: cuda_driver.Context, result: dict[str, Any]
 ) -> gpu_measures.Gpu:
     """Reads back what this process was given."""
@@ -108,17 +99,17 @@ def described(
         "name": device.name,
         "sm_count": sm_count,
         "compute_capability": f"{capability[0]}.{capability[1]}",
-        "fma_lanes_per_sm": figures.FMA_LANES.get(capability),
+        "fma_lanes_per_sm": gpu_measures.FMA_LANES.get(capability),
         "clock_max_mhz": clock_max_mhz,
         "l2_mib": device.attribute(cuda_driver.L2_CACHE_BYTES) / MIB,
         "cuda": device.cuda_version,
     }
     result["memory"] = {"free_mib": free / MIB, "total_mib": total / MIB}
-    found, result["nvml"] = told_by_nvml(result["device"]["uuid"])
+    found, result["nvml"] = read_nvml(result["device"]["uuid"])
     return gpu_measures.Gpu(context, capability, sm_count, clock_max_mhz, found)
 
 
-def told_by_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
+def read_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
     try:
         gpu = nvml.Gpu(uuid)
         return gpu, {
@@ -133,7 +124,14 @@ def told_by_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
         return None, {"error": str(error)}
 
 
-def allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:
+def wait_for_start(options: argparse.Namespace) -> dict[str, Any] | None:
+    if options.start_file is None:
+        return None
+    say(f"ready, waiting for {start_barrier.START}… in {options.start_file}")
+    return start_barrier.wait(options.start_file, options.start_timeout)
+
+
+def try_allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:
     """Whether so much memory is granted, tried and given back. at: seconds since 1970."""
     at = time.time()
     try:
@@ -148,13 +146,13 @@ def allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:
 # --- the command line -------------------------------------------------------------------------
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="gpu_benchmark", description=(__doc__ or "").partition("\n")[0]
     )
     add = parser.add_argument
     known = ",".join(gpu_measures.MEASURES)
-    add("--measure", type=measures_named, default=known, help=f"which of {known}; '' for none")
+    add("--measure", type=measure_names, default=known, help=f"which of {known}; '' for none")
     add("--repeats", type=positive_whole, default=5, help="values of each measure")
     add("--seconds", type=positive, default=0.5, help="of each value")
     add("--warm-up", type=positive, default=1.0, help="seconds before the first value")
@@ -166,7 +164,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measures_named(text: str) -> list[str]:
+def measure_names(text: str) -> list[str]:
     names = [name for name in text.split(",") if name]
     for name in names:
         if name not in gpu_measures.MEASURES:
@@ -191,7 +189,7 @@ def positive_whole(text: str) -> int:
     return int(text)
 
 
-# --- what is said -----------------------------------------------------------------------------
+# --- how it ends ------------------------------------------------------------------------------
 
 
 def end(_number: int, _frame: FrameType | None) -> None:
@@ -214,24 +212,21 @@ def watched(
 
 
 def watch(
-    driver: cuda_driver.Driver,
-    options: argparse.Namespace,
-    result: dict[str, Any],
+    driver: cuda_driver.Driver, options: argparse.Namespace, result: dict[str, Any],
     done: threading.Event,
-) -> None:
+) -> None:  # fmt: skip
     while not done.wait(LOOK_SECONDS):
         call, waited = driver.waiting()
         if waited > options.patience:
-            error = cuda_driver.CudaError(call, f"no answer for {options.patience:g} s")
-            code = failed(result, error, GPU_FAILED)
+            limit = f"no answer for {options.patience:g} s"
+            report_error(result, cuda_driver.CudaError(call, limit))
             print(json.dumps(result), flush=True)  # noqa: T201
-            os._exit(0 if options.exit_zero else code)
+            os._exit(0 if options.exit_zero else GPU_FAILED)
 
 
-def failed(result: dict[str, Any], error: Exception, code: int) -> int:
+def report_error(result: dict[str, Any], error: Exception) -> None:
     result["error"] = str(error)
     say(str(error))
-    return code
 
 
 def say(text: str) -> None:

@@ -53,7 +53,10 @@ again:
     setp.ne.u32 %more, %left, 0;
     @%more bra again;
 {total}
-{index("%thread")}
+    mov.u32 %block, %ctaid.x;
+    mov.u32 %threads, %ntid.x;
+    mov.u32 %thread, %tid.x;
+    mad.lo.u32 %thread, %block, %threads, %thread;
     ld.param.u64 %address, [totals];
     mad.wide.u32 %address, %thread, 4, %address;
     st.global.f32 [%address], %x0;
@@ -116,14 +119,6 @@ def tick() -> str:
     ret;
 }}
 """
-
-
-def index(register: str) -> str:
-    """The thread's number in the whole grid."""
-    return f"""    mov.u32 %block, %ctaid.x;
-    mov.u32 %threads, %ntid.x;
-    mov.u32 {register}, %tid.x;
-    mad.lo.u32 {register}, %block, %threads, {register};"""
 
 
 def words(part: int) -> str:

@@ -7,19 +7,18 @@ that its kernel did the work that is counted: the result is read back and compar
 from __future__ import annotations
 
 import ctypes
+import math
 import statistics
 import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
-    from workloads import cuda_driver, figures, gpu_kernels, nvml
+    from workloads import cuda_driver, gpu_kernels, nvml
 else:  # in a pod, where the files lie side by side
     import cuda_driver
-    import figures
     import gpu_kernels
     import nvml
 
@@ -32,6 +31,15 @@ PATTERN = 0x5A17C0DE
 LOOKED_AT = 65536
 BATCH = 100
 """Latencies between two looks at the clock."""
+FLOPS_PER_FMA = 2
+FMA_LANES = {
+    **dict.fromkeys([(7, 0), (7, 2), (7, 5), (8, 0)], 64),
+    **dict.fromkeys([(8, 6), (8, 7), (8, 9), (9, 0), (10, 0)], 128),
+    **dict.fromkeys([(10, 1), (10, 3), (11, 0), (12, 0), (12, 1)], 128),
+}
+"""32-bit FMAs that one SM of a compute capability can finish in one clock: CUDA C++ Programming
+Guide, "Throughput of Native Arithmetic Instructions", and `_ConvertSMVer2Cores` in helper_cuda.h
+of NVIDIA/cuda-samples."""
 
 
 class WrongResultError(Exception):
@@ -55,50 +63,24 @@ class Gpu:
     clock_max_mhz: float
     nvml: nvml.Gpu | None
 
-    def launch(
-        self, ptx: str, name: str, blocks: int, threads: int, values: list[Any]
-    ) -> cuda_driver.Launch:
-        kernel = self.context.kernel(ptx, name)
-        return cuda_driver.Launch(self.context.driver, kernel, blocks, threads, values)
 
-
-@dataclass
-class Window:
-    """When the values were taken, by the clock that all pods of a node share."""
-
-    sampler: nvml.Sampler
-    start: float
-    end: float = 0.0
-    repeats: list[list[float]] = field(default_factory=list)
-
-    def entry(self) -> dict[str, Any]:
-        times = {"start": self.start, "end": self.end, "windows": self.repeats}
-        return {**self.sampler.summary(), **times}
-
-
-@contextmanager
-def window(gpu: Gpu) -> Iterator[Window]:
-    with nvml.Sampler(gpu.nvml) as sampler:
-        opened = Window(sampler, time.time())
-        yield opened
-        opened.end = time.time()
-
-
-def repeated(
-    gpu: Gpu, plan: Plan, measure: Callable[[], float]
-) -> tuple[list[float], dict[str, Any]]:
+def repeat(gpu: Gpu, plan: Plan, unit: str, measure: Callable[[], float]) -> dict[str, Any]:
+    """The values, and when they were taken, by the clock that all pods of a node share."""
     values: list[float] = []
-    with window(gpu) as opened:
+    windows: list[list[float]] = []
+    with nvml.Sampler(gpu.nvml) as sampler:
+        start = time.time()
         for _ in range(plan.repeats):
-            start = time.time()
+            began = time.time()
             values.append(measure())
-            opened.repeats.append([start, time.time()])
-    return values, opened.entry()
+            windows.append([began, time.time()])
+        times = {"start": start, "end": time.time(), "windows": windows}
+    return {**summarize(unit, values), **sampler.summary(), **times}
 
 
-def rates(
-    gpu: Gpu, plan: Plan, launch: cuda_driver.Launch, work: float
-) -> tuple[list[float], dict[str, Any]]:
+def measure_rate(
+    gpu: Gpu, plan: Plan, unit: str, launch: cuda_driver.Launch, work: float
+) -> dict[str, Any]:
     """Work a second, where one launch does so much of it."""
     stopwatch = gpu.context.stopwatch()
     ended = time.monotonic() + plan.warm_up
@@ -106,7 +88,23 @@ def rates(
     while time.monotonic() < ended:
         took = stopwatch.time(launch, 1)
     launches = max(round(plan.seconds / took), 1)
-    return repeated(gpu, plan, lambda: work * launches / stopwatch.time(launch, launches))
+    return repeat(gpu, plan, unit, lambda: work * launches / stopwatch.time(launch, launches))
+
+
+def summarize(unit: str, values: Sequence[float]) -> dict[str, Any]:
+    """cv: the coefficient of variation, standard deviation of the sample by its mean."""
+    return {
+        "unit": unit,
+        "values": list(values),
+        "median": statistics.median(values),
+        "cv": statistics.stdev(values) / statistics.mean(values) if len(values) > 1 else 0.0,
+    }
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least value that is not less than so many percent of all (nearest rank)."""
+    ranked = sorted(values)
+    return ranked[max(math.ceil(len(ranked) * percent / 100), 1) - 1]
 
 
 # --- fp32 FMA ---------------------------------------------------------------------------------
@@ -116,25 +114,20 @@ def fma(gpu: Gpu, plan: Plan) -> dict[str, Any]:
     """TFLOPS of the SMs that this process was given, beside the peak of as many at the clock
     that they had."""
     kernel = gpu.context.kernel(gpu_kernels.fma(), gpu_kernels.FMA)
-    resident = gpu.context.resident_blocks(kernel, gpu_kernels.FMA_THREADS)
-    blocks = gpu.sm_count * resident * WAVES
-    threads = blocks * gpu_kernels.FMA_THREADS
+    block = gpu_kernels.FMA_THREADS
+    blocks = gpu.sm_count * gpu.context.resident_blocks(kernel, block) * WAVES
+    threads = blocks * block
     with gpu.context.allocate(threads * 4) as totals:
-        one = ctypes.c_float(1)
-        rounds = ctypes.c_uint(100)
-        launch = cuda_driver.Launch(
-            gpu.context.driver,
-            kernel,
-            blocks,
-            gpu_kernels.FMA_THREADS,
-            [totals.address, one, one, rounds],
-        )
+        one, rounds = ctypes.c_float(1), ctypes.c_uint(100)
+        values = [totals.address, one, one, rounds]
+        launch = cuda_driver.Launch(gpu.context.driver, kernel, blocks, block, values)
         rounds.value = enough_rounds(gpu, launch, rounds.value)
         fmas = threads * gpu_kernels.ACCUMULATORS * gpu_kernels.UNROLL * rounds.value
-        tera = fmas * figures.FLOPS_PER_FMA / 1e12
-        values, taken = rates(gpu, plan, launch, tera)
-        check_totals(totals, rounds.value)
-    return {**figures.summary("TFLOPS", values), **taken, **against_peak(gpu, values, taken)}
+        measured = measure_rate(gpu, plan, "TFLOPS", launch, fmas * FLOPS_PER_FMA / 1e12)
+        total = struct.pack("<f", gpu_kernels.fma_total(rounds.value))
+        if totals.read(0, totals.size) != total * threads:
+            raise WrongResultError("fma: the kernel did not do the FMAs that were counted")
+    return {**measured, **compare_with_peak(gpu, measured)}
 
 
 def enough_rounds(gpu: Gpu, launch: cuda_driver.Launch, rounds: int) -> int:
@@ -145,30 +138,28 @@ def enough_rounds(gpu: Gpu, launch: cuda_driver.Launch, rounds: int) -> int:
     return min(max(wanted, 1), gpu_kernels.most_rounds())
 
 
-def check_totals(totals: cuda_driver.Buffer, rounds: int) -> None:
-    count = totals.size // 4
-    expected = gpu_kernels.fma_total(rounds)
-    if totals.read(0, totals.size) != struct.pack("<f", expected) * count:
-        raise WrongResultError("fma: the kernel did not do the FMAs that were counted")
-
-
-def against_peak(gpu: Gpu, values: list[float], taken: dict[str, Any]) -> dict[str, Any]:
+def compare_with_peak(gpu: Gpu, measured: dict[str, Any]) -> dict[str, Any]:
     """Without NVML the peak is that of the highest clock, and the fraction therefore a lower
     bound."""
-    tflops = statistics.median(values)
-    sampled = taken["clock_mhz"]
+    tflops, sampled = measured["median"], measured["clock_mhz"]
     clock = sampled["median"] if sampled else gpu.clock_max_mhz
     silent = "NVML is missing" if gpu.nvml is None else "NVML does not tell it"
-    peak = figures.peak_tflops(gpu.capability, gpu.sm_count, clock)
+    peak = peak_tflops(gpu.capability, gpu.sm_count, clock)
     return {
         "tflops": tflops,
         "tflops_per_sm": tflops / gpu.sm_count,
         "peak_tflops": peak,
         "peak_at_mhz": clock,
         "peak_clock": "median while measuring" if sampled else f"maximum, as {silent}",
-        "fma_lanes_per_sm": figures.FMA_LANES.get(gpu.capability),
+        "fma_lanes_per_sm": FMA_LANES.get(gpu.capability),
         "fraction_of_peak": tflops / peak if peak else None,
     }
+
+
+def peak_tflops(capability: tuple[int, int], sm_count: int, clock_mhz: float) -> float | None:
+    """What that many SMs can do at that clock; None if the GPU is not known."""
+    lanes = FMA_LANES.get(capability)
+    return sm_count * lanes * FLOPS_PER_FMA * clock_mhz / 1e6 if lanes else None
 
 
 # --- memory bandwidth -------------------------------------------------------------------------
@@ -177,31 +168,26 @@ def against_peak(gpu: Gpu, values: list[float], taken: dict[str, Any]) -> dict[s
 def bandwidth(gpu: Gpu, plan: Plan) -> dict[str, Any]:
     """GB/s of a copy within the GPU's memory, read and written bytes counted."""
     size = copy_size(gpu.context.memory()[0])
+    blocks = size // gpu_kernels.COPY_BYTES_PER_BLOCK
     with gpu.context.allocate(size) as source, gpu.context.allocate(size) as target:
         source.fill(PATTERN)
         target.fill(0)
-        launch = gpu.launch(
-            gpu_kernels.copy(),
-            gpu_kernels.COPY,
-            size // gpu_kernels.COPY_BYTES_PER_BLOCK,
-            gpu_kernels.COPY_THREADS,
-            [target.address, source.address],
+        kernel = gpu.context.kernel(gpu_kernels.copy(), gpu_kernels.COPY)
+        values = [target.address, source.address]
+        launch = cuda_driver.Launch(
+            gpu.context.driver, kernel, blocks, gpu_kernels.COPY_THREADS, values
         )
-        values, taken = rates(gpu, plan, launch, 2 * size / 1e9)
-        check_copy(target)
-    return {**figures.summary("GB/s", values), **taken, "copied_mib": size // cuda_driver.MIB}
+        measured = measure_rate(gpu, plan, "GB/s", launch, 2 * size / 1e9)
+        expected = struct.pack("<I", PATTERN) * (LOOKED_AT // 4)
+        for offset in (0, size // 2, size - LOOKED_AT):
+            if target.read(offset, LOOKED_AT) != expected:
+                raise WrongResultError("bandwidth: the kernel did not copy what was counted")
+    return {**measured, "copied_mib": size // cuda_driver.MIB}
 
 
 def copy_size(free: int) -> int:
     """A quarter of the free memory for each side, so that neighbours have room; 1 GiB at most."""
     return max(min(free // 4, MOST_COPY_BYTES) // COPY_STEP, 1) * COPY_STEP
-
-
-def check_copy(target: cuda_driver.Buffer) -> None:
-    expected = struct.pack("<I", PATTERN) * (LOOKED_AT // 4)
-    for offset in (0, target.size // 2, target.size - LOOKED_AT):
-        if target.read(offset, LOOKED_AT) != expected:
-            raise WrongResultError("bandwidth: the kernel did not copy what was counted")
 
 
 # --- latency ----------------------------------------------------------------------------------
@@ -212,30 +198,30 @@ def latency(gpu: Gpu, plan: Plan) -> dict[str, Any]:
     has ended. The values are the medians of the repeats."""
     with gpu.context.allocate(4) as number:
         number.fill(0)
-        launch = gpu.launch(gpu_kernels.tick(), gpu_kernels.TICK, 1, 1, [number.address])
-        launches = len(latencies(gpu.context, launch, plan.warm_up))
-        taken_in: list[list[float]] = []
+        kernel = gpu.context.kernel(gpu_kernels.tick(), gpu_kernels.TICK)
+        launch = cuda_driver.Launch(gpu.context.driver, kernel, 1, 1, [number.address])
+        launches = len(time_launches(gpu.context, launch, plan.warm_up))
+        repeats: list[list[float]] = []
 
         def middle() -> float:
-            taken_in.append(latencies(gpu.context, launch, plan.seconds))
-            return figures.percentile(taken_in[-1], 50)
+            repeats.append(time_launches(gpu.context, launch, plan.seconds))
+            return percentile(repeats[-1], 50)
 
-        values, taken = repeated(gpu, plan, middle)
-        launches += sum(map(len, taken_in))
+        measured = repeat(gpu, plan, "µs", middle)
+        launches += sum(map(len, repeats))
         if struct.unpack("<I", number.read(0, 4)) != (launches,):
             raise WrongResultError("latency: the kernel did not run as often as was counted")
-    tails = [figures.percentile(each, 99) for each in taken_in]
+    tails = [percentile(each, 99) for each in repeats]
     return {
-        **figures.summary("µs", values),
-        **taken,
-        "p50": statistics.median(values),
+        **measured,
+        "p50": statistics.median(measured["values"]),
         "p99": statistics.median(tails),
         "p99_values": tails,
         "launches": launches,
     }
 
 
-def latencies(
+def time_launches(
     context: cuda_driver.Context, launch: cuda_driver.Launch, seconds: float
 ) -> list[float]:
     found: list[float] = []

@@ -26,10 +26,10 @@ MOCK = re.compile(r"GPU_DEVICE_\d+")
 """Environment variable by which the example driver's CDI specs name a device."""
 
 
-def inspected() -> dict[str, Any]:
+def inspect() -> dict[str, Any]:
     """gpus: CUDA's, each with its UUID and the number of its /dev/nvidiaN; libcuda: whether it
-    can be loaded; mocks: names of devices that Kubernetes' example driver gave; error: why the GPUs
-    cannot be told."""
+    can be loaded; mocks: names of devices that Kubernetes' example driver gave; error: why CUDA or
+    NVML could not list the GPUs."""
     found: dict[str, Any] = {
         "program": "inspect_gpu",
         "began": time.time(),
@@ -50,7 +50,7 @@ def inspected() -> dict[str, Any]:
 
 
 def main() -> int:
-    print(json.dumps(inspected()), flush=True)  # noqa: T201
+    print(json.dumps(inspect()), flush=True)  # noqa: T201
     return hold.main()
 
 

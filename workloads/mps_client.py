@@ -1,10 +1,9 @@
 """Whether this process is a client of MPS, and how that is known.
 
-CUDA says nothing if it cannot reach the control daemon: the program then has the whole GPU and
-works. So neither the variables nor the mounted directory prove anything. What does, also in a pod
-with namespaces of its own and no privileges: the driver itself says whether contexts on this
-device are shared through MPS. Beside it stand the Unix sockets that CUDA opened while it made its
-context: it has some as a client, and none otherwise.
+CUDA is silent if it cannot reach the control daemon: the program then works, with the whole GPU.
+So neither the variables nor the mounted directory prove anything. Two things do, without any
+privilege: the driver itself says whether contexts on this device are shared through MPS, and as a
+client CUDA opens Unix sockets while it makes its context, otherwise none.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ OTHER_VARIABLES = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 OPEN_FILES = Path("/proc/self/fd")
 
 
-def described(
+def describe(
     mps_enabled: bool | None, connections: list[dict[str, Any]], environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """mps_enabled: what the driver says, None if it does not know.
     connections: those that CUDA opened."""
-    client, proof = judged(mps_enabled, len(connections))
+    client, proof = judge(mps_enabled, len(connections))
     return {
         "client": client,
         "proof": proof,
@@ -39,7 +39,7 @@ def described(
     }
 
 
-def judged(mps_enabled: bool | None, connections: int) -> tuple[bool, str]:
+def judge(mps_enabled: bool | None, connections: int) -> tuple[bool, str]:
     opened = f"CUDA opened {connections or 'no'} Unix socket{'' if connections == 1 else 's'}"
     if mps_enabled is None:
         return connections > 0, f"{opened}; this driver does not know {ATTRIBUTE}"
@@ -53,28 +53,24 @@ def opened_since(before: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def connections() -> list[dict[str, Any]]:
     """The Unix sockets of this process that are connected: their number, the other end's name and
     its process where this one may see it."""
-    return list(each_connection())
-
-
-def each_connection() -> Iterator[dict[str, Any]]:
+    found = []
     for entry in sorted(OPEN_FILES.iterdir()):
-        try:
-            if not entry.readlink().name.startswith("socket:"):
-                continue
-            with socket.socket(fileno=os.dup(int(entry.name))) as copy:
-                if copy.family == socket.AF_UNIX:
-                    yield connection(copy) | {"socket": entry.readlink().name}
-        except OSError:  # closed in between, or not connected
-            continue
+        with suppress(OSError):  # closed in between, or not connected
+            number = entry.readlink().name
+            if number.startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(entry.name))) as copy:
+                    if copy.family == socket.AF_UNIX:
+                        found.append(read_peer(copy) | {"socket": number})
+    return found
 
 
-def connection(end: socket.socket) -> dict[str, Any]:
+def read_peer(end: socket.socket) -> dict[str, Any]:
     peer = os.fsdecode(end.getpeername()).replace("\0", "@", 1)
     owner = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return {"peer": peer, "peer_pid": struct.unpack("3i", owner)[0] or None}
 
 
-def variables(environment: Mapping[str, str]) -> dict[str, str]:
+def select_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Those that concern MPS or which GPUs are seen."""
     return {
         name: value

@@ -1,6 +1,6 @@
 """Clocks, power and names of a GPU from NVML, by ctypes on libnvidia-ml.so.1.
 
-A pod without it still measures: what NVML would have told is then null, and why is said.
+A pod without it still measures: what NVML would have reported is then null, and says why.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import operator
 import statistics
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 LIBRARY = "libnvidia-ml.so.1"
 NOT_SUPPORTED = 3
 """NVML's code for what this GPU has not."""
 INTERVAL_SECONDS = 0.02
 SM_CLOCK = 1
+SAMPLED = ("clock_mhz", "power_w", "throttle_reasons")
+"""Methods of Gpu, and what their values are called in a summary."""
 COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclusive_Process"}
 THROTTLE_REASONS = {
     0x001: "gpu_idle",
@@ -41,28 +42,15 @@ class NotSupportedError(NvmlError):
     """This GPU has no such thing; the others can still be asked for."""
 
 
-class Source(Protocol):
-    """What a sampler asks."""
-
-    def clock_mhz(self) -> int: ...
-
-    def power_w(self) -> float: ...
-
-    def throttle_reasons(self) -> int: ...
-
-
 class Gpu:
     """One GPU by its UUID."""
 
     def __init__(self, uuid: str, library: Any = None) -> None:
-        self._library = loaded() if library is None else library
+        self._library = load_library() if library is None else library
         self._handle = ctypes.c_void_p()
         self._call("nvmlInit_v2")
-        self._call(
-            "nvmlDeviceGetHandleByUUID",
-            ctypes.c_char_p(uuid.encode()),
-            ctypes.byref(self._handle),
-        )
+        named = ctypes.c_char_p(uuid.encode())
+        self._call("nvmlDeviceGetHandleByUUID", named, ctypes.byref(self._handle))
 
     def name(self) -> str:
         return self._text("nvmlDeviceGetName", self._handle)
@@ -118,7 +106,7 @@ class Gpu:
             raise NvmlError(f"{function}: NVML error {code}")
 
 
-def loaded() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(LIBRARY)
     except OSError as error:
@@ -133,7 +121,7 @@ def if_supported(ask: Callable[[], Any]) -> Any:
         return None
 
 
-def reasons_named(reasons: int) -> list[str]:
+def name_reasons(reasons: int) -> list[str]:
     """Why the clock is not higher, in words; an unknown bit as its number."""
     bits = [1 << place for place in range(reasons.bit_length()) if reasons >> place & 1]
     return [THROTTLE_REASONS.get(bit, hex(bit)) for bit in bits]
@@ -142,18 +130,16 @@ def reasons_named(reasons: int) -> list[str]:
 class Sampler:
     """Asks NVML in a thread of its own, from the start of its `with` block to the end.
 
-    Without a GPU to ask it samples nothing. The first call that fails ends it, unless it asked for
-    what this GPU has not.
+    Without a GPU it samples nothing. The first call that fails ends it, except one for what this
+    GPU has not.
     """
 
-    def __init__(self, gpu: Source | None, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, gpu: Gpu | None, interval: float = INTERVAL_SECONDS) -> None:
         self._gpu = gpu
         self._interval = interval
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._clocks: list[Any] = []
-        self._powers: list[Any] = []
-        self._reasons: list[Any] = []
+        self._values: dict[str, list[Any]] = {name: [] for name in SAMPLED}
         self._samples = 0
         self._error: str | None = None
 
@@ -161,46 +147,37 @@ class Sampler:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _raised: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._ended.set()
         self._thread.join()
 
     def _sample(self) -> None:
-        if self._gpu is None:
-            return
         try:
-            self._look(self._gpu)
-            while not self._ended.wait(self._interval):
-                self._look(self._gpu)
+            while self._gpu is not None:
+                self._take_sample(self._gpu)
+                if self._ended.wait(self._interval):
+                    return
         except NvmlError as error:
             self._error = str(error)
 
-    def _look(self, gpu: Source) -> None:
-        for ask, values in (
-            (gpu.clock_mhz, self._clocks),
-            (gpu.power_w, self._powers),
-            (gpu.throttle_reasons, self._reasons),
-        ):
+    def _take_sample(self, gpu: Gpu) -> None:
+        for name, values in self._values.items():
             try:
-                values.append(ask())
+                values.append(getattr(gpu, name)())
             except NotSupportedError as error:
                 self._error = str(error)
         self._samples += 1
 
     def summary(self) -> dict[str, Any]:
-        reasons = functools.reduce(operator.or_, self._reasons, 0)
-        said: dict[str, Any] = {
-            "clock_mhz": spread(self._clocks),
-            "power_w": spread(self._powers),
-            "throttle_reasons": reasons_named(reasons) if self._reasons else None,
+        clocks, powers, reasons = (self._values[name] for name in SAMPLED)
+        all_reasons = functools.reduce(operator.or_, reasons, 0)
+        found = {
+            "clock_mhz": spread(clocks),
+            "power_w": spread(powers),
+            "throttle_reasons": name_reasons(all_reasons) if reasons else None,
             "samples": self._samples,
         }
-        return said if self._error is None else said | {"nvml_error": self._error}
+        return found if self._error is None else found | {"nvml_error": self._error}
 
 
 def spread(values: list[float]) -> dict[str, float] | None:

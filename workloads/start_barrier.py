@@ -1,9 +1,9 @@
 """Programs in several pods start at the same second: the one that their annotation names.
 
 The pod mounts its own annotations by the downward API; whoever wants them to start together
-writes dra-workshop/start, seconds since 1970, into every one, and leaves the kubelet some seconds
-to show it to the pods. The kubelet promises no time for that. A program that is told too late
-begins at once and reports `late_seconds`; the reader judges whether all worked at one time.
+writes dra-workshop/start, seconds since 1970, into every one, some seconds ahead. The kubelet
+promises no time for showing it to the pods. A program that learns of it too late begins at once
+and reports `late_seconds`; the reader judges whether all worked at one time.
 """
 
 from __future__ import annotations
@@ -22,22 +22,18 @@ class StartError(Exception):
     """The time to start did not come, or cannot be read."""
 
 
-def start_time(annotations: str) -> float | None:
+def parse_start(annotations: str) -> float | None:
     """From the file's text, one key="value" a line; None if it is not there yet."""
     for line in annotations.splitlines():
         if line.startswith(START):
-            return seconds(line[len(START) :])
+            try:
+                moment = float(json.loads(line[len(START) :]))
+            except (TypeError, ValueError):
+                moment = math.nan
+            if not math.isfinite(moment):
+                raise StartError(f"{line} is not a time in seconds since 1970")
+            return moment
     return None
-
-
-def seconds(quoted: str) -> float:
-    try:
-        moment = float(json.loads(quoted))
-    except (TypeError, ValueError):
-        moment = math.nan
-    if not math.isfinite(moment):
-        raise StartError(f"{START}{quoted} is not a time in seconds since 1970")
-    return moment
 
 
 def wait(path: Path, limit: float) -> dict[str, Any]:
@@ -45,22 +41,21 @@ def wait(path: Path, limit: float) -> dict[str, Any]:
 
     limit: the most seconds to wait in all.
     """
-    given_up = time.time() + limit
-    moment = told(path, given_up, limit)
-    if moment > given_up:
-        raise StartError(
-            f"the start is {moment - time.time():.0f} s ahead, the limit is {limit:.0f} s"
-        )
+    deadline = time.time() + limit
+    moment = wait_for_annotation(path, deadline, limit)
+    if moment > deadline:
+        ahead = moment - time.time()
+        raise StartError(f"the start is {ahead:.0f} s ahead, the limit is {limit:.0f} s")
     while (ahead := moment - time.time()) > 0:
         time.sleep(min(ahead, LOOK_SECONDS))
     begun = time.time()
     return {"requested": moment, "begun": begun, "late_seconds": begun - moment}
 
 
-def told(path: Path, given_up: float, limit: float) -> float:
-    while time.time() < given_up:
+def wait_for_annotation(path: Path, deadline: float, limit: float) -> float:
+    while time.time() < deadline:
         try:
-            moment = start_time(path.read_text(encoding="utf-8"))
+            moment = parse_start(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise StartError(f"{path}: {error.strerror}") from None
         if moment is not None:

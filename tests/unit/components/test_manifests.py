@@ -163,7 +163,7 @@ def test_benchmarks_are_started_with_arguments_that_they_know() -> None:
     benchmarks = [c for c in commands if c[1] == "/workshop/gpu_benchmark.py"]
     assert len(benchmarks) == 8
     for command in benchmarks:
-        options = gpu_benchmark.parsed(command[2:])
+        options = gpu_benchmark.parse_arguments(command[2:])
         assert options.exit_zero, "what went wrong is for the check to judge"
         assert options.measure or options.allocate
 

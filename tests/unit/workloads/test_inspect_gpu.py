@@ -27,9 +27,9 @@ def test_a_pod_with_a_gpu_tells_its_uuid_and_device_files(
 ) -> None:
     for name in ("nvidiactl", "nvidia0", "nvidia-uvm"):
         (devices / name).touch()
-    monkeypatch.setattr(cuda_driver, "loaded", Cuda)
-    monkeypatch.setattr(nvml, "loaded", Nvml)
-    found = inspect_gpu.inspected()
+    monkeypatch.setattr(cuda_driver, "load_library", Cuda)
+    monkeypatch.setattr(nvml, "load_library", Nvml)
+    found = inspect_gpu.inspect()
     assert found["device_files"] == ["nvidia-uvm", "nvidia0", "nvidiactl"]
     assert found["gpus"] == [{"uuid": UUID, "minor": 0}]
     assert found["libcuda"] is True
@@ -40,14 +40,14 @@ def test_a_pod_without_a_gpu_tells_that_there_is_nothing(
     devices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuda_driver, "LIBRARY", "libnone.so.1")
-    found = inspect_gpu.inspected()
+    found = inspect_gpu.inspect()
     assert (found["device_files"], found["gpus"], found["libcuda"]) == ([], [], False)
     assert "libnone.so.1" in found["error"]
 
 
 def test_a_driver_that_fails_is_told(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_driver, "loaded", lambda: Cuda(fail={"cuInit": NO_DEVICE}))
-    found = inspect_gpu.inspected()
+    monkeypatch.setattr(cuda_driver, "load_library", lambda: Cuda(fail={"cuInit": NO_DEVICE}))
+    found = inspect_gpu.inspect()
     assert found["libcuda"] is True
     assert found["error"].startswith("cuInit: CUDA_ERROR_NO_DEVICE")
 

@@ -23,19 +23,19 @@ from workloads import mps_client
 def test_the_driver_decides_and_else_the_connections(
     driver_says: bool | None, connections: int, client: bool, proof: str
 ) -> None:
-    found, told = mps_client.judged(driver_says, connections)
+    found, told = mps_client.judge(driver_says, connections)
     assert found is client
     assert told.startswith(proof)
 
 
 def test_a_pipe_directory_alone_proves_nothing() -> None:
-    found = mps_client.described(False, [], {"CUDA_MPS_PIPE_DIRECTORY": "/mps"})
+    found = mps_client.describe(False, [], {"CUDA_MPS_PIPE_DIRECTORY": "/mps"})
     assert (found["client"], found["pipe_directory"], found["pipe_directory_set"]) == (
         False,
         "/mps",
         True,
     )
-    assert mps_client.described(True, [], {})["pipe_directory"] == "/tmp/nvidia-mps"
+    assert mps_client.describe(True, [], {})["pipe_directory"] == "/tmp/nvidia-mps"
 
 
 def test_a_connection_is_found_by_the_other_ends_name_and_process() -> None:
@@ -54,4 +54,7 @@ def test_a_connection_is_found_by_the_other_ends_name_and_process() -> None:
 
 def test_only_the_variables_that_matter_are_told() -> None:
     environment = {"CUDA_MPS_B": "2", "PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0"}
-    assert mps_client.variables(environment) == {"CUDA_MPS_B": "2", "CUDA_VISIBLE_DEVICES": "0"}
+    assert mps_client.select_variables(environment) == {
+        "CUDA_MPS_B": "2",
+        "CUDA_VISIBLE_DEVICES": "0",
+    }

@@ -75,8 +75,8 @@ def test_a_value_that_this_gpu_cannot_tell_is_null_and_the_others_are_sampled() 
 def test_what_a_gpu_has_not_does_not_hide_the_rest(
     monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
-    monkeypatch.setattr(nvml, "loaded", lambda: Nvml(fail={function: nvml.NOT_SUPPORTED}))
-    gpu, told = gpu_benchmark.told_by_nvml(UUID)
+    monkeypatch.setattr(nvml, "load_library", lambda: Nvml(fail={function: nvml.NOT_SUPPORTED}))
+    gpu, told = gpu_benchmark.read_nvml(UUID)
     assert gpu is not None
     assert told["driver"] == "580.159.04"
     assert [name for name, value in told.items() if value is None] == [

@@ -29,18 +29,18 @@ def annotated(moment: float | str) -> str:
     ],
 )
 def test_only_the_annotation_itself_is_the_start(text: str, expected: float | None) -> None:
-    assert start_barrier.start_time(text) == expected
+    assert start_barrier.parse_start(text) == expected
 
 
 @pytest.mark.parametrize("value", ["soon", "", "nan", "inf", "2026-11-21T11:00:00Z"])
 def test_what_is_no_time_is_told(value: str) -> None:
     with pytest.raises(StartError, match="is not a time in seconds since 1970"):
-        start_barrier.start_time(annotated(value))
+        start_barrier.parse_start(annotated(value))
 
 
 def test_a_value_that_is_not_quoted_text_is_told() -> None:
     with pytest.raises(StartError, match="is not a time"):
-        start_barrier.start_time("dra-workshop/start=null\n")
+        start_barrier.parse_start("dra-workshop/start=null\n")
 
 
 def test_it_waits_for_the_annotation_and_then_for_the_time(tmp_path: Path) -> None:
