@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 import bench
-from bench import machine, repeat, show, startup, summary
-from bench.programs import BenchError
+from bench import repeat, show, startup, summary
 from bench.workplace import workplace
+from machine.errors import LabError
 from machine.files import write_json
+from machine.run import run_program
 from results.store import RESULTS
 from tests.checkout import ROOT
 from toolchain.numbers import option
+from toolchain.tools import PLUGINS, PULUMI_VERSION
 
+CPUINFO = Path("/proc/cpuinfo")
 INTERRUPTED = 130
 
 
@@ -32,7 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         return run(options.repeats, options.json)
-    except BenchError as error:
+    except LabError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -42,7 +50,7 @@ def main() -> int:
 
 def run(number: int, as_json: bool) -> int:
     """Measure, keep the result in `.results/bench/<UTC time>/bench.json` and print it."""
-    facts = machine.facts()
+    environment = describe_environment()
     repeats = []
     with workplace() as checkout:
         checkout.stack(repeat.STACK)
@@ -50,21 +58,25 @@ def run(number: int, as_json: bool) -> int:
             say = partial(progress, f"repeat {index} of {number}")
             repeats.append(repeat.run(checkout, index, say))
         progress("start of the programs", "measuring")
-        starts, imports = startup.seconds(checkout.folder), startup.imports(checkout.folder)
+        starts = startup.time_programs(checkout.folder)
+        imports = startup.time_imports(checkout.folder)
     result = {
         "method": bench.__doc__,
-        "environment": facts,
+        "environment": environment,
         **summary.to_json(repeats),
         "start_seconds": starts,
         "import_seconds": imports,
-        "closing": summary.closing(summary.rows(repeats)),
+        "closing": summary.closing_lines(summary.compare(repeats)),
     }
-    path = keep(result)
+    folder = ROOT / RESULTS / "bench" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder.mkdir(parents=True)
+    path = folder / "bench.json"
+    write_json(path, result)
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
-        return 0
-    show.report(repeats, facts, starts, imports)
-    show.console().print(f"all values: {path.relative_to(ROOT)}")
+    else:
+        show.report(repeats, environment, starts, imports)
+        show.console().print(f"all values: {path.relative_to(ROOT)}")
     return 0
 
 
@@ -73,12 +85,22 @@ def progress(where: str, text: str) -> None:
     sys.stderr.flush()
 
 
-def keep(result: dict[str, object]) -> Path:
-    folder = ROOT / RESULTS / "bench" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder.mkdir(parents=True)
-    path = folder / "bench.json"
-    write_json(path, result)
-    return path
+def describe_environment() -> dict[str, Any]:
+    """Where and with what it is run. commit: "-dirty" when files differ from it, "" outside git;
+    memory: in GB."""
+    described = run_program(["git", "describe", "--always", "--dirty"], cwd=ROOT, check=False)
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "commit": described.output.strip(),
+        "platform": platform.platform(),
+        "processor": models[0] if models else platform.processor(),
+        "processors": os.cpu_count(),
+        "memory": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        "pulumi": PULUMI_VERSION,
+        "providers": {name: version for name, (version, _) in PLUGINS.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from kube.client import Kube
-
 METRIC = "apiserver_request"
 BENCH = "dra-workshop-bench"
 """User agent of the benchmark's own requests."""
@@ -35,20 +33,8 @@ VERBS = {"create": "POST", "update": "PUT"}
 Calls = Counter[str]
 
 
-def reader(kubeconfig: Path) -> Kube:
-    """A client whose requests are known as the benchmark's own."""
-    kube = Kube(str(kubeconfig))
-    kube.api.user_agent = BENCH
-    return kube
-
-
-def counted(kube: Kube) -> Calls:
-    """The counter apiserver_request_total, without watches, probes and scrapes."""
-    return parsed(kube.text("/metrics"))
-
-
-def parsed(text: str) -> Calls:
-    """The counter in what an API server answers at /metrics."""
+def parse_metrics(text: str) -> Calls:
+    """apiserver_request_total in the text of /metrics, without watches, probes and scrapes."""
     found: Calls = Counter()
     for family in text_string_to_metric_families(text):
         if family.name == METRIC:
@@ -69,15 +55,12 @@ class Audit:
 
     def read(self) -> dict[str, Calls]:
         """What each client asked since the last reading, watches included."""
-        events = [json.loads(line) for line in self._lines()]
+        # The rest is a line that is still being written.
+        *lines, self._rest = (self._rest + self._log.read()).split(b"\n")
+        events = [json.loads(line) for line in lines]
         new = [event for event in events if event["auditID"] not in self._seen]
         self._seen |= {event["auditID"] for event in new}
         return by_client(new)
-
-    def _lines(self) -> list[bytes]:
-        """The new lines; one that is still being written waits for the next reading."""
-        *whole, self._rest = (self._rest + self._log.read()).split(b"\n")
-        return whole
 
     def close(self) -> None:
         self._log.close()
@@ -90,16 +73,13 @@ def by_client(events: Iterable[Mapping[str, Any]]) -> dict[str, Calls]:
         about = event.get("objectRef", {})
         path = event["requestURI"].partition("?")[0]
         if path not in PROBES:
+            agent = event.get("userAgent", "")
+            known = (who for beginning, who in CLIENTS.items() if agent.startswith(beginning))
             verb = VERBS.get(event["verb"], event["verb"].upper())
             name = _name(verb, about.get("resource", path.strip("/")), about.get("subresource", ""))
-            found.setdefault(_client(event.get("userAgent", "")), Counter())[name] += 1
+            found.setdefault(next(known, "control plane"), Counter())[name] += 1
     return found
 
 
-def _client(agent: str) -> str:
-    known = (who for beginning, who in CLIENTS.items() if agent.startswith(beginning))
-    return next(known, "control plane")
-
-
 def _name(verb: str, resource: str, subresource: str) -> str:
-    return f"{verb} " + "/".join(part for part in (resource, subresource) if part)
+    return f"{verb} " + "/".join(filter(None, (resource, subresource)))

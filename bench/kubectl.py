@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import objects
-from bench.objects import Layers
-from bench.programs import run
+from bench.objects import Layers, to_yaml, with_owners
+from machine.run import run_program
 from tests.checkout import Checkout
 
-SECONDS = 120
+TIMEOUT = "--timeout=120s"
 """For everything that is waited for."""
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl on one cluster, with a cache of what the cluster serves of its own."""
+    """kubectl on one cluster, with a cache of its own of what the cluster serves."""
 
     checkout: Checkout
     kubeconfig: str
     cache: Path
 
     def __call__(self, *arguments: str) -> str:
-        """What kubectl prints. Raises BenchError."""
+        """What kubectl prints. Raises LabError."""
         command = ("kubectl", "--kubeconfig", self.kubeconfig, *arguments)
-        return run(self.checkout, *command, KUBECACHEDIR=str(self.cache))
+        environment = self.checkout.environment() | {"KUBECACHEDIR": str(self.cache)}
+        return run_program(command, cwd=self.checkout.folder, env=environment).output
 
 
 @dataclass(frozen=True)
@@ -39,47 +38,38 @@ class Files:
 
     def write(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        for name, found in self.layers.named():
-            self.path(name).write_text(objects.text(found))
-            self.path(f"{name}-delete").write_text(objects.text(reversed(found)))
+        for name, objects in self.layers.items():
+            self.path(name).write_text(to_yaml(objects))
+            self.path(f"{name}-delete").write_text(to_yaml(reversed(objects)))
 
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.yaml"
 
+    def options(self, *names: str) -> list[str]:
+        return [f"--filename={self.path(name)}" for name in names]
+
 
 def apply(kubectl: Kubectl, files: Files) -> None:
     """Everything in order, with the waits that `up` makes too."""
-    layers = files.layers
-    _apply(kubectl, files, "nodes")
-    nodes = [one["metadata"]["name"] for one in layers.nodes if one["kind"] == "Node"]
-    _wait(kubectl, "Ready", *(f"node/{name}" for name in nodes))
-    driver = objects.owned(layers.driver, _uids(kubectl, nodes))
-    files.path("driver").write_text(objects.text(driver))
-    _apply(kubectl, files, "driver", "chart")
-    for one in layers.chart:
+    wait_until_ready = ("wait", "--for=condition=Ready", TIMEOUT)
+    kubectl("apply", "--server-side", *files.options("nodes"))
+    nodes = [node["metadata"]["name"] for node in files.layers["nodes"]]
+    kubectl(*wait_until_ready, *(f"node/{name}" for name in nodes))
+    found = json.loads(kubectl("get", "nodes", *nodes, "--output=json"))
+    listed = [one["metadata"] for one in found.get("items", [found])]
+    uids = {metadata["name"]: metadata["uid"] for metadata in listed}
+    files.path("driver").write_text(to_yaml(with_owners(files.layers["driver"], uids)))
+    kubectl("apply", "--server-side", *files.options("driver", "chart"))
+    for one in files.layers["chart"]:
         if one["kind"] in ("DaemonSet", "Deployment"):
-            about = one["metadata"]
-            what = (f"{one['kind'].lower()}/{about['name']}", "--namespace", about["namespace"])
-            kubectl("rollout", "status", *what, f"--timeout={SECONDS}s")
-    _apply(kubectl, files, "module")
-    _wait(kubectl, "Ready", "pod/pod-1", "--namespace", "dra-module3")
+            name, namespace = one["metadata"]["name"], one["metadata"]["namespace"]
+            workload = f"{one['kind'].lower()}/{name}"
+            kubectl("rollout", "status", workload, "--namespace", namespace, TIMEOUT)
+    kubectl("apply", "--server-side", *files.options("module"))
+    kubectl(*wait_until_ready, "pod/pod-1", "--namespace", "dra-module3")
 
 
 def delete(kubectl: Kubectl, files: Files, *names: str) -> None:
     """The layers of these names, in this order, and wait until they are gone."""
-    which = (f"--filename={files.path(f'{name}-delete')}" for name in names)
-    kubectl("delete", "--ignore-not-found", f"--timeout={SECONDS}s", *which)
-
-
-def _apply(kubectl: Kubectl, files: Files, *names: str) -> None:
-    kubectl("apply", "--server-side", *(f"--filename={files.path(name)}" for name in names))
-
-
-def _wait(kubectl: Kubectl, condition: str, *what: str) -> None:
-    kubectl("wait", f"--for=condition={condition}", f"--timeout={SECONDS}s", *what)
-
-
-def _uids(kubectl: Kubectl, nodes: list[str]) -> Mapping[str, str]:
-    """Name of the node → its uid, which a slice's owner needs."""
-    found = json.loads(kubectl("get", "nodes", *nodes, "--output=json"))
-    return {one["metadata"]["name"]: one["metadata"]["uid"] for one in found.get("items", [found])}
+    reverse = files.options(*(f"{name}-delete" for name in names))
+    kubectl("delete", "--ignore-not-found", TIMEOUT, *reverse)

@@ -11,9 +11,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-KUBERNETES = ("kubernetes:", "pulumi:providers:kubernetes")
 COMMAND = "command:local:Command"
-OF_THE_CLUSTER = ("cluster", "cluster-running")
 GATE = "devices-published"
 """The Command that waits for what the objects need, so it is one of them."""
 PARTS = ("objects", "cluster", "checks")
@@ -43,10 +41,11 @@ class Span:
 
     @property
     def part(self) -> str:
-        if self.name == GATE or self.type.startswith(KUBERNETES):
+        kubernetes = self.type.startswith(("kubernetes:", "pulumi:providers:kubernetes"))
+        if kubernetes or self.name == GATE:
             return "objects"
         if self.type == COMMAND:
-            return "cluster" if self.name in OF_THE_CLUSTER else "checks"
+            return "cluster" if self.name in ("cluster", "cluster-running") else "checks"
         return ENGINE
 
 
@@ -58,7 +57,7 @@ class Link:
     waited: float
 
 
-def spans(events: Iterable[tuple[float, Mapping[str, Any]]]) -> list[Span]:
+def read_spans(events: Iterable[tuple[float, Mapping[str, Any]]]) -> list[Span]:
     """The resources in (seconds, event); components, which only group, are left out."""
     begun: dict[str, float] = {}
     done: dict[str, Span] = {}
@@ -74,7 +73,7 @@ def spans(events: Iterable[tuple[float, Mapping[str, Any]]]) -> list[Span]:
     return list(done.values())
 
 
-def parts(found: Sequence[Span], total: float) -> dict[str, float]:
+def split_seconds(found: Sequence[Span], total: float) -> dict[str, float]:
     """Seconds that the update was at objects, the cluster and checks, and the engine's own.
 
     Every moment belongs to one of them, so they add up to the total.
@@ -87,7 +86,7 @@ def parts(found: Sequence[Span], total: float) -> dict[str, float]:
     return seconds
 
 
-def needs(state: Mapping[str, Any]) -> dict[str, set[str]]:
+def read_needs(state: Mapping[str, Any]) -> dict[str, set[str]]:
     """URN → URNs of what must be done before it, from an exported stack."""
     found = {}
     for resource in state["deployment"]["resources"]:
@@ -99,7 +98,7 @@ def needs(state: Mapping[str, Any]) -> dict[str, set[str]]:
     return found
 
 
-def typical(runs: Sequence[Sequence[Span]]) -> list[Span]:
+def typical_spans(runs: Sequence[Sequence[Span]]) -> list[Span]:
     """Each resource with the median of its starts and of its ends over several updates."""
     by_urn: dict[str, list[Span]] = {}
     for run in runs:
@@ -111,15 +110,13 @@ def typical(runs: Sequence[Sequence[Span]]) -> list[Span]:
     ]
 
 
-def critical_path(found: Sequence[Span], need: Mapping[str, set[str]]) -> list[Link]:
+def critical_path(found: Sequence[Span], needs: Mapping[str, set[str]]) -> list[Link]:
     """From the resource that ended last back to the first, each time to what ended last of what
     it needs. In the order of time."""
-    by_urn = {span.urn: span for span in found}
     path: list[Link] = []
-    span = max(found, key=lambda one: one.end, default=None)
-    while span is not None:
-        before = [by_urn[urn] for urn in need.get(span.urn, ()) if urn in by_urn]
-        last = max(before, key=lambda one: one.end, default=None)
-        path.append(Link(span, span.start - (last.end if last else 0.0)))
-        span = last
+    before = found
+    while before:
+        span = max(before, key=lambda one: one.end)
+        before = [one for one in found if one.urn in needs.get(span.urn, ())]
+        path.append(Link(span, span.start - max((one.end for one in before), default=0.0)))
     return path[::-1]

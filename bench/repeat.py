@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import kubectl, objects, profile
-from bench.calls import Audit, Calls, counted, reader
+from bench.calls import BENCH, Audit, Calls, parse_metrics
 from bench.kubectl import Files, Kubectl
-from bench.programs import run as run_program
-from bench.update import Event, Update, pulumi
+from bench.update import Event, Update, run_pulumi
 from components.drivers import DRIVERS
 from kube.client import Kube
+from machine.programs import PYTHON
+from machine.run import run_program
 from tests.checkout import Checkout
 
 STACK = "module3"
@@ -69,8 +70,8 @@ class Repeat:
 class Meter:
     """Reads the counter and the audit log of the stack's cluster around each part."""
 
-    def __init__(self, checkout: Checkout, say: Say) -> None:
-        self.folder, self.say = checkout.folder, say
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder, self.say = folder, say
         self.parts: dict[str, Part] = {}
         self._kube: Kube | None = None
         self._audit: Audit | None = None
@@ -78,8 +79,10 @@ class Meter:
     def attach(self) -> None:
         """As soon as there is a cluster."""
         self._audit = Audit(self.folder / AUDIT_LOG)
-        self._kube = reader(self.folder / KUBECONFIG)
-        self._counter, self._second = counted(self._kube), time.monotonic()
+        kube = Kube(str(self.folder / KUBECONFIG))
+        kube.api.user_agent = BENCH
+        self._counter, self._second = parse_metrics(kube.text("/metrics")), time.monotonic()
+        self._kube = kube
 
     def detach(self) -> None:
         """There is no cluster any more, or nobody wants to know."""
@@ -89,58 +92,63 @@ class Meter:
 
     def measure(self, name: str, run: Callable[[], Update | None], ends: bool = False) -> Part:
         """Run it and keep its costs under the name; `ends`: with it the cluster ends."""
-        self._calls()
-        self._clients()
+        self._read_counter()
+        self._read_clients()
         started = time.monotonic()
         update = run()
         seconds = update.seconds if update else time.monotonic() - started
-        calls, counted_seconds = (Calls(), 0.0) if ends else self._calls()
-        spans = profile.spans(update.events) if update else []
-        part = Part(seconds, calls, counted_seconds, self._clients(), spans)
+        calls, counted_seconds = (Calls(), 0.0) if ends else self._read_counter()
+        spans = profile.read_spans(update.events) if update else []
+        part = Part(seconds, calls, counted_seconds, self._read_clients(), spans)
         self.parts[name] = part
         self.say(f"{name}: {seconds:.1f} s")
         return part
 
-    def _calls(self) -> tuple[Calls, float]:
+    def _read_counter(self) -> tuple[Calls, float]:
         """What was counted since the last reading, and in how many seconds."""
         if self._kube is None:
             return Calls(), 0.0
         before, since = self._counter, self._second
-        self._counter, self._second = counted(self._kube), time.monotonic()
+        self._counter, self._second = parse_metrics(self._kube.text("/metrics")), time.monotonic()
         return self._counter - before, self._second - since
 
-    def _clients(self) -> dict[str, Calls]:
+    def _read_clients(self) -> dict[str, Calls]:
         return self._audit.read() if self._audit is not None else {}
 
 
 def run(checkout: Checkout, number: int, say: Say) -> Repeat:
-    """All parts, from no cluster to no cluster. Raises BenchError."""
+    """All parts, from no cluster to no cluster. Raises LabError."""
     load = os.getloadavg()[0]
     policy = checkout.folder / "audit-policy.yaml"
     policy.write_text(AUDIT_POLICY)
-    audited = {"KWOK_KUBE_AUDIT_POLICY": str(policy)}
-    meter = Meter(checkout, say)
+    os.environ["KWOK_KUBE_AUDIT_POLICY"] = str(policy)
+    meter = Meter(checkout.folder, say)
     measure = meter.measure
     checkout.configure(STACK, "modules[0]", "3")
-    measure("up", lambda: from_nothing(checkout, meter, audited))
-    measure("up again", lambda: pulumi(checkout, STACK, "up"))
+    measure("up", lambda: up_from_nothing(checkout, meter))
+    measure("up again", lambda: run_pulumi(checkout, "up", STACK))
     idle = measure("idle", lambda: time.sleep(IDLE_SECONDS))
     state = json.loads(checkout.pulumi("stack", "export", "--stack", STACK).text)
     outputs = checkout.outputs(STACK)
     ctl = Kubectl(checkout, str(KUBECONFIG), checkout.folder / f"kubectl-cache-{number}")
-    files = Files(layers(state, ctl), checkout.folder / f"objects-{number}")
+    files = Files(read_layers(state, ctl), checkout.folder / f"objects-{number}")
     files.write()
     checkout.configure(STACK, "modules[0]", "1")
-    measure("remove", lambda: pulumi(checkout, STACK, "up"))
-    by_kubectl(ctl, files, meter)
-    measure("destroy", lambda: pulumi(checkout, STACK, "destroy"), ends=True)
+    measure("remove", lambda: run_pulumi(checkout, "up", STACK))
+    kubectl.delete(ctl, files, *LAYERS)
+    cold = replace(ctl, cache=files.folder / "cache-warm-cluster")
+    measure("apply", lambda: kubectl.apply(cold, files))
+    measure("apply again", lambda: kubectl.apply(cold, files))
+    measure("delete modules", lambda: kubectl.delete(cold, files, *LAYERS[:2]))
+    measure("delete the rest", lambda: kubectl.delete(cold, files, *LAYERS[2:]))
+    measure("destroy", lambda: run_pulumi(checkout, "destroy", STACK), ends=True)
     meter.detach()
-    on_a_new_cluster(checkout, outputs["cluster"]["specification"], files, meter, audited)
+    apply_on_new_cluster(checkout, outputs["cluster"]["specification"], files, meter)
     rate = idle.calls.total() / idle.counted_seconds
-    return Repeat(meter.parts, rate, profile.needs(state), outputs, load)
+    return Repeat(meter.parts, rate, profile.read_needs(state), outputs, load)
 
 
-def from_nothing(checkout: Checkout, meter: Meter, audited: dict[str, str]) -> Update:
+def up_from_nothing(checkout: Checkout, meter: Meter) -> Update:
     """`up`; the counter is first read when the cluster has been made."""
     begin = threading.Thread(target=meter.attach)
 
@@ -149,40 +157,31 @@ def from_nothing(checkout: Checkout, meter: Meter, audited: dict[str, str]) -> U
         if metadata.get("urn", "").endswith(f"{profile.COMMAND}::cluster-running"):
             begin.start()  # beside the update, which must not wait for it
 
-    update = pulumi(checkout, STACK, "up", watch, **audited)
+    update = run_pulumi(checkout, "up", STACK, watch)
     begin.join()
     return update
 
 
-def by_kubectl(ctl: Kubectl, files: Files, meter: Meter) -> None:
-    """What Pulumi has left on the cluster is deleted; then all is made and deleted again."""
-    kubectl.delete(ctl, files, *LAYERS)
-    cold = replace(ctl, cache=files.folder / "cache-warm-cluster")
-    meter.measure("apply", lambda: kubectl.apply(cold, files))
-    meter.measure("apply again", lambda: kubectl.apply(cold, files))
-    meter.measure("delete modules", lambda: kubectl.delete(cold, files, *LAYERS[:2]))
-    meter.measure("delete the rest", lambda: kubectl.delete(cold, files, *LAYERS[2:]))
-
-
-def on_a_new_cluster(
-    checkout: Checkout, specification: object, files: Files, meter: Meter, audited: dict[str, str]
+def apply_on_new_cluster(
+    checkout: Checkout, specification: object, files: Files, meter: Meter
 ) -> None:
     """A cluster made by the program that the graph runs too, and kubectl on it at once."""
-    program = (".venv/bin/python", "-m", "operations", "cluster")
-    described = json.dumps(specification)
 
-    def make() -> None:
-        run_program(checkout, *program, "create", stdin=described, **audited)
+    def operate(*arguments: str, given: str = "") -> None:
+        command = (PYTHON, "-m", "operations", "cluster", *arguments)
+        environment = checkout.environment()
+        run_program(command, cwd=checkout.folder, env=environment, input=given)
 
-    meter.measure("cluster", make)
+    meter.measure("cluster", lambda: operate("create", given=json.dumps(specification)))
     meter.attach()
     ctl = Kubectl(checkout, str(KUBECONFIG), files.folder / "cache")
     meter.measure("apply on a new cluster", lambda: kubectl.apply(ctl, files))
     meter.detach()
-    run_program(checkout, *program, "down", "--stack", STACK)
+    operate("down", "--stack", STACK)
 
 
-def layers(state: Mapping[str, Any], ctl: Kubectl) -> objects.Layers:
-    kept = f"secret/sh.helm.release.v1.{DRIVER}.v1"
-    secret = json.loads(ctl("get", kept, "--namespace", DRIVER, "--output=json"))
-    return objects.layers(objects.of_state(state), objects.of_release(secret), DRIVER)
+def read_layers(state: Mapping[str, Any], ctl: Kubectl) -> objects.Layers:
+    release = f"secret/sh.helm.release.v1.{DRIVER}.v1"
+    secret = json.loads(ctl("get", release, "--namespace", DRIVER, "--output=json"))
+    chart = objects.from_release(secret)
+    return objects.split_layers(objects.from_state(state), chart, DRIVER)

@@ -3,56 +3,53 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from statistics import median
 
+from machine.programs import PYTHON
+from machine.run import run_program
+
 REPEATS = 3
 PROGRAMS = {
-    "Python": [".venv/bin/python", "-c", "pass"],
-    "the program's imports": [".venv/bin/python", "-c", "import components.lab"],
-    "a check's imports": [".venv/bin/python", "-c", "import checks.__main__"],
-    "and its API client": [
-        ".venv/bin/python",
-        "-c",
+    "Python": (PYTHON, "-c", "pass"),
+    "the program's imports": (PYTHON, "-c", "import components.lab"),
+    "a check's imports": (PYTHON, "-c", "import checks.__main__"),
+    "and its API client": (
+        *(PYTHON, "-c"),
         "import checks.__main__; from kubernetes import client; client.CoreV1Api",
-    ],
-    "the cluster's imports": [".venv/bin/python", "-c", "import operations.embedded.cluster"],
-    "kubectl": [".tools/bin/kubectl", "version", "--client"],
-    "pulumi": [".tools/bin/pulumi", "version"],
+    ),
+    "the cluster's imports": (PYTHON, "-c", "import operations.embedded.cluster"),
+    "kubectl": (".tools/bin/kubectl", "version", "--client"),
+    "pulumi": (".tools/bin/pulumi", "version"),
 }
 SHARE = 0.05
 """A package that takes less than this part of the whole is not listed."""
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+([^\s.]+)")
 
 
-def seconds(folder: Path) -> dict[str, float]:
+def time_programs(folder: Path) -> dict[str, float]:
     """Program → median seconds from its start to its end, files in the machine's cache."""
-    return {name: median(_timed(command, folder)) for name, command in PROGRAMS.items()}
+    return {name: median(_time(command, folder)) for name, command in PROGRAMS.items()}
 
 
-def _timed(command: list[str], folder: Path) -> list[float]:
+def _time(command: tuple[str, ...], folder: Path) -> list[float]:
     taken = []
     for _ in range(REPEATS + 1):
         started = time.monotonic()
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        run_program(command, cwd=folder)
         taken.append(time.monotonic() - started)
     return taken[1:]
 
 
-def imports(folder: Path) -> dict[str, float]:
+def time_imports(folder: Path) -> dict[str, float]:
     """Package → seconds of importing its modules, for the Pulumi program."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import components.lab"],
-        cwd=folder, check=True, capture_output=True, text=True, errors="replace",
-    )  # fmt: skip
-    return packages(done.stderr)
+    command = (PYTHON, "-X", "importtime", "-c", "import components.lab")
+    return parse_import_times(run_program(command, cwd=folder).errors)
 
 
-def packages(text: str) -> dict[str, float]:
+def parse_import_times(text: str) -> dict[str, float]:
     """The packages that take most, from what `-X importtime` prints; the longest first."""
     found: Counter[str] = Counter()
     for own, package in _LINE.findall(text):

@@ -14,12 +14,12 @@ from bench.repeat import Part, Repeat
 TIMES = 2.0
 FIXED_SECONDS = 3.0
 """The goal: at most twice kubectl's time and this many seconds, and at most twice its calls."""
-OWN = {"pulumi": "provider", "kubectl": "kubectl"}
+CLIENTS = ("provider", "kubectl")
 DISCOVERY = ("api", "apis", "openapi", "version")
 VERBS = {"GET": "reads", "LIST": "reads", "WATCH": "watches"}
 KINDS = ("writes", "reads", "watches", "discovery and OpenAPI")
-COMPARED = ("objects", profile.ENGINE)
-"""Parts of an update that have a counterpart on kubectl's side."""
+COMPARED = ("seconds", "own", "calls")
+"""Fields of Cost."""
 
 
 @dataclass(frozen=True)
@@ -42,52 +42,43 @@ class Row:
     judged: bool = False
 
 
-def rows(repeats: Sequence[Repeat]) -> list[Row]:
+def compare(repeats: Sequence[Repeat]) -> list[Row]:
     """In the order of the method."""
-    whole = cost(repeats, "up").seconds
-    by_hand = cost(repeats, "cluster", "apply on a new cluster").seconds
-    deleted = cost(repeats, "delete modules", "delete the rest")
-    part = comparable(repeats)
+
+    def cost(*names: str) -> Cost:
+        return add_costs(repeats, names)
+
+    up, new = cost("up"), cost("apply on a new cluster")
+    # Without making the cluster and without the checks, as kubectl does neither.
+    on_cluster = [split["objects"] + split[profile.ENGINE] for split in map(split_up, repeats)]
+    part = Cost(on_cluster, up.own, up.calls)
+    by_hand = cost("cluster", "apply on a new cluster").seconds
     return [
-        Row("up from nothing", Cost(whole), Cost(by_hand)),
-        Row("  its part on the cluster", part, cost(repeats, "apply"), judged=True),
-        Row("  kubectl's new as well", part, cost(repeats, "apply on a new cluster"), judged=True),
-        Row("up, no change", cost(repeats, "up again"), cost(repeats, "apply again")),
-        Row("modules 2, 3 removed", cost(repeats, "remove"), cost(repeats, "delete modules")),
-        Row("destroy", cost(repeats, "destroy"), deleted),
+        Row("up from nothing", Cost(up.seconds), Cost(by_hand)),
+        Row("  its part on the cluster", part, cost("apply"), judged=True),
+        Row("  kubectl's new as well", part, new, judged=True),
+        Row("up, no change", cost("up again"), cost("apply again")),
+        Row("modules 2, 3 removed", cost("remove"), cost("delete modules")),
+        Row("destroy", cost("destroy"), cost("delete modules", "delete the rest")),
     ]
 
 
-def cost(repeats: Sequence[Repeat], *names: str) -> Cost:
+def add_costs(repeats: Sequence[Repeat], names: Sequence[str]) -> Cost:
     """Of these parts together, for each repeat."""
-    parts = [[repeat.parts[name] for name in names] for repeat in repeats]
-    readable = all(part.counted_seconds for several in parts for part in several)
-    calls = [
-        sum(beyond_idle(part, repeat.idle) for part in several)
-        for several, repeat in zip(parts, repeats, strict=True)
-    ]
-    return Cost(
-        [sum(part.seconds for part in several) for several in parts],
-        [float(sum(own(part) for part in several)) for several in parts],
-        calls if readable else [],
-    )
+    seconds, own, calls = [], [], []
+    for repeat in repeats:
+        parts = [repeat.parts[name] for name in names]
+        clients = [part.clients.get(who, Calls()) for part in parts for who in CLIENTS]
+        seconds.append(sum(part.seconds for part in parts))
+        own.append(float(sum(asked.total() for asked in clients)))
+        if all(part.counted_seconds for part in parts):
+            calls.append(sum(beyond_idle(part, repeat.idle) for part in parts))
+    return Cost(seconds, own, calls if len(calls) == len(repeats) else [])
 
 
-def comparable(repeats: Sequence[Repeat]) -> Cost:
-    """Of `up` what kubectl does too: without making the cluster and without the checks."""
-    whole = cost(repeats, "up")
-    seconds = [sum(split(repeat)[name] for name in COMPARED) for repeat in repeats]
-    return Cost(seconds, whole.own, whole.calls)
-
-
-def split(repeat: Repeat) -> dict[str, float]:
+def split_up(repeat: Repeat) -> dict[str, float]:
     """Seconds of `up` by what it was at."""
-    return profile.parts(repeat.parts["up"].spans, repeat.parts["up"].seconds)
-
-
-def own(part: Part) -> int:
-    """The calls of whichever of the two clients was at work."""
-    return sum(part.clients.get(who, Calls()).total() for who in OWN.values())
+    return profile.split_seconds(repeat.parts["up"].spans, repeat.parts["up"].seconds)
 
 
 def beyond_idle(part: Part, idle: float) -> float:
@@ -109,13 +100,7 @@ def ratio(row: Row, of: str) -> float | None:
     return median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
-def over_goal(row: Row) -> float:
-    """Seconds by which the median repeat is over the goal; negative: under it."""
-    pairs = zip(row.pulumi.seconds, row.kubectl.seconds, strict=True)
-    return median(ours - TIMES * theirs - FIXED_SECONDS for ours, theirs in pairs)
-
-
-def closing(rows: Sequence[Row]) -> list[str]:
+def closing_lines(rows: Sequence[Row]) -> list[str]:
     """The goal's figures in a line: on the same cluster, and with kubectl's as new as Pulumi's."""
     same, new = (row for row in rows if row.judged)
     return [
@@ -125,24 +110,21 @@ def closing(rows: Sequence[Row]) -> list[str]:
 
 
 def _figures(row: Row) -> str:
-    over = over_goal(row)
-    shown = {}
-    for of in ("seconds", "own", "calls"):
-        value = ratio(row, of)
-        shown[of] = f"{value:.1f}×" if value else "–"
+    pairs = zip(row.pulumi.seconds, row.kubectl.seconds, strict=True)
+    over = median(ours - TIMES * theirs - FIXED_SECONDS for ours, theirs in pairs)
+    ratios = [ratio(row, of) for of in COMPARED]
+    seconds, own, calls = (f"{value:.1f}×" if value else "–" for value in ratios)
     return (
-        f"{shown['seconds']} time ({abs(over):.1f} s {'over' if over > 0 else 'under'} "
-        f"{TIMES:.0f}× + {FIXED_SECONDS:.0f} s), {shown['own']} own calls, "
-        f"{shown['calls']} all calls"
+        f"{seconds} time ({abs(over):.1f} s {'over' if over > 0 else 'under'} "
+        f"{TIMES:.0f}× + {FIXED_SECONDS:.0f} s), {own} own calls, {calls} all calls"
     )
 
 
 def breakdown(repeats: Sequence[Repeat]) -> list[tuple[str, float, float]]:
     """(kind of call, median number by Pulumi's provider in `up`, by kubectl in `apply`)."""
-    sides = (("up", OWN["pulumi"]), ("apply", OWN["kubectl"]))
     ours, theirs = (
         [by_kind(repeat.parts[part].clients.get(who, Calls())) for repeat in repeats]
-        for part, who in sides
+        for part, who in zip(("up", "apply"), CLIENTS, strict=True)
     )
     return [
         (kind, float(median(c[kind] for c in ours)), float(median(c[kind] for c in theirs)))
@@ -160,40 +142,39 @@ def by_kind(calls: Calls) -> Calls:
     return found
 
 
-def path(repeats: Sequence[Repeat]) -> list[profile.Link]:
-    """The critical path of the typical `up`."""
-    typical = profile.typical([repeat.parts["up"].spans for repeat in repeats])
+def critical_path(repeats: Sequence[Repeat]) -> list[profile.Link]:
+    """That of the typical `up`."""
+    typical = profile.typical_spans([repeat.parts["up"].spans for repeat in repeats])
     return profile.critical_path(typical, repeats[-1].needs)
 
 
 def to_json(repeats: Sequence[Repeat]) -> dict[str, Any]:
     """Everything that was measured, seconds and numbers of calls."""
     return {
-        "repeats": [_repeat(one) for one in repeats],
+        "repeats": [
+            {
+                "load": one.load,
+                "idle_calls_per_second": one.idle,
+                "up_seconds": split_up(one),
+                "parts": {
+                    name: vars(part) | {"spans": [vars(span) for span in part.spans]}
+                    for name, part in one.parts.items()
+                },
+                "outputs": dict(one.outputs),
+            }
+            for one in repeats
+        ],
         "rows": [
             {
                 "title": row.title.strip(),
                 "pulumi": vars(row.pulumi),
                 "kubectl": vars(row.kubectl),
-                "ratios": {of: ratio(row, of) for of in ("seconds", "own", "calls")},
+                "ratios": {of: ratio(row, of) for of in COMPARED},
             }
-            for row in rows(repeats)
+            for row in compare(repeats)
         ],
         "critical_path": [
             {"urn": link.span.urn, "seconds": link.span.seconds, "waited": link.waited}
-            for link in path(repeats)
+            for link in critical_path(repeats)
         ],
-    }
-
-
-def _repeat(one: Repeat) -> dict[str, Any]:
-    return {
-        "load": one.load,
-        "idle_calls_per_second": one.idle,
-        "up_seconds": split(one),
-        "parts": {
-            name: vars(part) | {"spans": [vars(span) for span in part.spans]}
-            for name, part in one.parts.items()
-        },
-        "outputs": dict(one.outputs),
     }

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.programs import BenchError
+from machine.errors import LabError
 from tests.checkout import Checkout
 
 Event = dict[str, Any]
@@ -24,32 +24,30 @@ class Update:
     events: list[tuple[float, Event]]
 
 
-def pulumi(
-    checkout: Checkout, stack: str, action: str,
-    watch: Callable[[Event], None] = lambda _: None, **environment: str,
-) -> Update:  # fmt: skip
+def run_pulumi(
+    checkout: Checkout, action: str, stack: str, watch: Callable[[Event], None] = lambda _: None
+) -> Update:
     """Run `pulumi up` or `pulumi destroy`; `watch` is handed every event, and must be quick.
 
-    Raises BenchError with Pulumi's own diagnostics.
+    Raises LabError with Pulumi's own diagnostics.
     """
-    command = ["pulumi", action, "--yes", "--skip-preview", "--json", "--non-interactive"]
+    options = ["--yes", "--skip-preview", "--json", "--non-interactive", "--stack", stack]
     events: list[tuple[float, Event]] = []
+    other = []
     started = time.monotonic()
     with subprocess.Popen(
-        [*command, "--stack", stack], cwd=checkout.folder, text=True, errors="replace",
-        env=checkout.environment() | environment, start_new_session=True,
+        ["pulumi", action, *options], cwd=checkout.folder, text=True, errors="replace",
+        env=checkout.environment(), start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as engine:  # fmt: skip
         assert engine.stdout is not None  # noqa: S101
         try:
-            other = []
             while line := engine.stdout.readline():
-                second = time.monotonic() - started
                 if not line.startswith("{"):
                     other.append(line)
                     continue
                 event = json.loads(line)
-                events.append((second, event))
+                events.append((time.monotonic() - started, event))
                 watch(event)
             code = engine.wait()
             seconds = time.monotonic() - started
@@ -57,12 +55,7 @@ def pulumi(
             engine.kill()  # waiting for it would hide the interruption; its children end with
             raise  # the workplace
     if code:
-        raise BenchError(
-            f"pulumi {action} ended with {code}:\n{_read_errors(events)}{''.join(other)}"
-        )
+        found = [event["diagnosticEvent"] for _, event in events if "diagnosticEvent" in event]
+        errors = [one["message"] for one in found if one["severity"] == "error"]
+        raise LabError(f"pulumi {action} ended with {code}:\n{''.join([*errors, *other])}")
     return Update(seconds, events)
-
-
-def _read_errors(events: list[tuple[float, Event]]) -> str:
-    diagnostics = (event["diagnosticEvent"] for _, event in events if "diagnosticEvent" in event)
-    return "".join(one["message"] for one in diagnostics if one["severity"] == "error")

@@ -41,15 +41,12 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 def end_processes(folder: Path) -> None:
     """End what runs in the folder, or is a program of it; and what those start meanwhile."""
-    while found := _find_processes(folder):
+    while found := [one for one in psutil.process_iter() if _belongs_to(folder, one)]:
         stop(found, SECONDS)
 
 
-def _find_processes(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            places = (process.cwd(), *process.cmdline()[:1])
-            if any(f"{place}{os.sep}".startswith(f"{folder}{os.sep}") for place in places):
-                found.append(process)
-    return [one for one in found if one.pid != os.getpid()]
+def _belongs_to(folder: Path, process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        places = map(Path, (process.cwd(), *process.cmdline()[:1]))
+        return process.pid != os.getpid() and any(p.is_relative_to(folder) for p in places)
+    return False

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.calls import Audit, by_client, parsed
+from bench.calls import Audit, by_client, parse_metrics
 
 METRICS = """\
 # HELP apiserver_request_total Counter of apiserver requests.
@@ -29,7 +29,7 @@ def event(identity: str, agent: str, verb: str, uri: str, **about: str) -> dict[
 
 
 def test_codes_are_summed_and_watches_probes_and_scrapes_left_out() -> None:
-    assert parsed(METRICS) == {"POST pods": 3, "PATCH pods/status": 4, "GET apis": 5}
+    assert parse_metrics(METRICS) == {"POST pods": 3, "PATCH pods/status": 4, "GET apis": 5}
 
 
 def test_a_call_belongs_to_whom_its_user_agent_names() -> None:

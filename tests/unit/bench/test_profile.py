@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from bench.profile import ENGINE, Span, critical_path, needs, parts, spans, typical
+from bench.profile import (
+    ENGINE,
+    Span,
+    critical_path,
+    read_needs,
+    read_spans,
+    split_seconds,
+    typical_spans,
+)
 
 PREFIX = "urn:pulumi:module3::dra-workshop::dra-workshop:check:Check$"
 COMMAND = "command:local:Command"
@@ -37,13 +45,13 @@ def test_a_resource_belongs_to_a_part(one: Span, part: str) -> None:
 
 
 def test_every_moment_belongs_to_the_most_telling_that_is_under_way() -> None:
-    found = parts([CHECK, CLUSTER, POD, GATE, PROVIDER], total=10)
+    found = split_seconds([CHECK, CLUSTER, POD, GATE, PROVIDER], total=10)
     assert found == {"objects": 2, "cluster": 3, "checks": 2, ENGINE: 3}
     assert sum(found.values()) == 10
 
 
 def test_an_update_without_resources_is_all_engine() -> None:
-    assert parts([], total=2.5)[ENGINE] == 2.5
+    assert split_seconds([], total=2.5)[ENGINE] == 2.5
 
 
 def pre(name: str) -> dict[str, Any]:
@@ -55,7 +63,7 @@ def outputs(name: str, custom: bool, key: str = "new") -> dict[str, Any]:
 
 
 def test_a_span_is_from_its_first_event_to_its_last_and_components_have_none() -> None:
-    found = spans(
+    found = read_spans(
         [
             (0.5, {"preludeEvent": {}}),
             (1.0, pre(POD.urn)),
@@ -78,7 +86,7 @@ def test_a_resource_needs_what_its_state_names() -> None:
         "dependencies": ["urn:claim"],
         "propertyDependencies": {"spec": ["urn:map"], "metadata": []},
     }
-    assert needs({"deployment": {"resources": [resource, {"urn": "urn:alone"}]}}) == {
+    assert read_needs({"deployment": {"resources": [resource, {"urn": "urn:alone"}]}}) == {
         "urn:pod": {"urn:provider", "urn:claim", "urn:map"},
         "urn:alone": set(),
     }
@@ -99,4 +107,4 @@ def test_the_critical_path_follows_what_ended_last_of_what_was_needed() -> None:
 
 def test_typical_is_the_median_of_starts_and_of_ends() -> None:
     runs = [[Span("a", 1, 2)], [Span("a", 3, 9)], [Span("a", 2, 4), Span("b", 0, 1)]]
-    assert typical(runs) == [Span("a", 2, 4), Span("b", 0, 1)]
+    assert typical_spans(runs) == [Span("a", 2, 4), Span("b", 0, 1)]

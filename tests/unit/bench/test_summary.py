@@ -11,7 +11,7 @@ import pytest
 from bench import show, summary
 from bench.profile import COMMAND, Span
 from bench.repeat import Part, Repeat
-from bench.startup import packages
+from bench.startup import parse_import_times
 from bench.summary import Cost, Row
 
 PREFIX = "urn:pulumi:module3::dra-workshop::"
@@ -47,7 +47,7 @@ REPEATS = [repeat(1), repeat(2), repeat(0.5)]
 
 
 def row(title: str) -> Row:
-    return next(one for one in summary.rows(REPEATS) if one.title.strip() == title)
+    return next(one for one in summary.compare(REPEATS) if one.title.strip() == title)
 
 
 def test_of_an_update_only_the_objects_and_the_engine_are_compared() -> None:
@@ -88,7 +88,7 @@ def test_a_ratio_is_taken_within_a_repeat() -> None:
 def test_the_closing_line_is_computed(ours: float, theirs: float, said: str) -> None:
     costs = Cost([ours], [30], [40]), Cost([theirs], [20], [40])
     rows = [Row("", *costs), Row("", *costs, judged=True), Row("", *costs, judged=True)]
-    same, new = summary.closing(rows)
+    same, new = summary.closing_lines(rows)
     figures = f"{said}, 1.5× own calls, 1.0× all calls"
     assert same == f"up / kubectl apply, on the same cluster: {figures}"
     assert new == f"up / kubectl apply, each on a new one:   {figures}"
@@ -122,7 +122,7 @@ def test_the_report_fits_its_width_and_ends_with_the_closing_line(
     machine = {"processors": 2, "processor": "a CPU", "memory": 8.0}
     show.report(REPEATS, machine, {"Python": 0.01}, {"grpc": 0.1})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == summary.closing(summary.rows(REPEATS))
+    assert lines[-2:] == summary.closing_lines(summary.compare(REPEATS))
     assert max(map(len, lines)) <= show.WIDTH
     (apply,) = [line for line in lines if line.startswith("  its part on the cluster")]
     assert apply.split()[5:] == [
@@ -138,4 +138,4 @@ def test_imports_are_summed_by_package_and_small_ones_dropped() -> None:
         "import time:    300000 |     900000 | pulumi.runtime",
         "import time:      1000 |       1000 | json",
     ]
-    assert packages("\n".join(lines)) == {"grpc": 0.6, "pulumi": 0.3}
+    assert parse_import_times("\n".join(lines)) == {"grpc": 0.6, "pulumi": 0.3}
