@@ -36,17 +36,11 @@ def from_release(secret: Mapping[str, Any]) -> list[Object]:
 
 
 def split_layers(made: Sequence[Object], chart: Sequence[Object], driver_namespace: str) -> Layers:
+    of_kind = {"Node": "nodes", "ResourceSlice": "driver"}
     layers: Layers = {"nodes": [], "driver": [], "chart": list(chart), "module": []}
     for one in made:
-        match one:
-            case {"kind": "Node"}:
-                layers["nodes"].append(one)
-            case {"kind": "ResourceSlice"}:
-                layers["driver"].append(one)
-            case {"kind": "Namespace", "metadata": {"name": name}} if name == driver_namespace:
-                layers["driver"].append(one)
-            case _:
-                layers["module"].append(one)
+        is_drivers = one["kind"] == "Namespace" and one["metadata"]["name"] == driver_namespace
+        layers["driver" if is_drivers else of_kind.get(one["kind"], "module")].append(one)
     return layers
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 COMMAND = "command:local:Command"
 GATE = "devices-published"
@@ -49,8 +49,7 @@ class Span:
         return ENGINE
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """One resource of the critical path, and the seconds for which nothing it needs was at work."""
 
     span: Span

@@ -14,7 +14,7 @@ from typing import Any
 from bench import kubectl, objects, profile
 from bench.calls import BENCH, Audit, Calls, parse_metrics
 from bench.kubectl import Files, Kubectl
-from bench.update import Event, Update, run_pulumi
+from bench.update import Event, Events, run_pulumi
 from components.drivers import DRIVERS
 from kube.client import Kube
 from machine.programs import PYTHON
@@ -75,14 +75,14 @@ class Meter:
         self.parts: dict[str, Part] = {}
         self._kube: Kube | None = None
         self._audit: Audit | None = None
+        self._counter, self._second = Calls(), 0.0
 
     def attach(self) -> None:
         """As soon as there is a cluster."""
         self._audit = Audit(self.folder / AUDIT_LOG)
-        kube = Kube(str(self.folder / KUBECONFIG))
-        kube.api.user_agent = BENCH
-        self._counter, self._second = parse_metrics(kube.text("/metrics")), time.monotonic()
-        self._kube = kube
+        self._kube = Kube(str(self.folder / KUBECONFIG))
+        self._kube.api.user_agent = BENCH
+        self._read_counter()
 
     def detach(self) -> None:
         """There is no cluster any more, or nobody wants to know."""
@@ -90,15 +90,15 @@ class Meter:
             self._audit.close()
         self._kube = self._audit = None
 
-    def measure(self, name: str, run: Callable[[], Update | None], ends: bool = False) -> Part:
+    def measure(self, name: str, run: Callable[[], Events | None], ends: bool = False) -> Part:
         """Run it and keep its costs under the name; `ends`: with it the cluster ends."""
         self._read_counter()
         self._read_clients()
         started = time.monotonic()
-        update = run()
-        seconds = update.seconds if update else time.monotonic() - started
+        events = run()
+        seconds = time.monotonic() - started
         calls, counted_seconds = (Calls(), 0.0) if ends else self._read_counter()
-        spans = profile.read_spans(update.events) if update else []
+        spans = profile.read_spans(events or ())
         part = Part(seconds, calls, counted_seconds, self._read_clients(), spans)
         self.parts[name] = part
         self.say(f"{name}: {seconds:.1f} s")
@@ -148,7 +148,7 @@ def run(checkout: Checkout, number: int, say: Say) -> Repeat:
     return Repeat(meter.parts, rate, profile.read_needs(state), outputs, load)
 
 
-def up_from_nothing(checkout: Checkout, meter: Meter) -> Update:
+def up_from_nothing(checkout: Checkout, meter: Meter) -> Events:
     """`up`; the counter is first read when the cluster has been made."""
     begin = threading.Thread(target=meter.attach)
 
@@ -157,9 +157,9 @@ def up_from_nothing(checkout: Checkout, meter: Meter) -> Update:
         if metadata.get("urn", "").endswith(f"{profile.COMMAND}::cluster-running"):
             begin.start()  # beside the update, which must not wait for it
 
-    update = run_pulumi(checkout, "up", STACK, watch)
+    events = run_pulumi(checkout, "up", STACK, watch)
     begin.join()
-    return update
+    return events
 
 
 def apply_on_new_cluster(

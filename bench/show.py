@@ -7,7 +7,6 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from bench import profile, summary
 from bench.repeat import Repeat
@@ -15,6 +14,10 @@ from bench.summary import Row
 from report.tables import make_table
 
 WIDTH = 116
+LEFT = ("", "resource", "part", "program", "package")
+"""Columns of words; all others are of figures."""
+Lines = list[list[str]]
+"""A table, its header first."""
 
 
 def console() -> Console:
@@ -34,17 +37,18 @@ def report(
         f"({machine['processor']}), {machine['memory']} GB, "
         f"load before each: {load}"
     )
-    for title, table in (
-        ("side by side: median (least–most)", side_by_side(rows)),
-        ("what up was at, seconds", at_work(repeats)),
-        ("critical path of up, seconds", critical(repeats)),
-        ("own calls by kind", own_calls(repeats)),
-        ("start of a program, seconds", seconds_of("program", starts)),
-        ("imports of the Pulumi program, seconds", seconds_of("package", imports)),
-    ):
+    tables = {
+        "side by side: median (least–most)": side_by_side(rows),
+        "what up was at, seconds": at_work(repeats),
+        "critical path of up, seconds": critical(repeats),
+        "own calls by kind": own_calls(repeats),
+        "start of a program, seconds": seconds_of("program", starts),
+        "imports of the Pulumi program, seconds": seconds_of("package", imports),
+    }
+    for title, (header, *lines) in tables.items():
         out.print()
         out.print(title, style="bold")
-        out.print(table)
+        out.print(make_table(header, lines, right=set(header).difference(LEFT)))
     out.print()
     idle = median(repeat.idle for repeat in repeats)
     out.print(
@@ -56,27 +60,18 @@ def report(
         out.print(line, style="bold")
 
 
-def side_by_side(rows: Iterable[Row]) -> Table:
-    columns = (
-        "pulumi s",
-        "kubectl s",
-        "×",
-        "own calls",
-        "kubectl",
-        "×",
-        "all calls",
-        "kubectl",
-        "×",
-    )
-    lines = []
+def side_by_side(rows: Iterable[Row]) -> Lines:
+    found = [
+        ["", "pulumi s", "kubectl s", "×", "own calls", "kubectl", "×", "all calls", "kubectl", "×"]
+    ]
     for row in rows:
-        cells = [row.title]
+        line = [row.title]
         for of in summary.COMPARED:
             value = summary.ratio(row, of)
-            cells += [_middle(getattr(cost, of), of) for cost in (row.pulumi, row.kubectl)]
-            cells.append(f"{value:.1f}" if value else "")
-        lines.append(cells)
-    return make_table(("", *columns), lines, columns)
+            line += [_middle(getattr(cost, of), of) for cost in (row.pulumi, row.kubectl)]
+            line.append(f"{value:.1f}" if value else "")
+        found.append(line)
+    return found
 
 
 def _middle(values: Sequence[float], of: str) -> str:
@@ -85,40 +80,34 @@ def _middle(values: Sequence[float], of: str) -> str:
     return f"{median(values):.0f}" if values else ""
 
 
-def at_work(repeats: Sequence[Repeat]) -> Table:
-    columns = ("median", *map(str, range(1, len(repeats) + 1)))
+def at_work(repeats: Sequence[Repeat]) -> Lines:
     splits = [summary.split_up(repeat) for repeat in repeats]
-    lines = []
+    found = [["", "median", *map(str, range(1, len(repeats) + 1))]]
     for part in (*profile.PARTS, profile.ENGINE):
         values = [split[part] for split in splits]
-        lines.append([part, *(f"{value:.2f}" for value in (median(values), *values))])
-    return make_table(("", *columns), lines, columns)
+        found.append([part, *(f"{value:.2f}" for value in (median(values), *values))])
+    return found
 
 
-def critical(repeats: Sequence[Repeat]) -> Table:
+def critical(repeats: Sequence[Repeat]) -> Lines:
     """In the order of time; `waited` is the engine, the program and the SDK between two."""
-    columns = ("waited", "took", "ended")
+    found = [["resource", "part", "waited", "took", "ended"]]
     path = summary.critical_path(repeats)
-    lines = []
-    for link in path:
-        span = link.span
+    for span, waited in path:
         name = f"{span.name} ({span.type.rpartition(':')[2]})"
-        figures = (link.waited, span.seconds, span.end)
-        lines.append([name, span.part, *(f"{value:.2f}" for value in figures)])
+        figures = (waited, span.seconds, span.end)
+        found.append([name, span.part, *(f"{value:.2f}" for value in figures)])
     whole = median(repeat.parts["up"].seconds for repeat in repeats)
-    waited = whole - path[-1].span.end
-    lines.append(["end of pulumi", profile.ENGINE, f"{waited:.2f}", "", f"{whole:.2f}"])
-    return make_table(("resource", "part", *columns), lines, columns)
+    rest = whole - path[-1].span.end
+    return [*found, ["end of pulumi", profile.ENGINE, f"{rest:.2f}", "", f"{whole:.2f}"]]
 
 
-def own_calls(repeats: Sequence[Repeat]) -> Table:
-    columns = ("provider, up", "kubectl, apply")
-    lines = [
-        [kind, f"{ours:.0f}", f"{theirs:.0f}"] for kind, ours, theirs in summary.breakdown(repeats)
-    ]
-    return make_table(("", *columns), lines, columns)
+def own_calls(repeats: Sequence[Repeat]) -> Lines:
+    found = [["", "provider, up", "kubectl, apply"]]
+    for kind, ours, theirs in summary.breakdown(repeats):
+        found.append([kind, f"{ours:.0f}", f"{theirs:.0f}"])
+    return found
 
 
-def seconds_of(what: str, values: Mapping[str, float]) -> Table:
-    lines = [[name, f"{value:.2f}"] for name, value in values.items()]
-    return make_table((what, "seconds"), lines, ("seconds",))
+def seconds_of(what: str, values: Mapping[str, float]) -> Lines:
+    return [[what, "seconds"], *([name, f"{value:.2f}"] for name, value in values.items())]

@@ -12,15 +12,14 @@ from machine.programs import PYTHON
 from machine.run import run_program
 
 REPEATS = 3
-PROGRAMS = {
-    "Python": (PYTHON, "-c", "pass"),
-    "the program's imports": (PYTHON, "-c", "import components.lab"),
-    "a check's imports": (PYTHON, "-c", "import checks.__main__"),
-    "and its API client": (
-        *(PYTHON, "-c"),
-        "import checks.__main__; from kubernetes import client; client.CoreV1Api",
-    ),
-    "the cluster's imports": (PYTHON, "-c", "import operations.embedded.cluster"),
+CODE = {
+    "Python": "pass",
+    "the program's imports": "import components.lab",
+    "a check's imports": "import checks.__main__",
+    "and its API client": "import checks.__main__; from kubernetes import client; client.CoreV1Api",
+    "the cluster's imports": "import operations.embedded.cluster",
+}
+PROGRAMS = {name: (PYTHON, "-c", code) for name, code in CODE.items()} | {
     "kubectl": (".tools/bin/kubectl", "version", "--client"),
     "pulumi": (".tools/bin/pulumi", "version"),
 }
@@ -31,16 +30,15 @@ _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+([^\s.]+)")
 
 def time_programs(folder: Path) -> dict[str, float]:
     """Program → median seconds from its start to its end, files in the machine's cache."""
-    return {name: median(_time(command, folder)) for name, command in PROGRAMS.items()}
-
-
-def _time(command: tuple[str, ...], folder: Path) -> list[float]:
-    taken = []
-    for _ in range(REPEATS + 1):
-        started = time.monotonic()
-        run_program(command, cwd=folder)
-        taken.append(time.monotonic() - started)
-    return taken[1:]
+    found = {}
+    for name, command in PROGRAMS.items():
+        taken = []
+        for _ in range(REPEATS + 1):
+            started = time.monotonic()
+            run_program(command, cwd=folder)
+            taken.append(time.monotonic() - started)
+        found[name] = median(taken[1:])
+    return found
 
 
 def time_imports(folder: Path) -> dict[str, float]:

@@ -6,33 +6,25 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from machine.errors import LabError
 from tests.checkout import Checkout
 
 Event = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Update:
-    """seconds: from the start of the process to its end; events: each with the second at which
-    it came. (Their own timestamps are whole seconds.)"""
-
-    seconds: float
-    events: list[tuple[float, Event]]
+Events = list[tuple[float, Event]]
+"""Each with the second at which it came. (Their own timestamps are whole seconds.)"""
 
 
 def run_pulumi(
     checkout: Checkout, action: str, stack: str, watch: Callable[[Event], None] = lambda _: None
-) -> Update:
+) -> Events:
     """Run `pulumi up` or `pulumi destroy`; `watch` is handed every event, and must be quick.
 
     Raises LabError with Pulumi's own diagnostics.
     """
     options = ["--yes", "--skip-preview", "--json", "--non-interactive", "--stack", stack]
-    events: list[tuple[float, Event]] = []
+    events: Events = []
     other = []
     started = time.monotonic()
     with subprocess.Popen(
@@ -50,7 +42,6 @@ def run_pulumi(
                 events.append((time.monotonic() - started, event))
                 watch(event)
             code = engine.wait()
-            seconds = time.monotonic() - started
         except BaseException:
             engine.kill()  # waiting for it would hide the interruption; its children end with
             raise  # the workplace
@@ -58,4 +49,4 @@ def run_pulumi(
         found = [event["diagnosticEvent"] for _, event in events if "diagnosticEvent" in event]
         errors = [one["message"] for one in found if one["severity"] == "error"]
         raise LabError(f"pulumi {action} ended with {code}:\n{''.join([*errors, *other])}")
-    return Update(seconds, events)
+    return events

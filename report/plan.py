@@ -16,10 +16,8 @@ def kind_and_name(urn: str) -> tuple[str, str]:
 
 
 def inputs(state: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a step's oldState or newState, without the engine's own.
-
-    What a program of ours is told on stdin, a JSON text, is opened up.
-    """
+    """The inputs of a step's oldState or newState, without the engine's own; the JSON that a
+    program of ours reads on stdin as its value."""
     given = state.get("inputs", {})
     kept = {key: _readable(value) for key, value in given.items() if not key.startswith("__")}
     if "stdin" in kept and given["stdin"] != UNKNOWN:

@@ -10,17 +10,17 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from deepdiff import DeepDiff
-from deepdiff.helper import notpresent
+from deepdiff.helper import NotPresent, notpresent
 from rich.text import Text
 
 from report.plan import inputs, kind_and_name
-from report.results import console
+from report.tables import console
 
 OPERATIONS = {"create": "create", "update": "change", "replace": "replace", "delete": "delete"}
 """The engine's word for a step → ours. It has more, for the parts of a replacement."""
@@ -35,6 +35,14 @@ PROGRAM = ("stdin.digest", "stdin.run")
 LONGEST = 100
 """Up to this many characters an old and a new value stand in the line of their field."""
 MOST_LINES = 40
+STATUSES = {
+    "same": "no change",
+    "new": "a new stack",
+    "removed": "the stack is removed",
+    "uncompared": "{reason}",
+    "failed": "cannot be previewed: {reason}",
+}
+"""How a stack's heading says its status; of one that is changed the counts tell enough."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class Comparison:
 
 def outcome(steps: Iterable[dict[str, Any]]) -> Outcome:
     """What the engine plans, without components, whose children tell, and default providers."""
-    ours = [step for step in steps if _tells(step)]
+    ours = [step for step in steps if _is_custom(step)]
     entries = sorted(
         (_entry(step) for step in ours if step["op"] in OPERATIONS),
         key=lambda entry: (list(SIGNS).index(entry.operation), entry.resource),
@@ -104,15 +112,12 @@ def removed(steps: Iterable[dict[str, Any]]) -> Outcome:
     return Outcome("removed", tuple(Entry("delete", entry.resource, "", ()) for entry in made))
 
 
-def _tells(step: dict[str, Any]) -> bool:
+def _is_custom(step: dict[str, Any]) -> bool:
+    """Whether it is of a resource, but no default provider."""
     kind, name = kind_and_name(step["urn"])
     default = kind.startswith("pulumi:providers:") and name.startswith("default")
-    return _state(step).get("custom", False) and not default
-
-
-def _state(step: dict[str, Any]) -> dict[str, Any]:
-    state: dict[str, Any] = step.get("newState") or step.get("oldState") or {}
-    return state
+    state = step.get("newState") or step.get("oldState") or {}
+    return bool(state.get("custom")) and not default
 
 
 def _entry(step: dict[str, Any]) -> Entry:
@@ -132,7 +137,7 @@ def _entry(step: dict[str, Any]) -> Entry:
 
 
 def title(urn: str) -> str:
-    """ "Pod module3-pod-1"; "Provider cluster" for a provider of Pulumi's."""
+    """Such as "Pod module3-pod-1"; "Provider cluster" for a provider of Pulumi's."""
     kind, name = kind_and_name(urn)
     return f"{'Provider' if kind.startswith('pulumi:providers:') else kind.split(':')[-1]} {name}"
 
@@ -144,11 +149,11 @@ def fields(old: Any, new: Any, forcing: Iterable[str] = ()) -> list[Field]:
     found = []
     for level in chain.from_iterable(compared.values()):
         # An item of a list may have been at another index before.
-        was = _located(old, level.t1, level.path(output_format="list"))
-        now = _located(new, level.t2, level.path(output_format="list", use_t2=True))
-        shown, indexed = (was if now.value is ABSENT else now)[:2]
+        before = _locate(old, level.t1, level.path(output_format="list"))
+        after = _locate(new, level.t2, level.path(output_format="list", use_t2=True))
+        path, indexed, _ = before if after[2] is ABSENT else after
         forces = any(_within(indexed, cause) or _within(cause, indexed) for cause in causes)
-        found.append(Field(shown, was.value, now.value, forces))
+        found.append(Field(path, before[2], after[2], forces))
     return sorted(found, key=lambda field: field.path)
 
 
@@ -170,29 +175,22 @@ def _names(items: list[Any]) -> list[str]:
     return [str(name) for name in names] if len(distinct) == len(items) else []
 
 
-class _Located(NamedTuple):
-    """shown: a path; indexed: the same with indices in place of names; value: what is there."""
-
-    shown: str
-    indexed: str
-    value: Any
-
-
-def _located(value: Any, found: Any, keys: Sequence[str | int]) -> _Located:
-    """What lies at a path; found: what the comparison saw there, which may be nothing."""
-    shown = indexed = ""
-    if found is ABSENT:
-        return _Located(shown, indexed, ABSENT)
+def _locate(value: Any, compared: Any, keys: Sequence[str | int]) -> tuple[str, str, Any]:
+    """The path of the keys as it is shown, the same with indices in place of names, and the value
+    there. compared: what the comparison found there, which may be nothing."""
+    path = indexed = ""
+    if compared is ABSENT:
+        return path, indexed, ABSENT
     for key in keys:
         if isinstance(value, list):
             index = _names(value).index(key) if isinstance(key, str) else key
             value = value[index]
-            shown, indexed = f"{shown}[{key}]", f"{indexed}[{index}]"
+            path, indexed = f"{path}[{key}]", f"{indexed}[{index}]"
         else:
             value = value[key]
-            shown += f'["{key}"]' if "." in str(key) else f".{key}"
+            path += f'["{key}"]' if "." in str(key) else f".{key}"
             indexed += f".{key}"
-    return _Located(shown.lstrip("."), indexed.lstrip("."), value)
+    return path.lstrip("."), indexed.lstrip("."), value
 
 
 def _within(path: str, whole: str) -> bool:
@@ -206,53 +204,44 @@ def text(comparison: Comparison) -> Text:
     """Everything as lines: what was compared, a block for stacks that change alike, the rest."""
     lines = [Text(f"compared with {comparison.base} ({comparison.commit})")]
     lines += [Text(note, style="yellow") for note in comparison.notes]
-    for names, found in folded(comparison.stacks):
+    for names, found in fold(comparison.stacks):
         lines += [Text(), *_block(names, found)]
     return Text("\n").join(lines)
 
 
-def folded(stacks: Mapping[str, Outcome]) -> list[tuple[list[str], Outcome]]:
+def fold(stacks: Mapping[str, Outcome]) -> list[tuple[list[str], Outcome]]:
     """Stacks that change alike together; those that stay the same come last."""
     groups: list[tuple[list[str], Outcome]] = []
     for name, found in sorted(stacks.items(), key=lambda item: (item[1].status == "same", item[0])):
-        for names, other in groups:
-            if _alike(found, other):
-                names.append(name)
-                break
+        change = replace(found, unchanged=0)
+        alike = next((names for names, other in groups if other == change), None)
+        if alike is None:
+            groups.append(([name], change))
         else:
-            groups.append(([name], found))
+            alike.append(name)
     return groups
-
-
-def _alike(one: Outcome, other: Outcome) -> bool:
-    return replace(one, unchanged=0) == replace(other, unchanged=0)
 
 
 def _block(names: list[str], found: Outcome) -> list[Text]:
     counts = Counter(entry.operation for entry in found.entries)
-    told = [f"{counts[operation]} to {operation}" for operation in SIGNS if counts[operation]]
-    said = {
-        "same": "no change",
-        "new": "a new stack",
-        "removed": "the stack is removed",
-        "uncompared": found.reason,
-        "failed": f"cannot be previewed: {found.reason}",
-    }.get(found.status)
+    words = [f"{counts[operation]} to {operation}" for operation in SIGNS if counts[operation]]
+    if status := STATUSES.get(found.status):
+        words.insert(0, status.format(reason=found.reason))
     heading = Text(", ".join(names), style="bold")
-    heading.append(f": {', '.join([said, *told] if said else told)}", style="not bold")
+    heading.append(f": {', '.join(words)}", style="not bold")
     return [heading, *chain.from_iterable(_entry_lines(entry) for entry in found.entries)]
 
 
 def _entry_lines(entry: Entry) -> list[Text]:
     line = Text(f"  {SIGNS[entry.operation]} ", style=COLOURS[entry.operation])
     line.append(f"{entry.operation} {entry.resource}", style="default")
-    said = [entry.reason] if entry.reason else []
+    reasons = [entry.reason] if entry.reason else []
     if any(field.path in PROGRAM for field in entry.fields):
-        said.append("its program or manifests changed")
+        reasons.append("its program or manifests changed")
     if read := list(dict.fromkeys(filter(None, map(_read, entry.fields)))):
-        said.append(f"reads {', '.join(read)}")
-    if said:
-        line.append(f": {'; '.join(said)}", style="default")
+        reasons.append(f"reads {', '.join(read)}")
+    if reasons:
+        line.append(f": {'; '.join(reasons)}", style="default")
     rest = [field for field in entry.fields if field.path not in PROGRAM and not _read(field)]
     return [line, *chain.from_iterable(_field_lines(field) for field in rest)]
 
@@ -267,19 +256,17 @@ def _field_lines(field: Field) -> list[Text]:
     forces = " (forces the replacement)" if field.forces else ""
     old, new = _lines(field.old), _lines(field.new)
     if max(len(old), len(new)) <= 1 and len("".join(old + new)) <= LONGEST:
-        said = " → ".join(old + new) if old and new else f"{'added' if new else 'removed'} "
-        said += "" if old and new else "".join(old + new)
-        return [Text(f"      {field.path}: {said}{forces}")]
+        removed_or_added = "" if old and new else "removed " if old else "added "
+        value = removed_or_added + " → ".join(old + new)
+        return [Text(f"      {field.path}: {value}{forces}")]
     # The first two lines of a unified diff are for file names.
-    diff = list(islice(difflib.unified_diff(old, new, n=1, lineterm=""), 2, None))
+    diff = islice(difflib.unified_diff(old, new, n=1, lineterm=""), 2, None)
     shown = [line for line in diff if not line.startswith("@@")]
     if len(shown) > MOST_LINES:
         shown[MOST_LINES:] = [f" … {len(shown) - MOST_LINES} more lines; the JSON has them all"]
     styles = {"+": "green", "-": "red", " ": "dim"}
-    return [
-        Text(f"      {field.path}:{forces}"),
-        *(Text(f"        {line}", style=styles[line[0]]) for line in shown),
-    ]
+    lines = [Text(f"        {line}", style=styles[line[0]]) for line in shown]
+    return [Text(f"      {field.path}:{forces}"), *lines]
 
 
 def _lines(value: Any) -> list[str]:
@@ -297,34 +284,17 @@ def _lines(value: Any) -> list[str]:
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """The shape that docs/stacks.md describes."""
+    stacks = dict(sorted(comparison.stacks.items()))
+    return asdict(replace(comparison, stacks=stacks), dict_factory=_without_absent)
+
+
+def _without_absent(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What JSON has of a dataclass: lists, and no old or new value where there is none."""
     return {
-        "base": comparison.base,
-        "commit": comparison.commit,
-        "notes": list(comparison.notes),
-        "stacks": {
-            name: {
-                "status": found.status,
-                "reason": found.reason,
-                "unchanged": found.unchanged,
-                "entries": [
-                    {
-                        "operation": entry.operation,
-                        "resource": entry.resource,
-                        "reason": entry.reason,
-                        "fields": [_field_json(field) for field in entry.fields],
-                    }
-                    for entry in found.entries
-                ],
-            }
-            for name, found in sorted(comparison.stacks.items())
-        },
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in items
+        if not isinstance(value, NotPresent)
     }
-
-
-def _field_json(field: Field) -> dict[str, Any]:
-    values = {"old": field.old, "new": field.new}
-    there = {key: value for key, value in values.items() if value is not ABSENT}
-    return {"path": field.path, **there, "forces": field.forces}
 
 
 def show(comparison: Comparison, as_json_text: bool) -> None:

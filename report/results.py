@@ -9,60 +9,49 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from report.tables import console, make_table
 from results.store import RESULTS
 
-LONGEST = 2000
 MANY = 1000
 """From here on a number is shown without decimals."""
 COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 
 
-def console() -> Console:
-    """Where there is no terminal, lines are as long as they need to be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else LONGEST)
-
-
 def show(verification: dict[str, Any]) -> None:
     """Print every statement of every module, and below it what failed and how to fix it."""
-    table = _table(("module", "check", "status", "", "found", "seconds"))
+    rows: list[Sequence[str | Text]] = []
+    fixes = []
     for module, result in sorted(verification.items()):
         if result.get("reason"):
-            table.add_row(module, "", status(result["status"]), "", Text(result["reason"]), "")
-        for finding in result["checks"]:
-            table.add_row(
-                module,
-                finding["id"],
-                status(finding["status"]),
-                "simulated" if finding["simulated"] else "",
-                Text(finding["found"]),
-                f"{finding['seconds']:.1f}",
-            )
+            rows.append((module, "", status(result["status"]), "", Text(result["reason"]), ""))
+        for each in result["checks"]:
+            basis = "simulated" if each["simulated"] else ""
+            found, seconds = Text(each["found"]), f"{each['seconds']:.1f}"
+            rows.append((module, each["id"], status(each["status"]), basis, found, seconds))
+            if each["status"] in ("failed", "warning"):
+                expected = f"expected {each['expected']}; {each['remedy']}"
+                fixes.append(f"module {module}, {each['id']}: {expected}")
+    columns = ("module", "check", "status", "", "found", "seconds")
     out = console()
-    out.print(table)
-    for module, result in sorted(verification.items()):
-        for finding in result["checks"]:
-            if finding["status"] in ("failed", "warning"):
-                line = (
-                    f"module {module}, {finding['id']}: expected {finding['expected']}; "
-                    f"{finding['remedy']}"
-                )
-                out.print(line, markup=False)
+    out.print(make_table(columns, rows, right=["seconds"]))
+    for line in fixes:
+        out.print(line, markup=False)
 
 
 def show_removal(stack: str, result: dict[str, Any]) -> None:
     """One line where nothing is left, every statement where something is."""
     counts = Counter(finding["status"] for finding in result["checks"])
-    if result["status"] != "passed":
+    passed = result["status"] == "passed"
+    if not passed:
         show({"0": result})
     skipped = [f"{f['id']} ({f['found']})" for f in result["checks"] if f["status"] == "skipped"]
     more = f"; skipped: {', '.join(skipped)}" if skipped else ""
-    what = "nothing of it is left" if result["status"] == "passed" else "something of it is left"
-    said = f"stack {stack}: removed, {what} ({counts['passed']} checks passed{more})"
-    console().print(said, markup=False)
+    what = f"{'nothing' if passed else 'something'} of it is left"
+    line = f"stack {stack}: removed, {what} ({counts['passed']} checks passed{more})"
+    console().print(line, markup=False)
 
 
 def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
@@ -75,31 +64,22 @@ def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
                 out.print(f"{heading}: no figures: {table['skipped']}", markup=False)
                 continue
             out.print(f"\n{heading}, {table['unit']}", markup=False)
-            out.print(_rows(table["rows"]))
+            out.print(_table_of_figures(table["rows"]))
             if "raw" in table:
                 files = ", ".join(place["path"] for place in table["raw"])
-                out.print(
-                    f"{len(table['rows'])} of {table['row_count']} rows; whole in {files}",
-                    markup=False,
-                )
-            if facts := _facts(table):
+                shown = f"{len(table['rows'])} of {table['row_count']} rows"
+                out.print(f"{shown}; whole in {files}", markup=False)
+            if facts := _describe(table):
                 out.print(facts, markup=False)
 
 
-def _rows(rows: Sequence[dict[str, Any]]) -> Table:
+def _table_of_figures(rows: Sequence[dict[str, Any]]) -> Table:
     """What is one value a cell; lists of single values stay in the JSON."""
-    columns = list(
-        dict.fromkeys(
-            key for row in rows for key, value in row.items() if not isinstance(value, list | dict)
-        )
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        numbers = any(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column, overflow="fold", justify="right" if numbers else "left")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
-    return table
+    cells = [(key, value) for row in rows for key, value in row.items()]
+    columns = list(dict.fromkeys(key for key, value in cells if not isinstance(value, list | dict)))
+    numbers = {key for key, value in cells if isinstance(value, int | float)}
+    lines = [[Text(_cell(row.get(column))) for column in columns] for row in rows]
+    return make_table(columns, lines, right=numbers)
 
 
 def _cell(value: Any) -> str:
@@ -110,17 +90,12 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _facts(table: dict[str, Any]) -> str:
+def _describe(table: dict[str, Any]) -> str:
     """What holds for the whole table, and where it was measured."""
-    facts = {
-        key: value
-        for key, value in table.items()
-        if key not in ("module", "name", "unit", "row_count") and not isinstance(value, list | dict)
-    }
-    parts = [f"{key} {_cell(value)}" for key, value in facts.items()]
-    measured = table.get("environment", {})
-    parts += [f"{key} {_cell(value)}" for key, value in measured.items() if key != "versions"]
-    return ", ".join(parts)
+    hidden = ("module", "name", "unit", "row_count", "versions")
+    facts = {key: value for key, value in table.items() if not isinstance(value, list | dict)}
+    found = [*facts.items(), *table.get("environment", {}).items()]
+    return ", ".join(f"{key} {_cell(value)}" for key, value in found if key not in hidden)
 
 
 def latest(stack: str) -> Path | None:
@@ -141,33 +116,20 @@ def show_latest(stack: str, as_json: bool = False) -> int:
         return 0
     show(kept["verification"])
     show_benchmarks(kept.get("benchmarks", {}))
+    out = console()
     if reason := kept.get("reason"):
-        console().print(f"did not complete: {reason}", markup=False)
+        out.print(f"did not complete: {reason}", markup=False)
     if kept["status"] == "removed":
-        console().print("what stands above was found before the lab was removed", markup=False)
+        out.print("what stands above was found before the lab was removed", markup=False)
     simulated = f", simulated: {kept['simulated']}" if "simulated" in kept else ""
-    console().print(
-        Text.assemble(
-            f"stack {stack}: ", status(kept["status"]), simulated,
-            f", results in {path.relative_to(Path.cwd())}",
-        )
-    )  # fmt: skip
+    where = f"{simulated}, results in {path.relative_to(Path.cwd())}"
+    out.print(Text.assemble(f"stack {stack}: ", status(kept["status"]), where))
     return 0
 
 
 def show_stacks(rows: Iterable[Sequence[str]]) -> None:
-    table = _table(("stack", "modules", "shows", "needs", "takes"))
-    for row in rows:
-        table.add_row(*row)
-    console().print(table)
-
-
-def _table(columns: Iterable[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        right = column in ("seconds", "takes")
-        table.add_column(column, overflow="fold", justify="right" if right else "left")
-    return table
+    columns = ("stack", "modules", "shows", "needs", "takes")
+    console().print(make_table(columns, rows, right=["takes"]))
 
 
 def status(name: str) -> Text:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import time
 import uuid
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 LIBRARY = "libcuda.so.1"
@@ -211,9 +210,6 @@ class Context:
     def synchronize(self) -> None:
         self.driver.call("cuCtxSynchronize")
 
-    def stopwatch(self) -> Stopwatch:
-        return Stopwatch(self.driver)
-
 
 class Buffer:
     """Memory of the GPU, freed at the end of its `with` block."""
@@ -245,11 +241,10 @@ class Launch:
     """A kernel with its grid and arguments, ready to be called any number of times."""
 
     def __init__(
-        self, driver: Driver, kernel: ctypes.c_void_p, blocks: int, threads: int,
-        values: Sequence[Any],
-    ) -> None:  # fmt: skip
+        self, driver: Driver, kernel: ctypes.c_void_p, blocks: int, threads: int, *values: Any
+    ) -> None:
         self._driver = driver
-        self._values = list(values)
+        self._values = values
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, self._values))
         one, none = ctypes.c_uint(1), ctypes.c_void_p()
         grid = (ctypes.c_uint(blocks), one, one, ctypes.c_uint(threads), one, one)

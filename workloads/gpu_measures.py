@@ -82,7 +82,7 @@ def measure_rate(
     gpu: Gpu, plan: Plan, unit: str, launch: cuda_driver.Launch, work: float
 ) -> dict[str, Any]:
     """Work a second, where one launch does so much of it."""
-    stopwatch = gpu.context.stopwatch()
+    stopwatch = cuda_driver.Stopwatch(gpu.context.driver)
     ended = time.monotonic() + plan.warm_up
     took = stopwatch.time(launch, 1)
     while time.monotonic() < ended:
@@ -119,8 +119,8 @@ def fma(gpu: Gpu, plan: Plan) -> dict[str, Any]:
     threads = blocks * block
     with gpu.context.allocate(threads * 4) as totals:
         one, rounds = ctypes.c_float(1), ctypes.c_uint(100)
-        values = [totals.address, one, one, rounds]
-        launch = cuda_driver.Launch(gpu.context.driver, kernel, blocks, block, values)
+        values = (totals.address, one, one, rounds)
+        launch = cuda_driver.Launch(gpu.context.driver, kernel, blocks, block, *values)
         rounds.value = enough_rounds(gpu, launch, rounds.value)
         fmas = threads * gpu_kernels.ACCUMULATORS * gpu_kernels.UNROLL * rounds.value
         measured = measure_rate(gpu, plan, "TFLOPS", launch, fmas * FLOPS_PER_FMA / 1e12)
@@ -132,7 +132,7 @@ def fma(gpu: Gpu, plan: Plan) -> dict[str, Any]:
 
 def enough_rounds(gpu: Gpu, launch: cuda_driver.Launch, rounds: int) -> int:
     """So many that a launch takes LAUNCH_SECONDS. The first launch also wakes the GPU."""
-    stopwatch = gpu.context.stopwatch()
+    stopwatch = cuda_driver.Stopwatch(gpu.context.driver)
     stopwatch.time(launch, 1)
     wanted = round(rounds * LAUNCH_SECONDS / stopwatch.time(launch, 1))
     return min(max(wanted, 1), gpu_kernels.most_rounds())
@@ -173,10 +173,9 @@ def bandwidth(gpu: Gpu, plan: Plan) -> dict[str, Any]:
         source.fill(PATTERN)
         target.fill(0)
         kernel = gpu.context.kernel(gpu_kernels.copy(), gpu_kernels.COPY)
-        values = [target.address, source.address]
-        launch = cuda_driver.Launch(
-            gpu.context.driver, kernel, blocks, gpu_kernels.COPY_THREADS, values
-        )
+        grid = (blocks, gpu_kernels.COPY_THREADS)
+        values = (target.address, source.address)
+        launch = cuda_driver.Launch(gpu.context.driver, kernel, *grid, *values)
         measured = measure_rate(gpu, plan, "GB/s", launch, 2 * size / 1e9)
         expected = struct.pack("<I", PATTERN) * (LOOKED_AT // 4)
         for offset in (0, size // 2, size - LOOKED_AT):
@@ -199,7 +198,7 @@ def latency(gpu: Gpu, plan: Plan) -> dict[str, Any]:
     with gpu.context.allocate(4) as number:
         number.fill(0)
         kernel = gpu.context.kernel(gpu_kernels.tick(), gpu_kernels.TICK)
-        launch = cuda_driver.Launch(gpu.context.driver, kernel, 1, 1, [number.address])
+        launch = cuda_driver.Launch(gpu.context.driver, kernel, 1, 1, number.address)
         launches = len(time_launches(gpu.context, launch, plan.warm_up))
         repeats: list[list[float]] = []
 

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 
 ANNOTATIONS = Path(os.environ.get("DRA_WORKSHOP_ANNOTATIONS", "/podinfo/annotations"))
 RELEASE = "dra-workshop/release="
@@ -25,11 +24,7 @@ def released(path: Path) -> bool:
 
 def main() -> int:
     ended = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     print("holding", flush=True)  # noqa: T201
     while not released(ANNOTATIONS):
         if ended.wait(LOOK_SECONDS):
