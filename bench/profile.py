@@ -1,16 +1,24 @@
 """Where the seconds of an update go, from the events of Pulumi's engine.
 
-All seconds count from the start of the process.
+All seconds count from the start of the process to when an event came: the events' own timestamps
+are whole seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
+from machine.errors import LabError
+from tests.checkout import Checkout
+
+Event = dict[str, Any]
 COMMAND = "command:local:Command"
 GATE = "devices-published"
 """The Command that waits for what the objects need, so it is one of them."""
@@ -56,7 +64,43 @@ class Link(NamedTuple):
     waited: float
 
 
-def read_spans(events: Iterable[tuple[float, Mapping[str, Any]]]) -> list[Span]:
+def run_pulumi(
+    checkout: Checkout, action: str, stack: str, watch: Callable[[Event], None] = lambda _: None
+) -> list[Span]:
+    """Run `pulumi up` or `pulumi destroy`; `watch` is handed every event, and must be quick.
+
+    Raises LabError with Pulumi's own diagnostics.
+    """
+    options = ["--yes", "--skip-preview", "--json", "--non-interactive", "--stack", stack]
+    events: list[tuple[float, Event]] = []
+    other = []
+    started = time.monotonic()
+    with subprocess.Popen(
+        ["pulumi", action, *options], cwd=checkout.folder, text=True, errors="replace",
+        env=checkout.environment(), start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as engine:  # fmt: skip
+        assert engine.stdout is not None  # noqa: S101
+        try:
+            while line := engine.stdout.readline():
+                if not line.startswith("{"):
+                    other.append(line)
+                    continue
+                event = json.loads(line)
+                events.append((time.monotonic() - started, event))
+                watch(event)
+            code = engine.wait()
+        except BaseException:
+            engine.kill()  # waiting for it would hide the interruption; its children end with
+            raise  # the workplace
+    if code:
+        found = [event["diagnosticEvent"] for _, event in events if "diagnosticEvent" in event]
+        errors = [one["message"] for one in found if one["severity"] == "error"]
+        raise LabError(f"pulumi {action} ended with {code}:\n{''.join([*errors, *other])}")
+    return read_spans(events)
+
+
+def read_spans(events: Iterable[tuple[float, Event]]) -> list[Span]:
     """The resources in (seconds, event); components, which only group, are left out."""
     begun: dict[str, float] = {}
     done: dict[str, Span] = {}

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import kubectl, objects, profile
+from bench import kubectl, profile
 from bench.calls import BENCH, Audit, Calls, parse_metrics
 from bench.kubectl import Files, Kubectl
-from bench.update import Event, Events, run_pulumi
+from bench.profile import Event, Span, run_pulumi
 from components.drivers import DRIVERS
 from kube.client import Kube
 from machine.programs import PYTHON
@@ -51,7 +51,7 @@ class Part:
     calls: Calls
     counted_seconds: float
     clients: dict[str, Calls]
-    spans: list[profile.Span] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,14 @@ class Meter:
             self._audit.close()
         self._kube = self._audit = None
 
-    def measure(self, name: str, run: Callable[[], Events | None], ends: bool = False) -> Part:
+    def measure(self, name: str, run: Callable[[], list[Span] | None], ends: bool = False) -> Part:
         """Run it and keep its costs under the name; `ends`: with it the cluster ends."""
         self._read_counter()
         self._read_clients()
         started = time.monotonic()
-        events = run()
+        spans = run() or []
         seconds = time.monotonic() - started
         calls, counted_seconds = (Calls(), 0.0) if ends else self._read_counter()
-        spans = profile.read_spans(events or ())
         part = Part(seconds, calls, counted_seconds, self._read_clients(), spans)
         self.parts[name] = part
         self.say(f"{name}: {seconds:.1f} s")
@@ -148,7 +147,7 @@ def run(checkout: Checkout, number: int, say: Say) -> Repeat:
     return Repeat(meter.parts, rate, profile.read_needs(state), outputs, load)
 
 
-def up_from_nothing(checkout: Checkout, meter: Meter) -> Events:
+def up_from_nothing(checkout: Checkout, meter: Meter) -> list[Span]:
     """`up`; the counter is first read when the cluster has been made."""
     begin = threading.Thread(target=meter.attach)
 
@@ -157,9 +156,9 @@ def up_from_nothing(checkout: Checkout, meter: Meter) -> Events:
         if metadata.get("urn", "").endswith(f"{profile.COMMAND}::cluster-running"):
             begin.start()  # beside the update, which must not wait for it
 
-    events = run_pulumi(checkout, "up", STACK, watch)
+    spans = run_pulumi(checkout, "up", STACK, watch)
     begin.join()
-    return events
+    return spans
 
 
 def apply_on_new_cluster(
@@ -180,8 +179,7 @@ def apply_on_new_cluster(
     operate("down", "--stack", STACK)
 
 
-def read_layers(state: Mapping[str, Any], ctl: Kubectl) -> objects.Layers:
+def read_layers(state: Mapping[str, Any], ctl: Kubectl) -> kubectl.Layers:
     release = f"secret/sh.helm.release.v1.{DRIVER}.v1"
     secret = json.loads(ctl("get", release, "--namespace", DRIVER, "--output=json"))
-    chart = objects.from_release(secret)
-    return objects.split_layers(objects.from_state(state), chart, DRIVER)
+    return kubectl.split_layers(kubectl.from_state(state), kubectl.from_release(secret), DRIVER)
