@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -24,7 +24,7 @@ SECONDS = 10
 def workplace() -> Iterator[Checkout]:
     """A copy in a temporary folder; its processes and files are removed, however it ends."""
     for number in ENDINGS:
-        signal.signal(number, _leave)
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="dra-workshop-bench-")).resolve()
     try:
         yield Checkout.make(folder / "checkout")
@@ -33,10 +33,6 @@ def workplace() -> Iterator[Checkout]:
             signal.signal(number, signal.SIG_IGN)
         end_processes(folder)
         shutil.rmtree(folder)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def end_processes(folder: Path) -> None:

@@ -112,13 +112,7 @@ def read_gpu(
 def read_nvml(uuid: str) -> tuple[nvml.Gpu | None, dict[str, Any]]:
     try:
         gpu = nvml.Gpu(uuid)
-        return gpu, {
-            "uuid": gpu.uuid(),
-            "name": gpu.name(),
-            "driver": gpu.driver_version(),
-            "clock_max_mhz": nvml.if_supported(gpu.clock_max_mhz),
-            "compute_mode": nvml.if_supported(gpu.compute_mode),
-        }
+        return gpu, gpu.describe()
     except nvml.NvmlError as error:
         say(f"without NVML: {error}")
         return None, {"error": str(error)}

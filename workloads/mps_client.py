@@ -28,22 +28,20 @@ def describe(
 ) -> dict[str, Any]:
     """mps_enabled: what the driver says, None if it does not know.
     connections: those that CUDA opened."""
-    client, proof = judge(mps_enabled, len(connections))
+    number = len(connections)
+    opened = f"CUDA opened {number or 'no'} Unix socket{'' if number == 1 else 's'}"
+    if mps_enabled is None:
+        proof = f"{opened}; this driver does not know {ATTRIBUTE}"
+    else:
+        proof = f"{ATTRIBUTE} is {int(mps_enabled)}; {opened}"
     return {
-        "client": client,
+        "client": number > 0 if mps_enabled is None else mps_enabled,
         "proof": proof,
         "driver_says": mps_enabled,
         "connections": connections,
         "pipe_directory": environment.get(PIPE_DIRECTORY, DEFAULT_PIPE_DIRECTORY),
         "pipe_directory_set": PIPE_DIRECTORY in environment,
     }
-
-
-def judge(mps_enabled: bool | None, connections: int) -> tuple[bool, str]:
-    opened = f"CUDA opened {connections or 'no'} Unix socket{'' if connections == 1 else 's'}"
-    if mps_enabled is None:
-        return connections > 0, f"{opened}; this driver does not know {ATTRIBUTE}"
-    return mps_enabled, f"{ATTRIBUTE} is {int(mps_enabled)}; {opened}"
 
 
 def opened_since(before: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ A pod without it still measures: what NVML would have reported is then null, and
 from __future__ import annotations
 
 import ctypes
-import functools
 import operator
 import statistics
 import threading
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import Any
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -52,21 +52,21 @@ class Gpu:
         named = ctypes.c_char_p(uuid.encode())
         self._call("nvmlDeviceGetHandleByUUID", named, ctypes.byref(self._handle))
 
-    def name(self) -> str:
-        return self._text("nvmlDeviceGetName", self._handle)
-
-    def uuid(self) -> str:
-        return self._text("nvmlDeviceGetUUID", self._handle)
-
-    def driver_version(self) -> str:
-        return self._text("nvmlSystemGetDriverVersion")
+    def describe(self) -> dict[str, Any]:
+        """Who it is and how it is set, None for what this GPU has not."""
+        clock = partial(self._number, "nvmlDeviceGetMaxClockInfo", ctypes.c_uint(SM_CLOCK))
+        mode = if_supported(partial(self._number, "nvmlDeviceGetComputeMode"))
+        return {
+            "uuid": self._text("nvmlDeviceGetUUID", self._handle),
+            "name": self._text("nvmlDeviceGetName", self._handle),
+            "driver": self._text("nvmlSystemGetDriverVersion"),
+            "clock_max_mhz": if_supported(clock),
+            "compute_mode": mode if mode is None else COMPUTE_MODES.get(mode, str(mode)),
+        }
 
     def clock_mhz(self) -> int:
         """The clock of the SMs now."""
         return self._number("nvmlDeviceGetClockInfo", ctypes.c_uint(SM_CLOCK))
-
-    def clock_max_mhz(self) -> int:
-        return self._number("nvmlDeviceGetMaxClockInfo", ctypes.c_uint(SM_CLOCK))
 
     def power_w(self) -> float:
         """Of the whole GPU, whoever uses it; NVML's own average over a second."""
@@ -76,10 +76,6 @@ class Gpu:
         reasons = ctypes.c_ulonglong()
         self._call("nvmlDeviceGetCurrentClocksThrottleReasons", self._handle, ctypes.byref(reasons))
         return reasons.value
-
-    def compute_mode(self) -> str:
-        mode = self._number("nvmlDeviceGetComputeMode")
-        return COMPUTE_MODES.get(mode, str(mode))
 
     def minor(self) -> int:
         """N of its device file /dev/nvidiaN."""
@@ -170,7 +166,7 @@ class Sampler:
 
     def summary(self) -> dict[str, Any]:
         clocks, powers, reasons = (self._values[name] for name in SAMPLED)
-        all_reasons = functools.reduce(operator.or_, reasons, 0)
+        all_reasons = reduce(operator.or_, reasons, 0)
         found = {
             "clock_mhz": spread(clocks),
             "power_w": spread(powers),

@@ -36,13 +36,23 @@ def parse_start(annotations: str) -> float | None:
     return None
 
 
+def read_start(path: Path) -> float | None:
+    try:
+        return parse_start(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from None
+
+
 def wait(path: Path, limit: float) -> dict[str, Any]:
     """Returns at the time that the file names, or at once if that has passed.
 
     limit: the most seconds to wait in all.
     """
     deadline = time.time() + limit
-    moment = wait_for_annotation(path, deadline, limit)
+    while (moment := read_start(path)) is None:
+        if time.time() > deadline:
+            raise StartError(f"no annotation {START}… in {path} within {limit:.0f} s")
+        time.sleep(LOOK_SECONDS)
     if moment > deadline:
         ahead = moment - time.time()
         raise StartError(f"the start is {ahead:.0f} s ahead, the limit is {limit:.0f} s")
@@ -50,15 +60,3 @@ def wait(path: Path, limit: float) -> dict[str, Any]:
         time.sleep(min(ahead, LOOK_SECONDS))
     begun = time.time()
     return {"requested": moment, "begun": begun, "late_seconds": begun - moment}
-
-
-def wait_for_annotation(path: Path, deadline: float, limit: float) -> float:
-    while time.time() < deadline:
-        try:
-            moment = parse_start(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise StartError(f"{path}: {error.strerror}") from None
-        if moment is not None:
-            return moment
-        time.sleep(LOOK_SECONDS)
-    raise StartError(f"no annotation {START}… in {path} within {limit:.0f} s")

@@ -23,9 +23,9 @@ from workloads import mps_client
 def test_the_driver_decides_and_else_the_connections(
     driver_says: bool | None, connections: int, client: bool, proof: str
 ) -> None:
-    found, told = mps_client.judge(driver_says, connections)
-    assert found is client
-    assert told.startswith(proof)
+    found = mps_client.describe(driver_says, [{}] * connections, {})
+    assert found["client"] is client
+    assert found["proof"].startswith(proof)
 
 
 def test_a_pipe_directory_alone_proves_nothing() -> None:

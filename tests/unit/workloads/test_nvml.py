@@ -12,9 +12,14 @@ from workloads import gpu_benchmark, nvml
 
 def test_the_gpu_says_who_it_is_and_how_it_is_set() -> None:
     gpu = nvml.Gpu(UUID, Nvml())
-    assert (gpu.uuid(), gpu.name(), gpu.driver_version()) == (UUID, "NVIDIA H200", "580.159.04")
-    assert (gpu.clock_mhz(), gpu.clock_max_mhz(), gpu.power_w()) == (1980, 1980, 350.5)
-    assert gpu.compute_mode() == "Exclusive_Process"
+    assert gpu.describe() == {
+        "uuid": UUID,
+        "name": "NVIDIA H200",
+        "driver": "580.159.04",
+        "clock_max_mhz": 1980,
+        "compute_mode": "Exclusive_Process",
+    }
+    assert (gpu.clock_mhz(), gpu.power_w()) == (1980, 350.5)
 
 
 def test_a_call_that_fails_is_told() -> None:
