@@ -1,9 +1,8 @@
 """Whether a cluster runs as it was started: by its files, ports and containers, not by its API.
 
-What a cluster runs in can end behind Pulumi's back: a reboot, a kill. Its state would still say
-that all is well. So the program looks when it starts, and a cluster that lost a process, or some
-of its files, gets a new start id: an input that changes, whose update restarts it. So does one
-after an update that was killed, as nobody knows how far that came.
+A reboot or a kill ends a cluster behind Pulumi's back. So the program looks when it starts: a
+cluster that lost a process or a file, or whose update was killed, gets a new start id, an input
+whose change restarts it.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ RUN = Path(".run")
 PRIVATE = 0o700
 """Mode of folders that hold keys, and so are for their owner only."""
 STAGES = Path("manifests/simulation")
-"""How kwok runs simulated nodes and their pods; it is told when the cluster is made."""
+"""How kwok runs simulated nodes and their pods; it reads them when the cluster is made."""
 MAKER = "kwokctl"
 RECIPE = 2
-"""How an embedded cluster is made. A new number takes the place of clusters that were made in a way
-that is not to be kept: those of 1 let every user of the machine write into etcd."""
+"""How an embedded cluster is made. A new number replaces clusters that were made in another way:
+those of 1 let every user of the machine write into etcd."""
 FACTS = "cluster.json"
 KUBECONFIG = "kubeconfig"
 REMOVING = "removing"
-"""File that says that the removal of the lab has begun. Objects on the cluster are forgotten one by
-one from then on, and never taken up again."""
+"""File that says that the removal of the lab has begun: from then on Pulumi forgets its objects one
+by one."""
 START_ID = "start_id"
 """File that holds the id of the cluster's last start."""
 ANSWER_SECONDS = 2
@@ -45,23 +44,22 @@ lost its mounts in memory, CDI specs among them."""
 _new = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def of(stack: str, run: Path = RUN) -> str:
+def of(stack: str) -> str:
     """The id of the cluster's start, a new one if it is not whole and running."""
-    folder = run / stack
+    folder = RUN / stack
     try:
         start_id = (folder / START_ID).read_text()
     except OSError:
         return _new
-    whole = (folder / KUBECONFIG).exists() and not is_being_removed(stack, run)
-    return start_id if whole and runs(stack, run) else _new
+    whole = (folder / KUBECONFIG).exists() and not is_being_removed(stack)
+    return start_id if whole and runs(stack) else _new
 
 
-def runs(stack: str, run: Path = RUN) -> bool:
+def runs(stack: str) -> bool:
     """Whether all processes, or containers, of the cluster run as they were started."""
-    folder = run / stack
+    facts = identity.facts(stack)
     try:
-        facts = json.loads((folder / FACTS).read_text())
-        return RUNNING[facts["kind"]](folder, facts)
+        return RUNNING[facts["kind"]](RUN / stack, facts)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -94,48 +92,43 @@ RUNNING: dict[str, Callable[[Path, dict[str, Any]], bool]] = {
 }
 
 
-def kind_of(stack: str, run: Path = RUN) -> str:
-    """What kind of cluster the stack has now, "" if none is known.
-
-    Containers of a half-made one would be forgotten if a cluster of another kind took its place.
-    """
-    try:
-        return str(json.loads((run / stack / FACTS).read_text())["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "kind" if (run / stack / kind_places.CONFIG).exists() else ""
+def kind_of(stack: str) -> str:
+    """What kind of cluster the stack has now, also a half-made one; "" if none is known."""
+    half_made = "kind" if (RUN / stack / kind_places.CONFIG).exists() else ""
+    return str(identity.facts(stack).get("kind", half_made))
 
 
-def is_made(stack: str, run: Path = RUN) -> bool:
+def is_made(stack: str) -> bool:
     """Whether the stack has a cluster already, with all that it takes of this machine."""
-    return (run / stack / FACTS).exists()
+    return (RUN / stack / FACTS).exists()
 
 
-def make_folder(stack: str, run: Path = RUN) -> Path:
-    """Have the folder of the stack's cluster, for its owner only, and return it."""
-    for folder in (run, run / stack):
+def make_folder(stack: str) -> Path:
+    """Make the folder of the stack's cluster, for its owner only, and return it."""
+    for folder in (RUN, RUN / stack):
         folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         folder.chmod(PRIVATE)  # one that was made when it was open to all
-    return run / stack
+    return RUN / stack
 
 
-def is_being_removed(stack: str, run: Path = RUN) -> bool:
-    return (run / stack / REMOVING).exists()
+def is_being_removed(stack: str) -> bool:
+    return (RUN / stack / REMOVING).exists()
 
 
-def begin_removal(stack: str, run: Path = RUN) -> None:
-    """Nothing to note where there is no cluster."""
-    if (run / stack).exists():
-        (run / stack / REMOVING).touch()
+def begin_removal(stack: str) -> None:
+    """Note that the removal of the lab has begun, if it has a cluster."""
+    if (RUN / stack).exists():
+        (RUN / stack / REMOVING).touch()
 
 
-def end(stack: str, run: Path = RUN) -> None:
+def end(stack: str) -> None:
     """Have the next update restart the cluster and verify everything again."""
-    (run / stack / START_ID).unlink(missing_ok=True)
+    (RUN / stack / START_ID).unlink(missing_ok=True)
 
 
 def was_moved(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether the folder of an embedded cluster lay elsewhere when the cluster was made: its
-    processes and its kubeconfig name certificates by absolute paths."""
+    """Whether an embedded cluster was made in another folder: its processes and its kubeconfig
+    name certificates by absolute paths."""
     here = str(folder.resolve())
     return bool(facts.get("folder", here) != here)
 
@@ -146,18 +139,19 @@ def processes(folder: Path) -> list[psutil.Process]:
 
 
 def makers(folder: Path) -> list[psutil.Process]:
-    """What is still making the cluster: it goes on when the program over it is killed."""
+    """What still makes the cluster: it goes on when the program over it is killed."""
     return [process for process in _of_lab(folder) if process.info["name"] == MAKER]
 
 
 def _of_lab(folder: Path) -> Iterator[psutil.Process]:
-    """Those with the lab's id in their environment. Those of a lab that was made before there were
-    ids are known by their program, which lies in the folder."""
-    lab, place = identity.known(folder.name), f"{folder.resolve()}{os.sep}"
+    """Those with the lab's id in their environment; where a lab was made before there were ids,
+    those whose program lies in the folder."""
     import psutil
 
+    lab, place = identity.known(folder.name), f"{folder.resolve()}{os.sep}"
     for process in psutil.process_iter(["name", "cmdline", "environ"]):
         command, environment = process.info["cmdline"], process.info["environ"] or {}
-        is_marked = lab != "" and environment.get(identity.MARK) == lab
-        if is_marked or (command and command[0].startswith(place)):
+        if (lab and environment.get(identity.MARK) == lab) or (
+            command and command[0].startswith(place)
+        ):
             yield process

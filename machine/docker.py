@@ -1,8 +1,7 @@
 """The docker program, asked for one thing at a time.
 
 Its environment is left as it is, so DOCKER_HOST, DOCKER_CONTEXT and the contexts of `docker
-context` mean what they mean at the terminal. What a person can fix is told apart by the type of
-the error, which also says how.
+context` mean what they mean at the terminal. An error that a person can fix says how.
 """
 
 from __future__ import annotations
@@ -28,36 +27,25 @@ UNREACHABLE = re.compile(
     re.I,
 )
 """As docker 20.10 to 29 put it; anything else is what the daemon or the program answered."""
+CHOOSE_DAEMON = ("DOCKER_HOST", "DOCKER_CONTEXT")
 
 
 class DockerError(LabError):
-    """docker was asked and refused; the text is what it said."""
-
-
-class NoProgram(DockerError):
-    """There is no docker program on PATH."""
-
-
-class NoDaemon(DockerError):
-    """No daemon runs where the program looks for one, or it cannot be reached."""
-
-
-class NoPermission(DockerError):
-    """The daemon's socket is there, and not for this user."""
+    """docker cannot be asked, or refused; the text is what it printed."""
 
 
 class TimedOut(DockerError):
-    """No answer in time; whether what was asked for is done is not known."""
+    """No answer in time; whether docker did what it was asked for is not known."""
 
 
 def run(*arguments: str, seconds: float = SECONDS, stdin: str = "") -> str:
-    """What `docker ARGUMENTS…` prints. Raises DockerError, told apart by its type."""
+    """What `docker ARGUMENTS…` prints. Raises DockerError."""
     try:
         return run_program([PROGRAM, *arguments], seconds=seconds, input=stdin).output
     except ProgramMissing as error:
-        raise NoProgram(f"there is no {PROGRAM} program on PATH", INSTALL) from error
+        raise DockerError(f"there is no {PROGRAM} program on PATH", INSTALL) from error
     except ProgramUnusable as error:
-        raise NoProgram(
+        raise DockerError(
             f"the {PROGRAM} program on PATH cannot be run: {error.reason}",
             "install Docker Engine anew: https://docs.docker.com/engine/install/",
         ) from error
@@ -72,8 +60,7 @@ def run(*arguments: str, seconds: float = SECONDS, stdin: str = "") -> str:
 
 def version() -> semver.Version:
     """The daemon's version. Raises DockerError."""
-    said = run("version", "--format", "{{.Server.Version}}").strip()
-    return parse_version(said)
+    return parse_version(run("version", "--format", "{{.Server.Version}}").strip())
 
 
 def parse_version(text: str) -> semver.Version:
@@ -90,20 +77,18 @@ def parse_version(text: str) -> semver.Version:
 
 
 def info() -> dict[str, Any]:
-    """What the daemon says of itself (the API's SystemInfo). Raises DockerError.
-
-    An old program ends well although no daemon answered it, and then names the reason inside.
-    """
+    """What the daemon says of itself (the API's SystemInfo). Raises DockerError."""
     arguments = ("info", "--format", "{{json .}}")
-    said = run(*arguments)
+    output = run(*arguments)
     try:
-        found: dict[str, Any] = json.loads(said)
+        found: dict[str, Any] = json.loads(output)
     except json.JSONDecodeError as error:
         raise DockerError(
-            f"docker info gives no JSON, but {said[:80]!r}", "run: docker info"
+            f"docker info gives no JSON, but {output[:80]!r}", "run: docker info"
         ) from error
     if _is_podman(found):
-        raise NoDaemon("what answers in the place of Docker is Podman", INSTALL)
+        raise DockerError("what answers in the place of Docker is Podman", INSTALL)
+    # An old program ends with 0 although no daemon answered it, and names the reason in here.
     if errors := found.get("ServerErrors"):
         raise _refusal(arguments, 0, "; ".join(errors))
     return found
@@ -115,29 +100,21 @@ def _is_podman(info: dict[str, Any]) -> bool:
     return socket or ("host" in info and "ServerVersion" not in info)
 
 
-def _refusal(arguments: tuple[str, ...], code: int, said: str) -> DockerError:
-    last = " ".join(said.split()) or f"it ended with {code} and said nothing"
-    if ANSWERED in last:
-        return DockerError(f"docker {' '.join(arguments)} failed: {last}")
-    if REFUSED.search(last):
-        return NoPermission(
-            f"this user may not talk to the Docker daemon: {last}",
+def _refusal(arguments: tuple[str, ...], code: int, reason: str) -> DockerError:
+    reason = reason or f"it ended with {code} and said nothing"
+    of_daemon = ANSWERED in reason
+    if not of_daemon and REFUSED.search(reason):
+        return DockerError(
+            f"this user may not talk to the Docker daemon: {reason}",
             "run: sudo usermod -aG docker $USER, then log in anew (the group is as mighty as "
             "root); or run the lab as root",
         )
-    if UNREACHABLE.search(last):
-        asked = _where()
-        return NoDaemon(
-            f"the Docker daemon does not run or cannot be reached: {last}",
-            f"correct or unset {asked}; docker context ls lists what there is"
-            if asked
+    if not of_daemon and UNREACHABLE.search(reason):
+        chosen = [f"{key}={os.environ[key]}" for key in CHOOSE_DAEMON if os.environ.get(key)]
+        return DockerError(
+            f"the Docker daemon does not run or cannot be reached: {reason}",
+            f"correct or unset {', '.join(chosen)}; docker context ls lists what there is"
+            if chosen
             else "run: sudo systemctl start docker (Docker Desktop: start it)",
         )
-    return DockerError(f"docker {' '.join(arguments)} failed: {last}")
-
-
-def _where() -> str:
-    """Which daemon the environment asks for, "" for the usual one."""
-    asked = [f"{key}={os.environ[key]}" for key in ("DOCKER_HOST", "DOCKER_CONTEXT")
-             if os.environ.get(key)]  # fmt: skip
-    return ", ".join(asked)
+    return DockerError(f"docker {' '.join(arguments)} failed: {reason}")

@@ -1,8 +1,8 @@
-"""The GPUs of this machine and where their driver lies, as its CDI spec tells.
+"""The GPUs of this machine, and where its CDI spec says that their driver lies.
 
-NVIDIA's plugin wants the driver under one root, in the places where distributions have it. Where
-the driver lies elsewhere such a root is made of two bind mounts on a host node; a Kind node gets
-all of it mounted in the usual places (machine/kind_node_needs.py).
+NVIDIA's plugin wants the driver under one root, in the places where distributions have it. A driver
+that lies elsewhere gets such a root: two bind mounts on a host node, mounts in the usual places on
+a Kind node (machine/kind_node_needs.py).
 """
 
 from __future__ import annotations
@@ -39,12 +39,16 @@ DEFAULT_MODE = "Default"
 """The compute mode in which any number of processes may use a GPU, as nvidia-smi calls it."""
 QUERY = ("uuid", "name", "memory.total", "compute_cap", "compute_mode", "driver_version")
 UNKNOWN = re.compile(r"N/A|\[.*\]")
-"""What nvidia-smi writes in the place of a value that it cannot tell, with the reason."""
+"""What nvidia-smi writes in the place of a value that it does not know: the reason."""
 UNSUPPORTED = ("N/A", "[N/A]", "[Not Supported]")
-"""The reasons of those that say only that the GPU has no such thing."""
+"""Reasons that say only that the GPU has no such thing."""
 OPTIONAL = ("memory.total", "compute_mode")
 """A GPU that uses the machine's memory has none of its own; a virtual one has no compute mode."""
-CANNOT_TELL = "run nvidia-smi -q; after a GPU error, reboot the machine"
+INSPECT = "run nvidia-smi -q; after a GPU error, reboot the machine"
+INSTALL_LIBRARIES = (
+    "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils and "
+    "libnvidia-compute)"
+)
 ANSWER_SECONDS = 30
 OLDEST_DRIVER = 565
 """NVIDIA's documents of the DRA driver ask for this version of the GPU driver, or later."""
@@ -64,7 +68,7 @@ class NoDriver(LabError):
 
 
 class TegraGpu(NoDriver):
-    """The GPU has a driver, but none that NVIDIA's DRA driver can work with."""
+    """The GPU's driver is one that NVIDIA's DRA driver cannot use."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -76,7 +80,7 @@ class TegraGpu(NoDriver):
 
 
 class NoToolkit(LabError):
-    """NVIDIA's container toolkit, which would tell where the driver lies, is not here."""
+    """NVIDIA's container toolkit, which describes the driver, is not installed."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,10 @@ def toolkit() -> Path | None:
 
 
 def cdi_spec() -> dict[str, Any]:
-    """What a container needs of the driver on this machine, told by NVIDIA's toolkit.
+    """What a container needs of the driver on this machine, as NVIDIA's toolkit describes it.
 
-    Raises NoToolkit; NoDriver where there is none; any other LabError, with the toolkit's
-    reason, where a driver or the toolkit is broken.
+    Raises NoToolkit; NoDriver; any other LabError, with the toolkit's reason, where a driver or
+    the toolkit is broken.
     """
     program = toolkit()
     if program is None:
@@ -146,7 +150,7 @@ def cdi_spec() -> dict[str, Any]:
     except ProgramFailed as error:
         last = (error.finished.errors.strip().splitlines() or ["without a word"])[-1]
         message = MESSAGE.search(last)
-        raise _why_not(message[1] if message else last) from error
+        raise _explain_failure(message[1] if message else last) from error
     try:
         spec: dict[str, Any] = json.loads(printed)
     except json.JSONDecodeError as error:
@@ -154,8 +158,8 @@ def cdi_spec() -> dict[str, Any]:
     return spec
 
 
-def _why_not(reason: str) -> LabError:
-    """Where a kernel driver is loaded, libraries that are missing are a broken driver."""
+def _explain_failure(reason: str) -> LabError:
+    """Where a kernel driver is loaded, missing libraries mean a broken driver."""
     if not NO_LIBRARY.search(reason):
         return LabError(
             f"nvidia-ctk cannot describe the GPU driver: {reason}",
@@ -166,8 +170,7 @@ def _why_not(reason: str) -> LabError:
     if any(path.exists() for path in KERNEL_DRIVER):
         return LabError(
             f"the kernel driver is loaded, but nvidia-ctk does not find its libraries: {reason}",
-            "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils and "
-            "libnvidia-compute)",
+            INSTALL_LIBRARIES,
         )
     return NoDriver(
         f"nvidia-ctk finds no GPU driver: {reason}",
@@ -176,54 +179,40 @@ def _why_not(reason: str) -> LabError:
 
 
 def described() -> dict[str, Any]:
-    """The spec of this machine, checked: the toolkit's, which is never stale; else one that lies
-    where container runtimes look. Raises as cdi_spec does, and for a spec that is of no use."""
+    """The spec of this machine, checked: the toolkit's, which is never stale, else an installed
+    one. Raises as cdi_spec does, and for a spec that cannot be used."""
     try:
         spec = cdi_spec()
     except NoToolkit:
         installed = cdi.installed()
         if installed is None:
             raise
-        return _with_programs_themselves(installed[1])
+        return _resolve_scripts(installed[1])
     cdi.validate(spec, "the CDI spec that nvidia-ctk generates")
-    return _with_programs_themselves(spec)
+    return _resolve_scripts(spec)
 
 
 def find(spec: dict[str, Any]) -> Driver:
-    """The driver that a CDI spec describes. Raises LabError naming what it lacks, TegraGpu
-    where it is that of a Jetson."""
-    if _is_tegra(spec):
-        raise TegraGpu
-    mounts = (spec.get("containerEdits") or {}).get("mounts") or []
-    paths = [Path(mount["hostPath"]) for mount in mounts]
+    """The driver that a CDI spec describes. Raises LabError naming what it lacks, TegraGpu for that
+    of a Jetson."""
+    for holder in (spec, *spec.get("devices", ())):
+        if any(TEGRA.match(node["path"]) for node in cdi.part(holder, "deviceNodes")):
+            raise TegraGpu
+    paths = [Path(mount["hostPath"]) for mount in cdi.part(spec, "mounts")]
     smi = next((path for path in paths if path.name == SMI), None)
     library = next((path for path in paths if path.name.startswith(ML)), None)
-    if smi is not None and library is not None:
-        smi = _program(smi, library)
-    for what, path in ((SMI, smi), (f"{ML}*", library)):
-        if path is None:
-            raise LabError(
-                f"the CDI spec of this machine has no {what}",
-                "install the driver's package for computing (on Debian and Ubuntu: nvidia-utils "
-                "and libnvidia-compute)",
-            )
-    assert smi is not None and library is not None  # noqa: S101
-    return Driver(smi.parent, library.parent, library.name.removeprefix(ML))
+    if smi is None or library is None:
+        missing = SMI if smi is None else f"{ML}*"
+        raise LabError(f"the CDI spec of this machine has no {missing}", INSTALL_LIBRARIES)
+    programs = _resolve_script(smi, library).parent
+    return Driver(programs, library.parent, library.name.removeprefix(ML))
 
 
-def _is_tegra(spec: dict[str, Any]) -> bool:
-    return any(
-        TEGRA.match(node["path"])
-        for holder in (spec, *spec.get("devices", ()))
-        for node in cdi.part(holder, "deviceNodes")
-    )
+def _resolve_script(found: Path, library: Path) -> Path:
+    """The program itself: the toolkit takes the first on PATH, which may be a script that calls it,
+    and in a container, which gets the driver's files only, finds nothing to call.
 
-
-def _program(found: Path, library: Path) -> Path:
-    """The program itself: the toolkit takes the first on PATH, which may be a script that calls it.
-
-    In a container, which gets the driver's files only, such a script finds nothing to call.
-    Raises LabError if there is none beside the driver's libraries either.
+    Raises LabError if the program is not beside the driver's libraries either.
     """
     if not _is_script(found):
         return found
@@ -237,16 +226,16 @@ def _program(found: Path, library: Path) -> Path:
     )
 
 
-def _with_programs_themselves(spec: dict[str, Any]) -> dict[str, Any]:
+def _resolve_scripts(spec: dict[str, Any]) -> dict[str, Any]:
     """The spec with the driver's programs in the place of scripts that call them, where they are
-    found; the others are left, as not every one is needed."""
+    found: not every one is needed."""
     changed = copy.deepcopy(spec)
-    mounts = (changed.get("containerEdits") or {}).get("mounts") or []
+    mounts = cdi.part(changed, "mounts")
     paths = [Path(mount["hostPath"]) for mount in mounts]
     for library in [path for path in paths if path.name.startswith(ML)][:1]:
         for mount, path in zip(mounts, paths, strict=True):
             with suppress(LabError):
-                mount["hostPath"] = str(_program(path, library))
+                mount["hostPath"] = str(_resolve_script(path, library))
     return changed
 
 
@@ -259,37 +248,24 @@ def _is_script(path: Path) -> bool:
 
 
 def gpus(driver: Driver) -> list[Gpu]:
-    """Every GPU of this machine. Raises LabError if nvidia-smi does not answer, or cannot
-    tell what a GPU must have."""
+    """Every GPU of this machine. Raises LabError if nvidia-smi does not answer, or does not know
+    what a GPU must have."""
     answer = smi(driver, f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
-    return [_gpu(row) for row in csv.reader(answer.splitlines(), skipinitialspace=True)]
+    return [_parse_gpu(row) for row in csv.reader(answer.splitlines(), skipinitialspace=True)]
 
 
-def _gpu(row: list[str]) -> Gpu:
-    told = dict(zip(QUERY, row, strict=False))
+def _parse_gpu(row: list[str]) -> Gpu:
     if len(row) != len(QUERY):
-        raise LabError(f"nvidia-smi says: {', '.join(row)}", CANNOT_TELL)
-    for name, value in told.items():
-        if UNKNOWN.fullmatch(value):
-            if name not in OPTIONAL or value not in UNSUPPORTED:
-                raise LabError(
-                    f"nvidia-smi reports of GPU {told['uuid']}: {name}: {value}",
-                    CANNOT_TELL,
-                )
-            told[name] = ""
-    memory = told["memory.total"]
-    return Gpu(
-        told["uuid"],
-        told["name"],
-        int(memory) if memory else None,
-        told["compute_cap"],
-        told["compute_mode"],
-        told["driver_version"],
-    )
+        raise LabError(f"nvidia-smi says: {', '.join(row)}", INSPECT)
+    for name, value in zip(QUERY, row, strict=True):
+        if UNKNOWN.fullmatch(value) and not (name in OPTIONAL and value in UNSUPPORTED):
+            raise LabError(f"nvidia-smi reports of GPU {row[0]}: {name}: {value}", INSPECT)
+    uuid, product, memory, *others = ["" if UNKNOWN.fullmatch(value) else value for value in row]
+    return Gpu(uuid, product, int(memory) if memory else None, *others)
 
 
 def smi(driver: Driver, *arguments: str) -> str:
-    """What nvidia-smi prints. Raises LabError, with what it said, if it fails."""
+    """What nvidia-smi prints. Raises LabError, with the reason, if it fails."""
     program = driver.programs / SMI
     env = {"LD_LIBRARY_PATH": str(driver.libraries), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     try:
@@ -299,11 +275,10 @@ def smi(driver: Driver, *arguments: str) -> str:
 
 
 def reset_compute_mode() -> None:
-    """Have every GPU of this machine shared by all processes again.
+    """Let all processes use every GPU of this machine again.
 
-    NVIDIA's DRA driver reserves a GPU for its MPS daemon; where its own clearing up was cut off the
-    GPU would stay so for everybody. Raises LabError, with the command, where this user may
-    not change it; nothing to do on a machine without a driver.
+    NVIDIA's DRA driver reserves a GPU for its MPS daemon, and leaves it so where its own clearing
+    up was cut off. Raises LabError, with the command, where this user may not change it.
     """
     try:
         driver = find(cdi_spec())

@@ -1,8 +1,7 @@
 """The host node's network: a bridge that carries the node's address and that of the API service.
 
-No iptables: pods reach the API server at its service address, where a proxy of ours listens
-(toolchain/modules/node-proxy); between each other and with the node they go over a bridge that
-the CNI plugin makes.
+No iptables: at the service's address a proxy of ours listens (toolchain/modules/node-proxy), and
+pods reach each other and the node over a bridge that the CNI plugin makes.
 """
 
 from __future__ import annotations
@@ -20,15 +19,14 @@ from machine.host_networks import Networks
 
 OURS = (places.BRIDGE, places.POD_BRIDGE)
 KERNELS_TABLES = (253, 254, 255)
-"""default, main and local: the last is asked first, but has addresses of this machine only."""
+"""default, main and local; local is looked up first, but has addresses of this machine only."""
 
 
 def require_free(networks: Networks) -> str:
-    """The networks that the node will use. Raises LabError naming a route that is in the
-    way: its traffic, or ours, would go astray.
+    """The networks that the node will use. Raises LabError naming a route that is in the way.
 
-    Of two routes that fit the kernel takes the one with the longer prefix, so wider ones are not
-    in the way; but in tables of others, which are asked before the main one, any is.
+    The kernel takes the longest prefix that fits, so wider routes are not in the way, except in
+    other tables, which it looks up before the main one.
     """
     wanted = networks.all()
     with IPRoute() as kernel:
@@ -47,7 +45,7 @@ def require_free(networks: Networks) -> str:
 
 
 def _destination(route: Any) -> IPv4Network:
-    """The default route has no destination: it goes to all addresses."""
+    # The default route has no destination: it goes to all addresses.
     return IPv4Network((route.get_attr("RTA_DST") or 0, route["dst_len"]), strict=False)
 
 
@@ -58,40 +56,35 @@ def _interface(kernel: IPRoute, route: Any) -> str:
 
 
 def make(networks: Networks) -> None:
-    """Have the bridge with its addresses; harmless where it is there."""
+    """Make the bridge with its addresses, as far as it is missing."""
     with IPRoute() as kernel:
         if not kernel.link_lookup(ifname=places.BRIDGE):
             kernel.link("add", ifname=places.BRIDGE, kind="bridge")
         (index,) = kernel.link_lookup(ifname=places.BRIDGE)
         kernel.link("set", index=index, state="up")
-        has = {a.get_attr("IFA_ADDRESS") for a in kernel.get_addr(index=index)}
-        of_node = IPv4Network(networks.node).prefixlen
-        for address, length in ((networks.node_address, of_node), (networks.api, 32)):
-            if address not in has:
+        present = {a.get_attr("IFA_ADDRESS") for a in kernel.get_addr(index=index)}
+        node_length = IPv4Network(networks.node).prefixlen
+        for address, length in ((networks.node_address, node_length), (networks.api, 32)):
+            if address not in present:
                 kernel.addr("add", index=index, address=address, prefixlen=length)
 
 
 def remove() -> None:
-    """Remove the bridges; what is attached to them goes with its network namespace."""
+    """Remove the bridges, and first the ends of pods' interfaces that are attached to them."""
     with IPRoute() as kernel:
-        for name in OURS:
-            for index in kernel.link_lookup(ifname=name):
-                for link in kernel.get_links():
-                    if link.get_attr("IFLA_MASTER") == index:
-                        _delete(kernel, link["index"])
-                _delete(kernel, index)
+        for bridge in (index for name in OURS for index in kernel.link_lookup(ifname=name)):
+            links = kernel.get_links()
+            ends = [link["index"] for link in links if link.get_attr("IFLA_MASTER") == bridge]
+            for index in (*ends, bridge):
+                try:
+                    kernel.link("del", index=index)
+                except NetlinkError as error:
+                    # A pod's interface goes by itself when the last process of its network ends.
+                    if error.code != errno.ENODEV:
+                        raise
 
 
-def _delete(kernel: IPRoute, index: int) -> None:
-    """The end of a pod's interface goes by itself when the last process of its network ends."""
-    try:
-        kernel.link("del", index=index)
-    except NetlinkError as error:
-        if error.code != errno.ENODEV:
-            raise
-
-
-def left() -> list[str]:
-    """Which of our interfaces there are."""
+def remaining() -> list[str]:
+    """Our interfaces that exist."""
     with IPRoute() as kernel:
         return [name for name in OURS if kernel.link_lookup(ifname=name)]

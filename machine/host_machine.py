@@ -1,7 +1,7 @@
 """What a host node changes on its machine: mounts, control groups, kernel settings, folders.
 
-Noted before, put back after. A folder below which something is still mounted is never removed:
-the GPU driver of the machine is among what is mounted there.
+It is noted before and put back after. A folder below which something is still mounted, such as the
+machine's GPU driver, is never removed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SETTINGS = {
     "kernel/keys/root_maxkeys": "1000000",
     "kernel/keys/root_maxbytes": "25000000",
 }
-"""What a node sets them to. A setting that has another value by now was set by somebody else."""
+"""What a node sets; a setting that has another value by now was set by somebody else."""
 INTERFACES = Path("/sys/class/net")
 MOUNTS = Path("/proc/self/mountinfo")
 OWN = (places.RUNTIME, places.KUBELET, places.STATE)
@@ -44,13 +44,15 @@ CNI_NOTES = Path("/var/lib/cni/results")
 LOOPBACK = "cni-loopback-*"
 LOG_LINKS = Path("/var/log/containers")
 SHARED = (places.CDI, CNI_NOTES.parent, LOG_LINKS, Path("/run/containerd"))
-"""Made by kubelet, CNI, containerd (the sockets of its shims, wherever its state is) or driver
-where they are not there; removed again if they were not."""
+"""Made by kubelet, CNI, containerd (the sockets of its shims, wherever its state is) or driver;
+removed again if they were not there before."""
+PROPAGATION = {"shared": "shared", "master": "slave", "unbindable": "unbindable"}
+"""How a mount is shared with other mount namespaces: mountinfo's field, and mount's option."""
 
 
 def noted() -> dict[str, Any]:
-    """What has to be put back: kernel settings, how mounts below the root are shared with other
-    namespaces, and which folders were there."""
+    """What has to be put back: kernel settings, how the root is shared with other mount namespaces,
+    and which folders were there."""
     known = [name for name in SETTINGS if (KERNEL / name).exists()]
     return {
         "settings": {name: (KERNEL / name).read_text().strip() for name in known},
@@ -90,19 +92,20 @@ def _put_back_settings(before: dict[str, str]) -> None:
 def _others_that_forward() -> list[str]:
     """Interfaces for which traffic may be forwarded: bridges of containers and virtual machines,
     and tunnels. Their programs turn forwarding on when they start, and not again later."""
-
-    def forwards(interface: Path) -> bool:
-        marks = (interface / "bridge", interface / "tun_flags")
-        kind = (interface / "uevent").read_text().splitlines()
-        return any(mark.exists() for mark in marks) or "DEVTYPE=wireguard" in kind
-
-    ours = (places.BRIDGE, places.POD_BRIDGE)
-    found = [path for path in INTERFACES.iterdir() if (path / "uevent").exists()]
-    return sorted(path.name for path in found if path.name not in ours and forwards(path))
+    return sorted(
+        path.parent.name
+        for path in INTERFACES.glob("*/uevent")
+        if path.parent.name not in (places.BRIDGE, places.POD_BRIDGE)
+        and (
+            path.with_name("bridge").exists()
+            or path.with_name("tun_flags").exists()
+            or "DEVTYPE=wireguard" in path.read_text().splitlines()
+        )
+    )
 
 
 def own_files() -> list[Path]:
-    """What pods that were ended without their kubelet leave in folders that are not ours."""
+    """What pods that ended without their kubelet leave in folders that are not ours."""
     logs = [link for link in LOG_LINKS.glob("*") if link.is_symlink()]
     return [
         *places.CDI.glob(places.CDI_FILES),
@@ -112,8 +115,7 @@ def own_files() -> list[Path]:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a tree of folders, with the sockets of shims that have ended; one that holds a file
-    of somebody stays."""
+    """Remove a tree of folders, with the sockets of shims that have ended, but no file."""
     for path, _, names in os.walk(folder, topdown=False):
         for socket in (Path(path) / name for name in names):
             if socket.is_socket():
@@ -123,52 +125,49 @@ def _remove_empty(folder: Path) -> None:
 
 
 def make_folders() -> None:
-    """Have the node's own folders, for root only: keys, logs and what pods are given lie there."""
+    """Make the node's own folders, for root only: they hold keys, logs and what pods are given."""
     for folder in OWN:
         folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         folder.chmod(PRIVATE)
 
 
-# --- mounts ----------------------------------------------------------------------------------
-
-
 def share(folder: Path) -> None:
-    """Let what a container mounts below the folder be seen by the node and its other containers.
+    """Let the node and its other containers see what a container mounts below the folder.
 
-    The folder is mounted onto itself for that, so that nothing else of the machine is shared.
+    It is mounted onto itself, so that nothing else of the machine is shared.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if str(folder) not in mounts():
-        _mount("--bind", str(folder), str(folder))
-        _mount("--make-rshared", str(folder))
+    _bind(folder, folder, "--make-rshared")
 
 
 def bind(source: Path, target: Path) -> None:
     """Show a folder at another place, to be read only."""
+    _bind(source, target, "-o", "remount,bind,ro")
+
+
+def _bind(source: Path, target: Path, *options: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if str(target) not in mounts():
         _mount("--bind", str(source), str(target))
-        _mount("-o", "remount,bind,ro", str(target))
+        _mount(*options, str(target))
 
 
 def share_root() -> None:
-    """Where the driver lies in the usual places its root is "/", which systemd shares anyway.
+    """Share the mount at "/", the root of a driver in the usual places; systemd does so anyway.
 
-    Only the root itself: a container runtime asks it of the mount that it is to hand on.
+    Not what is below: a container runtime asks for it of the mount that it hands on.
     """
     if _root_propagation() != "shared":
         _mount("--make-shared", "/")
 
 
 def _root_propagation() -> str:
-    """How the mount at "/" is shared with other mount namespaces, as mount's options call it."""
+    """How the mount at "/" is shared, as mount's options call it."""
     found = "private"
     for line in MOUNTS.read_text().splitlines():
         fields = line.split()
         if fields[4] == "/":
             optional = {field.partition(":")[0] for field in fields[6 : fields.index("-")]}
-            kinds = (("shared", "shared"), ("master", "slave"), ("unbindable", "unbindable"))
-            found = next((name for field, name in kinds if field in optional), "private")
+            found = next((PROPAGATION[key] for key in PROPAGATION if key in optional), "private")
     return found
 
 
@@ -184,8 +183,8 @@ def unmount() -> None:
     for _ in range(3):
         for point in mounts():
             run_program(["umount", "-l", point], check=False)
-    if left := mounts():
-        raise LabError(f"{', '.join(left)} cannot be unmounted; run: umount -l {left[0]}")
+    if stuck := mounts():
+        raise LabError(f"{', '.join(stuck)} cannot be unmounted; run: umount -l {stuck[0]}")
 
 
 def remove_folders(*folders: Path) -> None:
@@ -201,11 +200,8 @@ def _mount(*arguments: str) -> None:
     run_program(["mount", *arguments])
 
 
-# --- control groups --------------------------------------------------------------------------
-
-
 def make_groups() -> None:
-    """Have the group of the pods, and one for the daemons beside them."""
+    """Make the control group of the pods, and one for the daemons beside them."""
     if not unified():
         for hierarchy in _hierarchies():
             (hierarchy / CGROUP).mkdir(exist_ok=True)
@@ -259,14 +255,10 @@ def grouped() -> list[psutil.Process]:
     for group in groups():
         with suppress(OSError):
             pids |= set(map(int, (group / "cgroup.procs").read_text().split()))
-    found = []
-    for pid in sorted(pids):
-        with suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(pid))
-    return found
+    return [process for process in psutil.process_iter(["pid"]) if process.pid in pids]
 
 
 def remove_groups() -> None:
     for group in groups():
-        with suppress(OSError):  # one with a process in it, which the caller reports
+        with suppress(OSError):  # of one with a process in it, which the caller reports
             group.rmdir()

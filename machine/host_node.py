@@ -1,4 +1,4 @@
-"""The node that this machine is for a lab: whose it is, whether a lab may have it, what is left."""
+"""The node that this machine is for a lab: its owner, who may have it, what remains of it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from toolchain import host
 from toolchain.layout import ROOT
 
 TOOLS = Path(".tools")
-
-
 SYSTEMD = Path("/run/systemd/system")
 
 
 def facts_of(stack: str) -> dict[str, Any]:
-    """What is known of the stack's node, {} without one."""
+    """The facts of the stack's node, {} without one."""
     try:
         return identity.parse_facts((RUN / stack / places.FACTS).read_text())
     except (OSError, ValueError):
@@ -53,7 +51,7 @@ def is_ours(stack: str) -> bool:
 
 
 def require_usable(stack: str, networks: Networks) -> str:
-    """Raise LabError, naming the remedy, unless this machine can have this stack's node."""
+    """Raise LabError, with the remedy, unless this machine can have this stack's node."""
     if os.name != "posix" or os.geteuid() != 0:
         raise LabError("a host node needs root; run the same command with sudo")
     known = owner()
@@ -78,16 +76,16 @@ def require_usable(stack: str, networks: Networks) -> str:
 
 
 def missing_tools() -> list[str]:
-    """What set-up for a host node would have to bring."""
+    """The tools of a host node that set-up has yet to install."""
     return host.missing(TOOLS)
 
 
 def leftovers() -> list[str]:
-    """What is still there of a node that was removed, for a person."""
+    """What remains of a node that was removed, for a person."""
     return [
         *(f"process {process.pid}" for process in places.processes()),
         *(f"mount {point}" for point in host_machine.mounts()),
-        *(f"interface {name}" for name in host_bridge.left()),
+        *(f"interface {name}" for name in host_bridge.remaining()),
         *(f"group {group}" for group in host_machine.groups()),
         *(f"file {path}" for path in host_machine.own_files()),
     ]

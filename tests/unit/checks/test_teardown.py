@@ -168,7 +168,7 @@ def test_another_docker_is_no_proof(machine: Machine) -> None:
 
 def test_a_docker_that_cannot_be_asked_is_no_proof(machine: Machine) -> None:
     def refuse(_: str) -> list[Container]:
-        raise docker.NoDaemon("the Docker daemon does not run", "run: sudo systemctl start docker")
+        raise docker.DockerError("the Docker daemon does not run", "run: systemctl start docker")
 
     machine.patch.setattr(kind_docker, "containers", refuse)
     assert failed("no-containers")["found"] == "the Docker daemon does not run"

@@ -135,22 +135,28 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         cdi.load(path)
 
 
-def test_the_spec_of_the_later_folder_counts(tmp_path: Path) -> None:
+def test_the_spec_of_the_later_folder_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = tmp_path / "etc", tmp_path / "run"
-    assert cdi.installed([first, second]) is None
+    monkeypatch.setattr(cdi, "FOLDERS", (first, second))
+    assert cdi.installed() is None
     for folder in (first, second):
         folder.mkdir()
         (folder / "nvidia.json").write_text(json.dumps(usable()))
-    found = cdi.installed([first, second])
+    found = cdi.installed()
     assert found is not None
     assert found[0] == second / "nvidia.json"
 
 
-def test_other_vendors_files_are_left_alone(tmp_path: Path) -> None:
+def test_other_vendors_files_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cdi, "FOLDERS", (tmp_path,))
     (tmp_path / "amd.json").write_text(json.dumps({"cdiVersion": "9.0.0", "kind": "amd.com/gpu"}))
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "notes.txt").write_text("nothing")
-    assert cdi.installed([tmp_path]) is None
+    assert cdi.installed() is None
     (tmp_path / "nvidia.yaml").write_text("a: [")
     with pytest.raises(LabError, match=r"nvidia.yaml is neither"):
-        cdi.installed([tmp_path])
+        cdi.installed()

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from machine import cluster_state, host_places, kind_places
-from machine.cluster_state import FACTS, KUBECONFIG, START_ID, STARTED
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED
 
 PORTS = {"etcd": 2, "kube-apiserver": 3, "kube-scheduler": 4}
 PROCESSES = len(PORTS)
@@ -18,8 +18,9 @@ PROCESSES = len(PORTS)
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a cluster that is whole and running, in the life "old"."""
-    folder = tmp_path / "lab"
-    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / RUN / "lab"
+    folder.mkdir(parents=True)
     (folder / KUBECONFIG).touch()
     (folder / FACTS).write_text(json.dumps({"kind": "embedded", "ports": PORTS}))
     (folder / START_ID).write_text("old")
@@ -33,11 +34,11 @@ def let_run(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_new(folder: Path) -> bool:
-    return cluster_state.of(folder.name, folder.parent) not in ("old", "")
+    return cluster_state.of(folder.name) not in ("old", "")
 
 
 def test_one_that_is_whole_and_running_keeps_its_life(lab: Path) -> None:
-    assert cluster_state.of("lab", lab.parent) == "old"
+    assert cluster_state.of("lab") == "old"
 
 
 def test_one_ended_process_makes_a_new_life(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,29 +84,33 @@ def test_one_whose_checkout_was_moved_is_in_a_new_life(lab: Path, moved: bool) -
     assert is_new(lab) is moved
 
 
-def test_where_there_is_no_cluster_no_removal_is_noted(tmp_path: Path) -> None:
-    cluster_state.begin_removal("lab", tmp_path)
+def test_where_there_is_no_cluster_no_removal_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cluster_state.begin_removal("lab")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_without_a_folder_is_in_a_new_life(tmp_path: Path) -> None:
-    assert is_new(tmp_path / "lab")
+def test_one_without_a_folder_is_in_a_new_life(lab: Path) -> None:
+    assert is_new(lab.with_name("other"))
 
 
 def test_a_life_that_was_ended_is_over(lab: Path) -> None:
-    cluster_state.end("lab", lab.parent)
+    cluster_state.end("lab")
     assert is_new(lab)
-    cluster_state.end("lab", lab.parent)
+    cluster_state.end("lab")
 
 
 def test_one_whose_removal_has_begun_is_not_taken_up_again(lab: Path) -> None:
-    cluster_state.begin_removal("lab", lab.parent)
-    assert cluster_state.is_being_removed("lab", lab.parent)
+    cluster_state.begin_removal("lab")
+    assert cluster_state.is_being_removed("lab")
     assert is_new(lab)
 
 
-def test_two_questions_of_one_update_have_the_same_answer(tmp_path: Path) -> None:
-    assert cluster_state.of("lab", tmp_path) == cluster_state.of("lab", tmp_path)
+def test_two_questions_of_one_update_have_the_same_answer(lab: Path) -> None:
+    assert is_new(lab.with_name("other"))
+    assert cluster_state.of("other") == cluster_state.of("other")
 
 
 @pytest.mark.parametrize(
