@@ -1,11 +1,10 @@
 """What a Kind node needs of the host's GPU driver, read from its CDI spec and from no list of ours.
 
 A node is a Debian container that docker runs privileged: it has the host's device nodes, and
-nothing of the driver. NVIDIA's kubelet plugin looks for the driver where distributions have it
-under the driver root "/" of the node, so with the strategy `cdi` libraries are mounted where Debian
-keeps them, wherever the host does, and programs in /usr/bin. With `toolkit` NVIDIA's container
-runtime, if it is docker's default, puts the driver into the node: a mount of /dev/null at a path
-that names a GPU asks it to.
+nothing of the driver, which NVIDIA's kubelet plugin looks for where distributions have it under
+"/". With the strategy `cdi` libraries are mounted where Debian keeps them, wherever the host does,
+and programs in /usr/bin. With `toolkit` NVIDIA's container runtime, if it is docker's default, puts
+the driver into the node: a mount of /dev/null at a path that names a GPU asks it to.
 
 All of it is data and pure, but for `settled`, which looks whether files exist.
 """
@@ -21,8 +20,16 @@ from typing import Any
 
 from machine import cdi
 from machine.errors import LabError
-from machine.kind_node_hooks import Hooks, of_32_bits, read_hooks
-from machine.kind_node_parts import Device, Link, Mode, Mount, soname_links
+from machine.kind_node_parts import (
+    Device,
+    Hooks,
+    Link,
+    Mode,
+    Mount,
+    of_32_bits,
+    read_hooks,
+    soname_links,
+)
 
 STRATEGIES = ("toolkit", "cdi")
 ASK_TOOLKIT = "/var/run/nvidia-container-devices"
@@ -41,21 +48,23 @@ RUNTIME_FOLDERS = ("/run/", "/var/run/")
 WSL_DEVICE = "/dev/dxg"
 NOT_ON_WSL = "this is WSL2's driver, which NVIDIA's DRA driver does not support"
 NIX = "/nix/store/"
+NO_LOADER = "programs from /nix/store are mounted without their loader and will not run in the node"
 LINKED_INTO_USR = ("/bin/", "/sbin/", "/lib/", "/lib64/", "/lib32/")
 LIBRARIES_OF_DRIVER = ("libcuda.so.", "libnvidia-ml.so.")
+Spec = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class NodeNeeds:
-    """What is to be mounted when a node is made, and what is to be done in it afterwards.
+    """What is mounted when a node is made, and what is done in it afterwards.
 
-    mounts: also those device nodes that have another path on the host.
+    mounts: also device nodes that have another path on the host.
     devices: nodes that must be in the node's /dev; docker gives a privileged container all that
     the host has when it starts.
-    hidden: nodes of GPUs that this node is not to have: to be removed from its /dev.
+    hidden: nodes of GPUs that this node is not to have: they are removed from its /dev.
     folders: where ldconfig is to look, all paths in the node; then it is run.
-    mask_params: /proc/driver/nvidia/params is to be covered by a copy that says ModifyDeviceFiles:
-    0, else the driver's libraries make hidden device nodes anew.
+    mask_params: /proc/driver/nvidia/params is covered by a copy that says ModifyDeviceFiles: 0,
+    else the driver's libraries make hidden device nodes anew.
     driver_root: in the node.
     notes: what was left out, and why; what else a person should know.
     """
@@ -73,49 +82,36 @@ class NodeNeeds:
 
 
 def for_node(
-    spec: Mapping[str, Any],
-    gpus: Sequence[str] = (),
-    strategy: str = "cdi",
-    *,
-    machine: str = "",
+    spec: Spec, gpus: Sequence[str] = (), strategy: str = "cdi", *, machine: str = ""
 ) -> NodeNeeds:
     """What a Kind node needs to have these GPUs of a valid spec.
 
     gpus: indices or UUIDs as the spec names them; none: all.
-    machine: as `uname -m` says, this one's if empty.
-    Raises LabError for a GPU that the spec does not name, or a strategy that is none.
+    machine: as `uname -m` prints it, this one's if empty.
+    Raises LabError for a GPU that the spec does not name, or an unknown strategy.
     """
     if strategy not in STRATEGIES:
         raise LabError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
-    chosen, others = _chosen(spec, tuple(gpus))
-    devices = _devices([spec, *chosen])
-    have = {device.path for device in devices}
-    work = read_hooks([spec, *chosen])
-    mounts = [
-        mount
-        for holder in (spec, *chosen)
-        for mount in cdi.part(holder, "mounts")
-        if not of_32_bits(mount["containerPath"])
-    ]
-    hidden = {device.path for device in _devices(others)} - have
-    notes = [*work.notes, *([NOT_ON_WSL] if WSL_DEVICE in have else [])]
+    chosen, others = _choose(spec, gpus)
+    hooks = read_hooks([spec, *chosen])
+    devices = _read_devices([spec, *chosen])
+    paths = {device.path for device in devices}
+    hidden = {device.path for device in _read_devices(others)} - paths
     needs = NodeNeeds(
         strategy,
         devices=devices,
         hidden=tuple(sorted(hidden)),
         mask_params=bool(hidden),
-        notes=tuple(notes),
+        notes=(*hooks.notes, *([NOT_ON_WSL] if WSL_DEVICE in paths else [])),
     )
     if strategy == "toolkit":
-        return _by_toolkit(needs, tuple(gpus), unsearched(spec, machine))
-    places = _Places.of(mounts, work.folders, devices, machine or platform.machine())
-    return _by_mounts(needs, mounts, work, places)
+        return _by_toolkit(needs, gpus, unsearched(spec, machine))
+    mounts = _read_mounts([spec, *chosen])
+    return _by_mounts(needs, mounts, hooks, _Places.of(mounts, hooks.folders, devices, machine))
 
 
-def _chosen(
-    spec: Mapping[str, Any], gpus: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The entries of the spec for these GPUs, and all others."""
+def _choose(spec: Spec, gpus: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The entries of the spec for these GPUs, and all of which some may have to be hidden."""
     entries: list[dict[str, Any]] = spec["devices"]
     by_name = {entry["name"]: entry for entry in entries}
     if not gpus or cdi.ALL in gpus:
@@ -130,7 +126,7 @@ def _chosen(
     return [by_name[gpu] for gpu in dict.fromkeys(gpus)], entries
 
 
-def _devices(holders: Iterable[Mapping[str, Any]]) -> tuple[Device, ...]:
+def _read_devices(holders: Iterable[Spec]) -> tuple[Device, ...]:
     nodes = {
         node["path"]: Device(node["path"], node.get("hostPath") or node["path"])
         for holder in holders
@@ -139,83 +135,80 @@ def _devices(holders: Iterable[Mapping[str, Any]]) -> tuple[Device, ...]:
     return tuple(nodes[path] for path in sorted(nodes))
 
 
+def _read_mounts(holders: Iterable[Spec]) -> list[dict[str, Any]]:
+    mounts = (mount for holder in holders for mount in cdi.part(holder, "mounts"))
+    return [mount for mount in mounts if not of_32_bits(mount["containerPath"])]
+
+
 @dataclass(frozen=True)
 class _Places:
     """Where files of the driver lie in a node. roots: the driver's folders of libraries, as the
-    spec has them in containers, one inside another before it; libraries: the node's."""
+    spec has them in containers, inner ones first; libraries: the node's, "" where none is moved."""
 
     roots: tuple[PurePosixPath, ...]
     libraries: str
-    moved: bool
 
     @staticmethod
     def of(
-        mounts: Sequence[Mapping[str, Any]],
-        folders: Iterable[str],
-        devices: Iterable[Device],
-        machine: str,
+        mounts: Iterable[Spec], folders: Iterable[str], devices: Iterable[Device], machine: str
     ) -> _Places:
         """Every folder that itself holds a library of the driver is a root, and each that ldconfig
         is to look in, if it is not inside another. WSL2's libraries find each other by the path
         that they have, and stay there."""
-        paths = [_merged(mount["containerPath"]) for mount in mounts]
+        if any(device.path == WSL_DEVICE for device in devices):
+            return _Places((), "")
+        paths = [_merge_usr(mount["containerPath"]) for mount in mounts]
         main = [path.parent for path in paths if path.name.startswith(LIBRARIES_OF_DRIVER)]
-        searched = list(map(_merged, folders))
-        known = LIBRARIES.get(machine, LIBRARIES["x86_64"])
-        moved = all(device.path != WSL_DEVICE for device in devices)
+        searched = list(map(_merge_usr, folders))
         outer = [s for s in searched if not any(o in s.parents for o in (*main, *searched))]
         inner_first = sorted({*main, *outer}, key=lambda root: (-len(root.parts), root))
-        return _Places(tuple(inner_first), known, moved)
+        known = LIBRARIES.get(machine or platform.machine(), LIBRARIES["x86_64"])
+        return _Places(tuple(inner_first), known)
 
-    def in_node(self, path: str) -> str:
-        """A container's path, as the node has it."""
-        pure = _merged(path)
-        if not self.moved:
-            return path
-        for root in self.roots:
-            if pure == root or (root in pure.parents and ".so" in pure.name):
-                return str(PurePosixPath(self.libraries) / pure.relative_to(root))
-        if pure.parent.name in ("bin", "sbin") and pure.name.startswith("nvidia-"):
-            return f"{PROGRAMS}/{pure.name}"
-        return path
+    def file(self, path: str) -> str:
+        """A container's path of a file, as the node has it."""
+        pure = _merge_usr(path)
+        if ".so" in pure.name or pure in self.roots:
+            return self.folder(path)
+        is_program = pure.parent.name in ("bin", "sbin") and pure.name.startswith("nvidia-")
+        return f"{PROGRAMS}/{pure.name}" if self.libraries and is_program else path
 
     def folder(self, path: str) -> str:
         """A folder of libraries, as the node has it."""
-        pure = _merged(path)
-        for root in self.roots if self.moved else ():
-            if pure == root or root in pure.parents:
+        pure = _merge_usr(path)
+        for root in self.roots:
+            if pure.is_relative_to(root):
                 return str(PurePosixPath(self.libraries) / pure.relative_to(root))
         return path
 
     def link(self, link: Link) -> Link:
         """A link of a container, as the node has it."""
-        path, target = self.in_node(link.path), self.in_node(_led_to(link))
+        path, target = self.file(link.path), self.file(_follow(link))
         unchanged = Link(link.target, path)
-        return unchanged if _led_to(unchanged) == target else Link(target, path)
+        return unchanged if _follow(unchanged) == target else Link(target, path)
 
 
-def _led_to(link: Link) -> str:
+def _follow(link: Link) -> str:
     """The path to which a link leads."""
     return os.path.normpath(PurePosixPath(link.path).parent / link.target)
 
 
-def _merged(path: str) -> PurePosixPath:
+def _merge_usr(path: str) -> PurePosixPath:
     """The path where /bin, /lib and the like are links into /usr, as with all these systems."""
     return PurePosixPath(f"/usr{path}" if path.startswith(LINKED_INTO_USR) else path)
 
 
-def unsearched(spec: Mapping[str, Any], machine: str = "") -> tuple[str, ...]:
+def unsearched(spec: Spec, machine: str = "") -> tuple[str, ...]:
     """Folders of the driver in which NVIDIA's plugin would not look in a node, if the toolkit
     leaves them where the host has them; so it does from 1.18 on, before it used Debian's."""
     mounts = cdi.part(spec, "mounts")
-    folders, devices = read_hooks([spec]).folders, _devices([spec])
-    places = _Places.of(mounts, folders, devices, machine or platform.machine())
-    paths = [_merged(m["containerPath"]) for m in mounts if not of_32_bits(m["containerPath"])]
-    moved = [path for path in paths if places.in_node(str(path)) != str(path)]
+    places = _Places.of(mounts, read_hooks([spec]).folders, _read_devices([spec]), machine)
+    paths = [_merge_usr(mount["containerPath"]) for mount in _read_mounts([spec])]
+    moved = [path for path in paths if places.file(str(path)) != str(path)]
     return tuple(sorted({str(p.parent) for p in moved if ALSO_SEARCHED not in p.parents}))
 
 
-def _by_toolkit(needs: NodeNeeds, gpus: tuple[str, ...], odd: tuple[str, ...]) -> NodeNeeds:
+def _by_toolkit(needs: NodeNeeds, gpus: Sequence[str], odd: Sequence[str]) -> NodeNeeds:
     note = (
         f"NVIDIA's plugin does not look for the driver in {', '.join(odd)}, where NVIDIA's "
         "toolkit from 1.18 on leaves it: choose the strategy cdi"
@@ -225,46 +218,38 @@ def _by_toolkit(needs: NodeNeeds, gpus: tuple[str, ...], odd: tuple[str, ...]) -
 
 
 def _by_mounts(
-    needs: NodeNeeds,
-    entries: Sequence[Mapping[str, Any]],
-    work: Hooks,
-    places: _Places,
+    needs: NodeNeeds, entries: Iterable[Spec], hooks: Hooks, places: _Places
 ) -> NodeNeeds:
-    mounts, notes = _mounted(entries, places)
-    if _needs_loader(mounts.values()):
-        notes.append(
-            "programs from /nix/store are mounted without their loader and will not run in the node"
-        )
+    mounts, notes = _place_mounts(entries, places)
+    if _lacks_loader(mounts.values()):
+        notes.append(NO_LOADER)
     for device in needs.devices:
         if device.host != device.path:
             mounts[device.path] = Mount(device.host, device.path, read_only=False)
     links = {
         link.path: link
-        for link in map(places.link, work.links)
+        for link in map(places.link, hooks.links)
         # Files of several folders are in one now, where a link from one to another is the file.
-        if link.path not in mounts and _led_to(link) != link.path
+        if link.path not in mounts and _follow(link) != link.path
     }
     libraries = [path for path in mounts if ".so." in PurePosixPath(path).name]
-    folders = [places.libraries] if places.moved else []
-    folders += [places.folder(folder) for folder in work.folders]
+    folders = filter(None, (places.libraries, *map(places.folder, hooks.folders)))
     return replace(
         needs,
         mounts=tuple(mounts[path] for path in sorted(mounts)),
         links=(*links.values(), *soname_links(libraries, {*mounts, *links})),
-        modes=tuple(work.modes),
+        modes=tuple(hooks.modes),
         folders=tuple(dict.fromkeys(folders)),
         notes=(*needs.notes, *notes),
     )
 
 
-def _mounted(
-    entries: Iterable[Mapping[str, Any]], places: _Places
-) -> tuple[dict[str, Mount], list[str]]:
+def _place_mounts(entries: Iterable[Spec], places: _Places) -> tuple[dict[str, Mount], list[str]]:
     """The mounts by their path in the node, and what was left out."""
     mounts: dict[str, Mount] = {}
     notes = []
     for entry in entries:
-        host, container = entry["hostPath"], places.in_node(entry["containerPath"])
+        host, container = entry["hostPath"], places.file(entry["containerPath"])
         name = PurePosixPath(host).name
         if name == MPS_PIPES:
             notes.append(
@@ -280,7 +265,7 @@ def _mounted(
     return mounts, notes
 
 
-def _needs_loader(mounts: Iterable[Mount]) -> bool:
+def _lacks_loader(mounts: Iterable[Mount]) -> bool:
     """Programs of NixOS name their own C library, which its module mounts as a folder."""
     of_nix = [mount for mount in mounts if mount.host.startswith(NIX)]
     programs = any(mount.container.startswith(PROGRAMS) for mount in of_nix)
@@ -301,8 +286,7 @@ def settled(needs: NodeNeeds, exists: Callable[[str], bool] = is_there) -> NodeN
     docker silently makes a folder of that name, on the host too.
     """
     missing = [mount for mount in needs.mounts if not exists(mount.host)]
-    needed = [mount.host for mount in missing if not mount.optional]
-    if needed:
+    if needed := [mount.host for mount in missing if not mount.optional]:
         more = f" and {len(needed) - 3} more" if len(needed) > 3 else ""
         raise LabError(
             "the CDI spec names files that do not exist, or are folders: "

@@ -1,40 +1,46 @@
-"""What a Kind node gets of the GPU driver: mounts, devices, links, modes."""
+"""What a Kind node gets of the GPU driver: mounts, devices, links, modes, as data.
+
+Some of it is what the hooks of a CDI spec would do in a container.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import argparse
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
-SONAMES = {
-    "libEGL_nvidia": "0",
-    "libGLESv1_CM_nvidia": "1",
-    "libGLESv2_nvidia": "2",
-    "libGLX_nvidia": "0",
-    "libcuda": "1",
-    "libcudadebugger": "1",
-    "libnvcuvid": "1",
-    "libnvidia-allocator": "1",
-    "libnvidia-cfg": "1",
-    "libnvidia-encode": "1",
-    "libnvidia-fbc": "1",
-    "libnvidia-ml": "1",
-    "libnvidia-ngx": "1",
-    "libnvidia-nvvm": "4",
-    "libnvidia-opencl": "1",
-    "libnvidia-opticalflow": "1",
-    "libnvidia-ptxjitcompiler": "1",
-    "libnvidia-sandboxutils": "1",
-    "libnvoptix": "1",
-    "libvdpau_nvidia": "1",
-}
-"""Number in the soname of a library whose file is named by the driver's version. Those that are
-not here have the version in their soname too, and need no link; ldconfig makes any other."""
+from machine import cdi
+
+NOT_FOR_NODES = (
+    "enable-cuda-compat",
+    "disable-device-node-modification",
+    "update-application-profile",
+)
+"""Hooks that do nothing in a node: it has no libraries of a CUDA image and no graphics, and may
+make device nodes unless some are hidden from it (NodeNeeds.mask_params)."""
+FOLDERS_OF_32_BITS = ("lib32", "i386-linux-gnu")
+"""No program of a node or of a pod of ours uses them."""
+NUMBERS_OF_SONAMES = {
+    "0": ("libEGL_nvidia", "libGLX_nvidia"),
+    "1": (
+        "libGLESv1_CM_nvidia", "libcuda", "libcudadebugger", "libnvcuvid", "libnvidia-allocator",
+        "libnvidia-cfg", "libnvidia-encode", "libnvidia-fbc", "libnvidia-ml", "libnvidia-ngx",
+        "libnvidia-opencl", "libnvidia-opticalflow", "libnvidia-ptxjitcompiler",
+        "libnvidia-sandboxutils", "libnvoptix", "libvdpau_nvidia",
+    ),
+    "2": ("libGLESv2_nvidia",),
+    "4": ("libnvidia-nvvm",),
+}  # fmt: skip
+"""Number in the soname → libraries whose file is named by the driver's version. Others have the
+version in their soname too, and need no link; ldconfig makes any other."""
+SONAMES = {name: number for number, names in NUMBERS_OF_SONAMES.items() for name in names}
 
 
 @dataclass(frozen=True)
 class Mount:
-    """One file or folder of the host in the node. optional: left out where the host lacks it."""
+    """A file or folder of the host in the node. optional: left out where the host lacks it."""
 
     host: str
     container: str
@@ -52,8 +58,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic link in the node, made unless something is at `path`; target: as it is written
-    into the link."""
+    """A symbolic link, made unless something is at `path`; target: as it is written into it."""
 
     target: str
     path: str
@@ -65,6 +70,61 @@ class Mode:
 
     path: str
     mode: str
+
+
+@dataclass
+class Hooks:
+    """What the hooks of a spec would do. folders: of libraries; notes: what was left out."""
+
+    links: list[Link] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, hook: Mapping[str, Any]) -> None:
+        """The program is nvidia-cdi-hook, or nvidia-ctk with `hook` before the name."""
+        arguments = [str(argument) for argument in hook.get("args") or []][1:]
+        if arguments[:1] == ["hook"]:
+            arguments = arguments[1:]
+        name = arguments[0] if arguments else PurePosixPath(hook["path"]).name
+        options, _ = _HOOK_OPTIONS.parse_known_args(arguments[1:])
+        match name:
+            case "create-symlinks":
+                self._add_links(options.link)
+            case "update-ldcache":
+                self.folders += [f for f in options.folder if f and not of_32_bits(f)]
+            case "chmod":
+                self.modes += [Mode(path, options.mode) for path in options.path if path]
+            case _ if name not in NOT_FOR_NODES:
+                self.notes.append(f"hook {name} is not known here and left out")
+
+    def _add_links(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            target, separator, path = text.partition("::")
+            if of_32_bits(path):
+                continue
+            if separator and path.startswith("/"):
+                self.links.append(Link(target, path))
+            else:
+                self.notes.append(f"link {text!r} of the hook create-symlinks is left out")
+
+
+_HOOK_OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+for _option in ("--link", "--folder", "--path"):
+    _HOOK_OPTIONS.add_argument(_option, action="append", default=[], nargs="?", const="")
+_HOOK_OPTIONS.add_argument("--mode", default="755", nargs="?")
+
+
+def read_hooks(holders: Iterable[Mapping[str, Any]]) -> Hooks:
+    hooks = Hooks()
+    for holder in holders:
+        for hook in cdi.part(holder, "hooks"):
+            hooks.add(hook)
+    return hooks
+
+
+def of_32_bits(path: str) -> bool:
+    return any(part in FOLDERS_OF_32_BITS for part in PurePosixPath(path).parts)
 
 
 def soname_links(libraries: Iterable[str], taken: set[str]) -> list[Link]:
