@@ -1,4 +1,4 @@
-"""Writes files so that a kill or a full disk leaves the old file or the new one, never half."""
+"""Files, written so that a kill or a full disk leaves the old one or the new one, never half."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     new.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in the file, {} where there is none, or half of one."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import psutil
 
 from machine import host_bridge, host_machine, identity
 from machine import host_places as places
-from machine.cluster_state import RUN
 from machine.errors import LabError
+from machine.files import read_json
 from machine.host_networks import Networks
 from toolchain import host
 from toolchain.layout import ROOT
@@ -23,19 +22,12 @@ SYSTEMD = Path("/run/systemd/system")
 
 def facts_of(stack: str) -> dict[str, Any]:
     """The facts of the stack's node, {} without one."""
-    try:
-        return identity.parse_facts((RUN / stack / places.FACTS).read_text())
-    except (OSError, ValueError):
-        return {}
+    return identity.facts(stack, places.FACTS)
 
 
 def owner() -> dict[str, Any]:
     """Stack, checkout and lab that have the node of this machine, {} where there is none."""
-    try:
-        found: dict[str, Any] = json.loads(places.OWNER.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
+    return read_json(places.OWNER)
 
 
 def is_ours(stack: str) -> bool:

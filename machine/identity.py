@@ -1,8 +1,7 @@
 """Which lab this is: a random id, made once and kept beside Pulumi's state.
 
 It tells a lab's namespaces, containers, processes and node from those of another lab of the same
-name. Neither the machine's name nor the checkout's path is in it: both may change while a lab is
-up, and the lab stays the owner of what it made.
+name. Neither the machine's name nor the checkout's path is in it, as both may change.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from machine.files import read_json
 
 STATE = Path(".state")
 """Pulumi's local backend."""
@@ -41,32 +42,26 @@ def of(stack: str) -> str:
 
 
 def known(stack: str) -> str:
-    """The same, "" if it has none.
-
-    A lab that was made before ids were kept here goes by the one in its facts, which is the label
-    of its namespaces.
-    """
+    """The same, "" if it has none. Labs of earlier versions have it in their facts only."""
     with suppress(FileNotFoundError):
         return (IDS / stack).read_text(encoding="utf-8").strip()
     return str(facts(stack).get("lab", "") or in_state(stack).get("lab", ""))
 
 
-def facts(stack: str) -> dict[str, Any]:
+def facts(stack: str, name: str = "cluster.json") -> dict[str, Any]:
     """The facts of the stack's cluster, {} if it has none: they are written last, so a half-made
-    one has none either."""
-    with suppress(OSError, ValueError):
-        path = Path(".run") / stack / "cluster.json"
-        return parse_facts(path.read_text(encoding="utf-8"))
-    return {}
+    one has none either. name: of the file of facts in the cluster's folder."""
+    return _with_cluster_id(read_json(Path(".run") / stack / name))
 
 
 def parse_facts(text: str) -> dict[str, Any]:
-    """The facts of a cluster or a host node, as the program that made it printed or kept them.
+    """The facts of a cluster or a host node, as the program that made it printed them."""
+    return _with_cluster_id(json.loads(text))
 
-    Raises ValueError for half a file. Labs of earlier versions called the cluster id incarnation.
-    """
-    found: dict[str, Any] = json.loads(text)
-    return {"cluster_id" if key == "incarnation" else key: found[key] for key in found}
+
+def _with_cluster_id(facts: dict[str, Any]) -> dict[str, Any]:
+    """Labs of earlier versions called it incarnation."""
+    return {"cluster_id" if key == "incarnation" else key: facts[key] for key in facts}
 
 
 def known_facts(stack: str) -> dict[str, Any]:
@@ -89,8 +84,8 @@ def resources(stack: str) -> list[dict[str, Any]]:
 
 
 def deployment(stack: str) -> dict[str, Any]:
-    """What the stack's state says of its last operation: resources, pending_operations. {} for a
-    stack without a state or operation. Raises OSError, ValueError, KeyError for a damaged state."""
+    """What the stack's state says of its last operation: resources, pending_operations; {} for no
+    state or operation. Raises OSError, ValueError, KeyError for a damaged state."""
     try:
         state = json.loads(state_of(stack).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,15 +1,13 @@
 """What Docker holds of Kind clusters: their containers, whose they are, and their network.
 
-kind lets nobody label its nodes. So each node of ours has a mount of /dev/null that does nothing,
-at a path that ends in the lab's id: Docker tells it for as long as the container is there, also
-when all files of the cluster are lost.
+kind cannot label its nodes. So each node of ours has a mount of /dev/null that does nothing, at a
+path that ends in the lab's id: Docker shows it even when all files of the cluster are lost.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -27,55 +25,37 @@ OURS = "dra-workshop-network-kind"
 """An empty volume that says that a lab's cluster was the reason for the network."""
 
 
-@dataclass(frozen=True)
-class Container:
-    """A node, running or not; lab: the id of the lab whose it is, "" where it has no mark."""
-
-    name: str
-    lab: str
-
-
 def mark(stack: str) -> str:
-    """Where nodes of the stack's cluster have the mount that tells whose they are."""
+    """Where nodes of the stack's cluster have the mount that names their owner."""
     return f"{MARKS}/{identity.of(stack)}"
 
 
-def containers(stack: str) -> list[Container]:
-    """All that have the name of the stack's cluster, whosever they are. Raises DockerError."""
+def containers(stack: str) -> dict[str, str]:
+    """All nodes that have the name of the stack's cluster, running or not: name → the id of the
+    lab that owns it, "" where it has no mark. Raises DockerError."""
     label = f"label={CLUSTER}={kind_places.cluster(stack)}"
     names = docker.run("ps", "--all", "--filter", label, "--format", "{{.Names}}").split()
     if not names:
-        return []
-    told = docker.run("container", "inspect", "--format", "{{json .}}", *sorted(names))
-    found = [json.loads(line) for line in told.splitlines() if line]
-    return [
-        Container(
-            each["Name"].removeprefix("/"),
-            _lab(mount["Destination"] for mount in each.get("Mounts") or []),
-        )
-        for each in found
-    ]
+        return {}
+    output = docker.run("container", "inspect", "--format", "{{json .}}", *sorted(names))
+    return {
+        node["Name"].removeprefix("/"): _find_lab(m["Destination"] for m in node["Mounts"] or [])
+        for node in (json.loads(line) for line in output.splitlines() if line)
+    }
 
 
 def ours(stack: str, *, unmarked: bool = False) -> list[str]:
     """The containers of the stack's cluster that are of this lab. Raises DockerError.
 
-    unmarked: also count those without a mark, of which nobody can tell whose they are.
+    unmarked: also those without a mark, whose owner nobody knows.
     """
-    labs = _labs(stack) | ({""} if unmarked else set())
-    return [each.name for each in containers(stack) if each.lab in labs]
+    labs = _read_labs(stack) | ({""} if unmarked else set())
+    return [name for name, lab in containers(stack).items() if lab in labs]
 
 
-def others(stack: str) -> list[str]:
-    """The containers that have the name of the stack's cluster and are not of this lab."""
-    return sorted({each.name for each in containers(stack)} - set(ours(stack)))
-
-
-def _labs(stack: str) -> set[str]:
-    """The ids that containers of this lab can have.
-
-    The cluster's own configuration tells with which they were made: the lab's id is another after
-    its state was lost, and clusters of earlier versions have none.
+def _read_labs(stack: str) -> set[str]:
+    """The ids that containers of this lab can have: also that in the cluster's own configuration,
+    as the lab gets another id after its state was lost, and clusters of earlier versions have none.
     """
     known = {lab for lab in [identity.known(stack)] if lab}
     config = RUN / stack / kind_places.CONFIG
@@ -85,12 +65,11 @@ def _labs(stack: str) -> set[str]:
     if not nodes:  # nothing was made with it yet
         return known
     mounts = [mount for node in nodes for mount in node.get("extraMounts", [])]
-    return known | {_lab(mount["containerPath"] for mount in mounts)}
+    return known | {_find_lab(mount["containerPath"] for mount in mounts)}
 
 
-def _lab(paths: Iterable[str]) -> str:
-    marks = [Path(path) for path in paths if path.startswith(f"{MARKS}/")]
-    return marks[0].name if marks else ""
+def _find_lab(paths: Iterable[str]) -> str:
+    return next((Path(path).name for path in paths if path.startswith(f"{MARKS}/")), "")
 
 
 def has_files(stack: str) -> bool:
@@ -100,29 +79,27 @@ def has_files(stack: str) -> bool:
 
 def require_free(stack: str) -> str:
     """Raises LabError if a cluster that is not this lab's has its name."""
-    name = kind_places.cluster(stack)
-    if strangers := others(stack):
+    name, nodes = kind_places.cluster(stack), ours(stack)
+    if strangers := sorted(set(containers(stack)) - set(nodes)):
         raise LabError(
             f"there is a kind cluster {name} that is not known here: {', '.join(strangers)}",
             f"if nobody needs it: .tools/bin/kind delete cluster --name {name}; or give the stack "
             "another name",
         )
-    nodes = ours(stack)
     return f"of this stack: {', '.join(nodes)}" if nodes else "free"
 
 
-# --- the network -------------------------------------------------------------------------------
-
-
 def note_network() -> None:
-    """Before kind makes it: without it there now, a lab is the reason for it."""
+    """Note, before kind makes the network, that a lab is the reason for it if it is missing now."""
     if not _network_exists():
         docker.run("volume", "create", OURS)
 
 
 def remove_network(*, noted: bool) -> None:
-    """Remove the network that a lab was the reason for, unless a container has it, also one that
-    does not run. noted: whether it is known to be so beside Docker."""
+    """Remove the network that a lab was the reason for, unless a container uses it, running or not.
+
+    noted: whether something beside Docker's volume says that a lab was the reason.
+    """
     sign = docker.run("volume", "ls", "--quiet", "--filter", f"name=^{OURS}$").strip()
     if not noted and not sign:
         return

@@ -34,13 +34,12 @@ def takes_volume_mounts(config: Path = RUNTIME_CONFIG) -> bool:
         return False
 
 
-def told(mounts: str, subsets: Sequence[Sequence[int]], driver: str) -> dict[str, Any]:  # noqa: ARG001
-    """workers: for each its GPUs (UUIDs) and what `node_needs.NodeNeeds` says; uuids: of all that
-    are given to them; facts: for the stack's output.
+def describe(mounts: str, subsets: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """workers: for each its GPUs (UUIDs) and kind_node_needs.NodeNeeds as data; uuids: of all that
+    they are given; facts: for the stack's output.
 
-    subsets: indices of GPUs for each worker, [] for one worker with all. driver: what the kernel
-    says of its driver; another one, another answer. Raises LabError as gpu_host.described
-    does, and for an index that is not there.
+    subsets: indices of GPUs for each worker, [] for one worker with all. Raises LabError as
+    gpu_host.described does, and for an unknown index.
     """
     spec = gpu_host.described()
     found = gpu_host.find(spec)
@@ -60,13 +59,12 @@ def told(mounts: str, subsets: Sequence[Sequence[int]], driver: str) -> dict[str
     }
 
 
-def summary(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What may be printed of it: `needs` stands for what the workers need, which is asked for again
+def summary(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be printed of it: `needs` is a digest of what the workers need, which is read again
     where they are made."""
-    needs = json.dumps(told["workers"], sort_keys=True).encode()
-    return {**told, "workers": brief(told["workers"])} | {
-        "needs": hashlib.sha256(needs).hexdigest()
-    }
+    workers = described["workers"]
+    needs = hashlib.sha256(json.dumps(workers, sort_keys=True).encode()).hexdigest()
+    return {**described, "workers": brief(workers), "needs": needs}
 
 
 def brief(workers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import semver
+
+from machine.files import read_json
 
 DIGESTS: Mapping[str, str] = {
     "1.37.0": "a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5",
@@ -20,31 +21,28 @@ DIGESTS: Mapping[str, str] = {
 OFFLINE = Path(".tools/kind/kind-node.json")
 """What `make kind-node-image` built."""
 
-GATES: Mapping[str, int] = {
-    "DynamicResourceAllocation": 26,
-    "DRAAdminAccess": 32,
-    "DRAResourceClaimDeviceStatus": 32,
-    "DRAPrioritizedList": 33,
-    "DRAPartitionableDevices": 33,
-    "DRADeviceTaints": 33,
-    "DRADeviceTaintRules": 35,
-    "DRAConsumableCapacity": 34,
-    "DRAExtendedResource": 34,
-    "DRADeviceBindingConditions": 34,
-    "DRASchedulerFilterTimeout": 34,
-    "DRANodeAllocatableResources": 36,
-    "DRAListTypeAttributes": 36,
-    "DRAWorkloadResourceClaims": 36,
-    "DRAResourceClaimGranularStatusAuthorization": 36,
-    "DRAResourcePoolStatus": 36,
-    "DRAFractionalCapacityRange": 37,
-    "DRADerivedAttributes": 37,
-    "DRADeviceCompatibilityGroups": 37,
-    "DRAOptionalNodeOperations": 37,
-    "DRAPartitionableDevicesType": 37,
-}
-"""Gate of DRA → the minor version of Kubernetes that it came with; none has gone since (the feature
-gates page of kubernetes.io). An unknown one makes kubeadm fail after a minute, without a reason."""
+GATES_BY_MINOR: Mapping[int, tuple[str, ...]] = {
+    26: ("DynamicResourceAllocation",),
+    32: ("DRAAdminAccess", "DRAResourceClaimDeviceStatus"),
+    33: ("DRAPrioritizedList", "DRAPartitionableDevices", "DRADeviceTaints"),
+    34: (
+        "DRAConsumableCapacity", "DRAExtendedResource", "DRADeviceBindingConditions",
+        "DRASchedulerFilterTimeout",
+    ),
+    35: ("DRADeviceTaintRules",),
+    36: (
+        "DRANodeAllocatableResources", "DRAListTypeAttributes", "DRAWorkloadResourceClaims",
+        "DRAResourceClaimGranularStatusAuthorization", "DRAResourcePoolStatus",
+    ),
+    37: (
+        "DRAFractionalCapacityRange", "DRADerivedAttributes", "DRADeviceCompatibilityGroups",
+        "DRAOptionalNodeOperations", "DRAPartitionableDevicesType",
+    ),
+}  # fmt: skip
+"""Minor version of Kubernetes → the gates of DRA that came with it; none has gone since (the
+feature gates page of kubernetes.io). An unknown one makes kubeadm fail after a minute, without a
+reason."""
+GATES = {gate: minor for minor, gates in GATES_BY_MINOR.items() for gate in gates}
 
 
 def reference(version: str) -> str:
@@ -65,16 +63,11 @@ def unknown_gate(gate: str, version: str) -> str:
 
 def offline() -> Mapping[str, Any]:
     """What `make kind-node-image` built (reference, kubernetes, archive), {} if it has not."""
-    try:
-        found: dict[str, Any] = json.loads(OFFLINE.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
+    return read_json(OFFLINE)
 
 
 def image_of(given: str, version: str) -> str:
     """The reference of the image that nodes of that version are made of."""
-    if given:
-        return given
     own = offline()
-    return str(own["reference"]) if own.get("kubernetes") == version else (reference(version))
+    built = own["reference"] if own.get("kubernetes") == version else ""
+    return given or built or reference(version)

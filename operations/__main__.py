@@ -97,8 +97,8 @@ def run(options: argparse.Namespace) -> int:
         from machine import kind_gpus
 
         given = json.load(sys.stdin)
-        told = kind_gpus.told(given["mounts"], given["subsets"], given["driver"])
-        output.write(kind_gpus.summary(told))
+        described = kind_gpus.describe(given["mounts"], given["subsets"])
+        output.write(kind_gpus.summary(described))
         return 0
     if options.group == "leftovers":
         from operations.stack import leftovers
@@ -184,8 +184,8 @@ def _create_kind(given: dict[str, Any]) -> dict[str, Any]:
     from operations.kind import cluster as kind
 
     if host := given.pop("host", None):
-        told = kind_gpus.told(host["mounts"], host["subsets"], host["driver"])
-        given["workers"] = told["workers"]
+        described = kind_gpus.describe(host["mounts"], host["subsets"])
+        given["workers"] = described["workers"]
     facts = kind.create(kind.Specification(**given))
     specification = facts["specification"]
     return facts | {

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from machine.files import write_json
+from machine.files import read_json, write_json
 from results.status import STATUSES, merged_results
 
 RESULTS = Path(".results")
@@ -47,10 +47,7 @@ def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
     removal: what proves that nothing is left (checks/teardown.py), where somebody looked.
     """
     path = RESULTS / stack / "latest" / "results.json"
-    try:
-        last = json.loads(path.read_text())
-    except (OSError, ValueError):
-        last = {"verification": {}}
+    last = read_json(path) or {"verification": {}}
     clean = removal is None or removal["status"] == "passed"
     reason = "" if clean else "something of the lab is left"
     content = last | {"status": "removed" if clean else "failed", "reason": reason}

@@ -58,7 +58,7 @@ class Specification:
 
     gates and runtime_config are "Name=true" strings. image: of the nodes, "" for set-up's own or
     kind's; images: archives that every node gets; workers: for each what its node needs of the GPU
-    driver (kind_gpus.told), {} without GPUs.
+    driver (kind_gpus.describe), {} without GPUs.
     """
 
     stack: str

@@ -20,7 +20,6 @@ from machine import (
     kind_docker,
     temporary_files,
 )
-from machine.kind_docker import Container
 from tests.unit.fake_kube import findings, statuses
 
 GPU = gpu_host.Gpu("GPU-1", "NVIDIA H200", 143771, "9.0", "Default", "580.1")
@@ -41,7 +40,7 @@ class Machine:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.patch = folder, patch
-        self.containers: list[Container] = []
+        self.containers: dict[str, str] = {}
         patch.chdir(folder)
         patch.setattr("tempfile.tempdir", str(folder / "tmp"))
         patch.setattr(host_node, "leftovers", list)
@@ -49,7 +48,7 @@ class Machine:
         patch.setattr(cluster_state, "processes", lambda _: [])
         patch.setattr(gpus, "MPS_FOLDER", folder / "nvidia-mps")
         patch.setattr("psutil.process_iter", lambda _: [])
-        patch.setattr(kind_docker, "containers", lambda _: list(self.containers))
+        patch.setattr(kind_docker, "containers", lambda _: dict(self.containers))
         patch.setattr(gpu_host, "described", dict)
         patch.setattr(gpu_host, "find", lambda _: None)
         self.has(GPU)
@@ -135,20 +134,20 @@ def test_kubeconfigs_that_the_provider_left_are_found_and_removed(
 
 
 def test_containers_of_the_cluster(machine: Machine) -> None:
-    machine.containers = [Container("dra-workshop-lab-worker", identity.of("lab"))]
+    machine.containers = {"dra-workshop-lab-worker": identity.of("lab")}
     found = failed("no-containers")
     assert found["found"] == "dra-workshop-lab-worker"
     assert found["remedy"] == "run: make destroy STACK=lab"
 
 
 def test_containers_of_another_checkout_are_not_ours(machine: Machine) -> None:
-    machine.containers = [Container("dra-workshop-lab-worker", "of-another")]
+    machine.containers = {"dra-workshop-lab-worker": "of-another"}
     assert run()["status"] == "passed"
 
 
 def test_containers_of_which_docker_does_not_tell_whose_they_are(machine: Machine) -> None:
     """By the state there was a cluster; one of an earlier version has no mark."""
-    machine.containers = [Container("dra-workshop-lab-worker", ""), Container("somebodys", "")]
+    machine.containers = {"dra-workshop-lab-worker": "", "somebodys": ""}
     assert run(recorded=[])["status"] == "passed"
     found = findings(run())["no-containers"]
     assert found["status"] == "failed"
@@ -167,7 +166,7 @@ def test_another_docker_is_no_proof(machine: Machine) -> None:
 
 
 def test_a_docker_that_cannot_be_asked_is_no_proof(machine: Machine) -> None:
-    def refuse(_: str) -> list[Container]:
+    def refuse(_: str) -> dict[str, str]:
         raise docker.DockerError("the Docker daemon does not run", "run: systemctl start docker")
 
     machine.patch.setattr(kind_docker, "containers", refuse)

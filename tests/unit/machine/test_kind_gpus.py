@@ -72,7 +72,7 @@ def tell(toolkit: Callable[[str], None], tmp_path: Path) -> Tell:
     toolkit(f"cat {spec}")
 
     def told(mounts: str = "cdi", subsets: list[list[int]] | None = None) -> dict[str, Any]:
-        found = kind_gpus.told(mounts, subsets or [], "580.1")
+        found = kind_gpus.describe(mounts, subsets or [])
         copy: dict[str, Any] = json.loads(json.dumps(found))
         return copy
 
@@ -185,7 +185,7 @@ def test_files_that_are_gone_are_named_before_docker_makes_folders_of_them(
 def test_a_machine_without_a_driver(toolkit: Callable[[str], None]) -> None:
     toolkit("echo 'failed to initialize NVML: ERROR_LIBRARY_NOT_FOUND' >&2; exit 1")
     with pytest.raises(gpu_host.NoDriver, match=r"finds no GPU driver.*install NVIDIA's driver"):
-        kind_gpus.told("cdi", [], "")
+        kind_gpus.describe("cdi", [])
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_what_is_broken_is_not_taken_for_no_gpu(
 ) -> None:
     toolkit(script)
     with pytest.raises(LabError, match=said) as caught:
-        kind_gpus.told("cdi", [], "580.1")
+        kind_gpus.describe("cdi", [])
     assert not isinstance(caught.value, gpu_host.NoDriver)
 
 
@@ -215,8 +215,8 @@ def test_without_the_toolkit_the_spec_that_lies_there_will_do(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(cdi, "FOLDERS", (tmp_path / "cdi",))
     with pytest.raises(gpu_host.NoToolkit, match="not on PATH"):
-        kind_gpus.told("cdi", [], "580.1")
+        kind_gpus.describe("cdi", [])
     (tmp_path / "cdi").mkdir()
     spec = spec_of(tmp_path / "driver", 1)
     (tmp_path / "cdi" / "nvidia.json").write_text(json.dumps(spec))
-    assert kind_gpus.told("cdi", [], "580.1")["facts"]["driverVersion"] == "580.1"
+    assert kind_gpus.describe("cdi", [])["facts"]["driverVersion"] == "580.1"

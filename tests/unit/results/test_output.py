@@ -200,7 +200,7 @@ TOLD = {"workers": WORKERS, "uuids": [TARGET] * 16, "facts": {"kind": "container
 def test_what_workers_need_is_not_printed_but_asked_for_again(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(kind_gpus, "told", lambda *_: TOLD)
+    monkeypatch.setattr(kind_gpus, "describe", lambda *_: TOLD)
     made: list[kind.Specification] = []
 
     def create(wanted: kind.Specification) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def test_a_program_that_would_print_more_fails_and_says_so(
         monkeypatch.setitem(checks_program.STOPPERS, "verdict", lambda _: json.dumps(too_much))
         arguments, main = ["checks", "verdict"], checks_program.main
     else:
-        monkeypatch.setattr(kind_gpus, "told", lambda *_: TOLD)
+        monkeypatch.setattr(kind_gpus, "describe", lambda *_: TOLD)
         monkeypatch.setattr(kind_gpus, "summary", lambda _: too_much)
         arguments, main = ["operations", "gpu-host"], operations_program.main
     asked = {"mounts": "cdi", "subsets": [], "driver": "580"}
