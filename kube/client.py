@@ -1,7 +1,7 @@
 """Reading a cluster: the official client, with watches and deadlines.
 
-Every call raises KubeError with words for a person when the API server refuses or cannot be
-reached, so that a probe need not catch anything.
+Every call raises KubeError, with a message for a person, when the API server refuses or cannot be
+reached.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ GONE = 410
 PATIENCE_SECONDS = 5
 OK = 200
 ANSWER_SECONDS = 30
-"""A server that takes a request and does not answer it counts as one that is not there."""
+"""A server that does not answer a request in this time counts as missing."""
 
 
 @contextmanager
@@ -62,10 +62,10 @@ def announced(what: str, seconds: float) -> Iterator[None]:
 def message(error: ApiException) -> str:
     """What the server says in its Status object, else the reason of the HTTP status."""
     try:
-        said = json.loads(error.body or "")["message"]
+        text = json.loads(error.body or "")["message"]
     except (ValueError, KeyError, TypeError):
-        said = error.reason
-    return " ".join(str(said).split())[:300]
+        text = error.reason
+    return " ".join(str(text).split())[:300]
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,16 @@ class Kube:
     @cached_property
     def api(self) -> Any:
         """KubeError for a kubeconfig that cannot be used, and with the reason of a plugin of it."""
+        unusable = f"the kubeconfig {self.kubeconfig} cannot be used"
         try:
             entries = kubeconfig.read(self.kubeconfig)
             chosen = kubeconfig.only(entries, entries.current)
         except KubeError as error:
-            raise self._unusable(error) from error
+            raise KubeError(f"{unusable}: {error}") from error
         try:
             return client.ApiClient(connection.settings(chosen, Path(self.kubeconfig).parent))
         except (ConfigException, OSError, TypeError, ValueError) as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: Exception) -> KubeError:
-        return KubeError(f"the kubeconfig {self.kubeconfig} cannot be used: {error}")
+            raise KubeError(f"{unusable}: {error}") from error
 
     @property
     def core(self) -> Any:
@@ -116,29 +114,21 @@ class Kube:
         with explained():
             try:
                 response = self.api.call_api(
-                    path,
-                    "GET",
-                    auth_settings=["BearerToken"],
-                    _preload_content=False,
-                    _return_http_data_only=True,
-                    _request_timeout=ANSWER_SECONDS,
-                )
+                    path, "GET", auth_settings=["BearerToken"], _preload_content=False,
+                    _return_http_data_only=True, _request_timeout=ANSWER_SECONDS,
+                )  # fmt: skip
             except ApiException as error:
                 raise KubeError(f"{path} answers {error.status} {error.reason}") from error
-            body: str = response.data.decode()
-            return body
+            return str(response.data, "utf-8")
 
     def log(self, namespace: str, pod: str, container: str | None = None) -> str:
-        """What the pod's container has printed so far, both streams; which, if it has several.
-
-        As it came: the client would take a log of one line of JSON for an object and print that.
-        """
+        """What the pod's container has printed so far. container: which, if it has several."""
         which = {"container": container} if container else {}
+        # The client would take a log of one line of JSON for an object, and print that.
         response = self.get(
             self.core.read_namespaced_pod_log, pod, namespace, _preload_content=False, **which
         )
-        text: str = response.data.decode(errors="replace")
-        return text
+        return str(response.data, "utf-8", errors="replace")
 
     def execute(self, namespace: str, pod: str, script: str) -> str:
         """What a shell script prints in the pod's container. KubeError if it cannot be run or
@@ -161,15 +151,14 @@ class Kube:
             # What the client (36.0.3) makes of a refusal: it decodes a body that is not there.
             if not isinstance(refused := error.__context__, ApiException):
                 raise
-            said = " ".join(str(refused.reason).split())[:300]
-            raise KubeError(f"nothing can be run in pod {pod}: {said}") from error
+            raise KubeError(f"nothing can be run in pod {pod}: {message(refused)}") from error
         if session.is_open():
             session.close()
             raise KubeError(f"pod {pod}: the script did not end within {ANSWER_SECONDS} s")
         text: str = session.read_channel(STDOUT_CHANNEL)
-        said = session.read_channel(STDERR_CHANNEL)
         if code := session.returncode:
-            raise KubeError(f"pod {pod}: the script ended with {code}: {said.strip()[:300]}")
+            errors = session.read_channel(STDERR_CHANNEL).strip()[:300]
+            raise KubeError(f"pod {pod}: the script ended with {code}: {errors}")
         return text
 
     def wait(
@@ -182,9 +171,8 @@ class Kube:
     ) -> list[Any]:
         """The objects that `lister` lists, as soon as `until` holds of them, or at the deadline.
 
-        Watches; where a watch ends early it is taken up again. The caller looks at what comes
-        back: nothing is raised for lateness, only for an API server that refuses. what: that is
-        waited for, as a person is told when it does not come at once.
+        Watches; a watch that ends early is taken up again. Raises KubeError if the API server
+        refuses, nothing at the deadline. what: is printed as waited for, if it takes a while.
         """
         deadline = time.monotonic() + seconds
         with explained(), announced(what, seconds):
@@ -193,8 +181,11 @@ class Kube:
                 objects = {item.metadata.uid: item for item in listed.items}
                 if until(list(objects.values())) or time.monotonic() >= deadline:
                     return list(objects.values())
-                for changed in _changes(lister, listed, deadline, selection):
-                    objects = changed(objects)
+                for event in _changes(lister, listed, deadline, selection):
+                    item = event["object"]
+                    objects.pop(item.metadata.uid, None)
+                    if event["type"] != "DELETED":
+                        objects[item.metadata.uid] = item
                     if until(list(objects.values())):
                         return list(objects.values())
 
@@ -215,8 +206,10 @@ class Kube:
 
 @contextmanager
 def opened(config: kubeconfig.Config, folder: Path) -> Iterator[Kube]:
-    """The cluster that the kubeconfig names, before the stack has one in its own folder, which is
-    this one: what a kill leaves there is removed with it."""
+    """The cluster that the kubeconfig names, for a stack that has none yet.
+
+    folder: the stack's own, so that what a kill leaves there is removed with it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix="opened-") as name:
@@ -230,38 +223,29 @@ def opened(config: kubeconfig.Config, folder: Path) -> Iterator[Kube]:
 
 def _changes(
     lister: Callable[..., Any], listed: Any, deadline: float, selection: dict[str, Any]
-) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
-    """What happens after a list, each as a function from the objects before to those after.
+) -> Iterator[dict[str, Any]]:
+    """What happens after a list: each {"type", "object"}.
 
     Ends at the deadline, when the server ends or cuts the watch, and when it has forgotten where
     the watch began.
     """
-    left = max(1, round(deadline - time.monotonic()))
+    remaining = max(1, round(deadline - time.monotonic()))
+    # Left to itself a watch derives the type of the items from the name of the list, wrongly for
+    # claims: their class is ResourceV1ResourceClaim (client 36.0.3).
+    item_type = str(listed.openapi_types["items"]).removeprefix("list[").removesuffix("]")
     try:
-        for event in watch.Watch(_item_type(listed)).stream(
+        yield from watch.Watch(item_type).stream(
             lister,
             resource_version=listed.metadata.resource_version,
-            timeout_seconds=left,
-            _request_timeout=left + ANSWER_SECONDS,
+            timeout_seconds=remaining,
+            _request_timeout=remaining + ANSWER_SECONDS,
             **selection,
-        ):
-            yield partial(_changed, event["type"], event["object"])
+        )
     except ApiException as error:
         if error.status != GONE:
             raise
     except HTTPError:
         return  # cut off; whether the server still answers shows when the objects are listed
-
-
-def _item_type(listed: Any) -> str:
-    """The client's name for what is in a list. Left to itself a watch takes it from the name of the
-    list, which is wrong for claims: their class is ResourceV1ResourceClaim (client 36.0.3)."""
-    return str(listed.openapi_types["items"]).removeprefix("list[").removesuffix("]")
-
-
-def _changed(kind: str, item: Any, objects: dict[str, Any]) -> dict[str, Any]:
-    others = {uid: other for uid, other in objects.items() if uid != item.metadata.uid}
-    return others if kind == "DELETED" else others | {item.metadata.uid: item}
 
 
 def describe(pod: Any) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the graph has facts from here, and loads no client
 
 DRIVER = "gpu.nvidia.com"
 GPU, MOCK, SIMULATED = "gpu", "mock", "simulated"
-"""What devices are: GPUs; made up by a driver that runs on real nodes; made up with their nodes."""
+"""What devices are: GPUs; inventions of a driver on real nodes; simulated, as their nodes are."""
 NO_GPU = {
     MOCK: "needs a GPU: this driver's devices are mocks",
     SIMULATED: "needs a GPU: this node is simulated",
@@ -45,8 +45,7 @@ def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:
     """The driver's devices, in the newest slices of their pools; incomplete pools count too."""
     own = [s for s in slices if s.spec.driver == driver]
     newest: dict[str, int] = {}
-    for item in own:
-        pool = item.spec.pool
+    for pool in (item.spec.pool for item in own):
         newest[pool.name] = max(newest.get(pool.name, 0), pool.generation)
     return [
         Device(
@@ -64,12 +63,8 @@ def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:
 
 
 def _value(attribute: Any) -> str | int | bool:
-    for kind in ("string", "version", "int", "bool"):
-        found = getattr(attribute, kind, None)
-        if found is not None:
-            value: str | int | bool = found
-            return value
-    return ""
+    kinds = (getattr(attribute, kind, None) for kind in ("string", "version", "int", "bool"))
+    return next((value for value in kinds if value is not None), "")
 
 
 def wait_for(
@@ -83,20 +78,18 @@ def wait_for(
 ) -> list[Device]:
     """Every expected GPU, as soon as all are published.
 
-    exactly: and no others, which a driver that was configured for fewer withdraws by and by; those
-    that are there at the deadline come back too.
-
-    Raises KubeError at the deadline, naming each node and how many of its GPUs are missing.
+    exactly: and no others, which a driver withdraws when it is configured for fewer; others that
+    remain at the deadline come back too. Raises KubeError at the deadline, naming each node and how
+    many of its GPUs are missing.
     """
 
     def missing(devices: list[Device]) -> dict[str, int]:
-        have = {node: sum(d.node == node for d in devices) for node in nodes}
-        return {node: per_node - count for node, count in have.items() if count < per_node}
+        counts = {node: sum(d.node == node for d in devices) for node in nodes}
+        return {node: per_node - count for node, count in counts.items() if count < per_node}
 
     def settled(slices: list[Any]) -> bool:
         found = published(slices, driver)
-        surplus = exactly and len(found) > per_node * len(nodes)
-        return not missing(found) and not surplus
+        return not missing(found) and not (exactly and len(found) > per_node * len(nodes))
 
     slices = kube.wait(
         kube.resource.list_resource_slice,
@@ -111,12 +104,18 @@ def wait_for(
     return devices
 
 
+def allocation_results(claim: Any) -> list[Any]:
+    """What the scheduler has allocated to the claim (the API's DeviceRequestAllocationResult)."""
+    allocation = claim.status.allocation if claim.status else None
+    return (allocation.devices.results if allocation and allocation.devices else None) or []
+
+
 def allocated(claim: Any, devices: list[Device]) -> Device:
     """The device that a claim with one request got. Raises KubeError while it has none."""
-    allocation = claim.status.allocation if claim.status else None
-    if allocation is None or not allocation.devices.results:
+    results = allocation_results(claim)
+    if not results:
         raise KubeError("no device")
-    result = allocation.devices.results[0]
+    result = results[0]
     for device in devices:
         if (device.pool, device.name) == (result.pool, result.device):
             return device

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kube.conditions import condition
+from kube.conditions import is_true
 from kube.devices import DRIVER as NVIDIA
-from kube.devices import GPU, MOCK, SIMULATED, Device
+from kube.devices import GPU, MOCK, SIMULATED, Device, allocation_results
 from kube.errors import KubeError
 from kube.permissions import DRA, on, plural, within
 from kube.quantity import parse
@@ -27,7 +27,7 @@ OLDEST = "1.34.2"
 claim (kubernetes issue 133920)."""
 KWOK = "kwok.x-k8s.io/node"
 PLUGIN_RESOURCES = ("nvidia.com/gpu", "nvidia.com/mig-")
-"""How the names begin of what NVIDIA's device plugin offers in a node's capacity."""
+"""Prefixes of what NVIDIA's device plugin offers in a node's capacity."""
 GPU_LABELS = {
     "nvidia.com/gpu.present": "true",
     "feature.node.kubernetes.io/pci-10de.present": "true",
@@ -40,9 +40,9 @@ CHART = "helm.sh/chart"
 OLD_CHARTS = {"dra-driver-nvidia-gpu": ("nvidia-dra-driver-gpu",)}
 """Earlier names of a chart, which brings the same driver."""
 LAB = "dra-workshop/lab"
-"""Label of the lab's namespaces on a cluster that it shares; its value is its id."""
+"""Label of the lab's namespaces on a shared cluster; its value is the lab's id."""
 RELEASED_IN = "meta.helm.sh/release-namespace"
-"""Annotation by which Helm says whose an object is."""
+"""Annotation by which Helm names the owner of an object."""
 NOT_FOUND = 404
 FOREVER = "kube-system"
 """The namespace that is made with a cluster and goes with it; its uid tells clusters apart."""
@@ -60,8 +60,7 @@ FORBIDS = ("NoSchedule", "NoExecute")
 
 @dataclass(frozen=True)
 class GpuNode:
-    """published: how many devices of the driver; plugin: what a device plugin offers, resource →
-    count."""
+    """published: number of the driver's devices; plugin: resource of a device plugin → number."""
 
     name: str
     simulated: bool
@@ -82,32 +81,27 @@ def is_simulated(node: Any) -> bool:
 def offered(node: Any) -> dict[str, int]:
     """What a device plugin offers on the node."""
     capacity = (node.status.capacity if node.status else None) or {}
-    counts = {
-        name: int(parse(quantity))
+    return {
+        name: count
         for name, quantity in sorted(capacity.items())
-        if name.startswith(PLUGIN_RESOURCES)
+        if name.startswith(PLUGIN_RESOURCES) and (count := int(parse(quantity)))
     }
-    return {name: count for name, count in counts.items() if count}
 
 
 def gpu_nodes(nodes: Iterable[Any], published: Sequence[Device]) -> list[GpuNode]:
     """The nodes of which a driver, a device plugin or a label says that they have GPUs."""
     found, devices = [], Counter(device.node for device in published)
     for node in nodes:
-        name, labels = node.metadata.name, node.metadata.labels or {}
-        own = devices[name]
-        plugin = offered(node)
-        labelled = any(labels.get(key) == value for key, value in GPU_LABELS.items())
-        if own or plugin or labelled:
-            found.append(GpuNode(name, is_simulated(node), own, plugin))
+        labels, name = node.metadata.labels or {}, node.metadata.name
+        gpu_node = GpuNode(name, is_simulated(node), devices[name], offered(node))
+        if gpu_node.published or gpu_node.plugin or GPU_LABELS.items() & labels.items():
+            found.append(gpu_node)
     return found
 
 
 def summary(nodes: Sequence[GpuNode]) -> dict[str, Any]:
     """How many there are, and what all of them have together. It does not grow with them."""
-    plugin: Counter[str] = Counter()
-    for node in nodes:
-        plugin.update(node.plugin)
+    plugin = sum((Counter(node.plugin) for node in nodes), Counter[str]())
     return {
         "count": len(nodes),
         "simulated": sum(node.simulated for node in nodes),
@@ -132,8 +126,7 @@ def of_both(nodes: Iterable[GpuNode]) -> list[str]:
 
 
 def the_one(published: Iterable[Device], uuid: str) -> Device | None:
-    """The device with that UUID, None if it is in no slice. Raises KubeError if it is in
-    several."""
+    """The device with that UUID, None if no slice has it. Raises KubeError if several do."""
     found = [device for device in published if device.uuid == uuid]
     if len(found) > 1:
         where = ", ".join(f"{device.pool}/{device.name}" for device in found)
@@ -144,23 +137,21 @@ def the_one(published: Iterable[Device], uuid: str) -> Device | None:
 def holders(claims: Iterable[Any], device: Device) -> list[str]:
     """The claims, namespace/name, to which the device is allocated."""
     wanted = (device.driver, device.pool, device.name)
-    return _having(claims, lambda result: (result.driver, result.pool, result.device) == wanted)
+    return _select(claims, lambda result: (result.driver, result.pool, result.device) == wanted)
 
 
 def users(claims: Iterable[Any], driver: str) -> list[str]:
     """The claims, namespace/name, to which a device of the driver is allocated."""
-    return _having(claims, lambda result: result.driver == driver)
+    return _select(claims, lambda result: result.driver == driver)
 
 
-def _having(claims: Iterable[Any], is_meant: Callable[[Any], bool]) -> list[str]:
+def _select(claims: Iterable[Any], is_meant: Callable[[Any], bool]) -> list[str]:
     """A claim for administrators looks and takes nothing, so it does not count."""
-    found = []
-    for claim in claims:
-        allocation = claim.status.allocation if claim.status else None
-        results = (allocation.devices.results if allocation and allocation.devices else None) or []
-        if any(is_meant(result) and not result.admin_access for result in results):
-            found.append(f"{claim.metadata.namespace}/{claim.metadata.name}")
-    return found
+    return [
+        f"{claim.metadata.namespace}/{claim.metadata.name}"
+        for claim in claims
+        if any(is_meant(each) and not each.admin_access for each in allocation_results(claim))
+    ]
 
 
 def drivers(daemon_sets: Iterable[Any], chart: str, plugin: str) -> list[Any]:
@@ -175,7 +166,7 @@ def drivers(daemon_sets: Iterable[Any], chart: str, plugin: str) -> list[Any]:
 
 def described(daemon_set: Any, chart: str) -> dict[str, str]:
     """Where a driver is: namespace, plugin (its DaemonSet), and version of its chart, "" if the
-    DaemonSet does not say so."""
+    DaemonSet does not name it."""
     label = (daemon_set.metadata.labels or {}).get(CHART, "")
     names = [name for name in (chart, *OLD_CHARTS.get(chart, ())) if label.startswith(f"{name}-")]
     return {
@@ -187,8 +178,7 @@ def described(daemon_set: Any, chart: str) -> dict[str, str]:
 
 def unusable(node: Any) -> str:
     """Why the lab's pods, which tolerate nothing, would not run on the node, "" if they would."""
-    ready = condition(node, "Ready")
-    if ready is None or ready.status != "True":
+    if not is_true(node, "Ready"):
         return "it is not ready"
     if node.spec and node.spec.unschedulable:
         return "it is cordoned"
@@ -211,10 +201,10 @@ def is_ours(metadata: Any, stack: str) -> bool:
     return bool(label and label == identity.known(stack))
 
 
-def there(kube: Kube, thing: str) -> dict[str, Any] | None:
-    """The object that lies in no namespace, None if there is none.
+def read_object(kube: Kube, thing: str) -> dict[str, Any] | None:
+    """The object "apiVersion Kind name", which lies in no namespace; None if there is none.
 
-    thing: "apiVersion Kind name". Raises KubeError if it may not be read.
+    Raises KubeError if it may not be read.
     """
     version, kind, name = thing.split(" ", 2)
     try:
@@ -231,12 +221,13 @@ def namespaces_of(kube: Kube, lab: str) -> list[str]:
     return [namespace.metadata.name for namespace in listed]
 
 
-def left(kube: Kube, lab: str, namespaces: Iterable[str], outside: Iterable[str]) -> list[str]:
-    """What of the lab of that id is on the cluster: namespaces with its label, and of what the
-    driver's chart makes beside its own what a release in one of `namespaces` made."""
+def leftovers(kube: Kube, lab: str, namespaces: Iterable[str], outside: Iterable[str]) -> list[str]:
+    """What of the lab of that id is on the cluster: namespaces with its label, and those of the
+    objects `outside` namespaces that a release in one of `namespaces` made."""
     found = [f"Namespace {name}" for name in namespaces_of(kube, lab)]
     for thing in outside:
-        annotations = ((there(kube, thing) or {}).get("metadata") or {}).get("annotations") or {}
+        metadata = (read_object(kube, thing) or {}).get("metadata") or {}
+        annotations = metadata.get("annotations") or {}
         if annotations.get(RELEASED_IN) in set(namespaces):
             found.append(thing)
     return found

@@ -39,7 +39,9 @@ def containers(stack: str) -> dict[str, str]:
         return {}
     output = docker.run("container", "inspect", "--format", "{{json .}}", *sorted(names))
     return {
-        node["Name"].removeprefix("/"): _find_lab(m["Destination"] for m in node["Mounts"] or [])
+        node["Name"].removeprefix("/"): _find_lab(
+            m["Destination"] for m in node.get("Mounts") or []
+        )
         for node in (json.loads(line) for line in output.splitlines() if line)
     }
 

@@ -166,7 +166,7 @@ def detach(stack: str) -> None:
             restore(stack, facts["cluster_id"], facts["source"], facts["name"])
         kube = Kube(str(RUN / stack / KUBECONFIG))
         try:
-            left = ownership.left(kube, facts["lab"], [facts["release"]], facts["outside"])
+            left = ownership.leftovers(kube, facts["lab"], [facts["release"]], facts["outside"])
         except KubeError as error:
             raise LabError(f"whether anything of the lab is left: {error}") from error
         if left:

@@ -215,12 +215,12 @@ def test_what_is_left_of_a_lab_is_told_and_nothing_of_others() -> None:
         return {"annotations": {ownership.RELEASED_IN: namespace}}
 
     kube: Any = Objects(["dra-module3"], {f"{ROLES}/mine": of("driver"), f"{ROLES}/his": of("x")})
-    found = ownership.left(kube, ID, ["driver"], OUTSIDE)
+    found = ownership.leftovers(kube, ID, ["driver"], OUTSIDE)
     assert found == ["Namespace dra-module3", OUTSIDE[0]]
-    assert ownership.left(kube, ID, [""], []) == ["Namespace dra-module3"]
+    assert ownership.leftovers(kube, ID, [""], []) == ["Namespace dra-module3"]
 
 
 def test_what_may_not_be_read_is_not_taken_for_gone() -> None:
     kube: Any = Objects([], {f"{ROLES}/mine": 403})
     with pytest.raises(KubeError, match="answers 403"):
-        ownership.left(kube, ID, ["driver"], OUTSIDE)
+        ownership.leftovers(kube, ID, ["driver"], OUTSIDE)

@@ -66,7 +66,7 @@ def theirs(tmp_path: Path, monkeypatch: Patch) -> TheirCluster:
     monkeypatch.setattr(existing, "_cluster_id", lambda kube: kube.cluster_id)
     monkeypatch.setattr(existing, "_facts", lambda *_: FACTS | {"cluster_id": made.cluster_id})
     monkeypatch.setattr(existing, "Kube", lambda _: made)
-    monkeypatch.setattr("kube.ownership.left", lambda *_: list(made.left))
+    monkeypatch.setattr("kube.ownership.leftovers", lambda *_: list(made.left))
     return made
 
 
