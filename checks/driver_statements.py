@@ -9,8 +9,7 @@ from typing import Any
 from checks.result import CheckFailed, Checklist
 from kube import devices
 from kube.client import Kube
-from kube.memory import too_much
-from kube.quantity import mebibytes
+from kube.quantity import mebibytes, too_much
 from machine.errors import LabError
 
 SECONDS = 30.0

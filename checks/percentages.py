@@ -11,8 +11,9 @@ from checks.clients import Told
 from checks.modules.mps_sharing import LEAD_SECONDS, LEAST_IN_COMMON
 from checks.pod_scenario import SECONDS, PodScenario
 from checks.result import CheckFailed
-from kube.client import Kube, describe
+from kube.client import Kube
 from kube.conditions import condition
+from kube.pods import describe
 
 MEASURED_SMS: dict[str, dict[int, int]] = {
     "NVIDIA H200": {100: 132, 50: 66, 20: 26, 10: 12, 1: 8},

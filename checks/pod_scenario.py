@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from checks import gpu_holders
 from checks.gpu_holders import ENDED, RELEASE, START
 from checks.result import CheckFailed, Checklist
-from kube import devices, images
-from kube.client import Kube, describe
+from kube import devices
+from kube.client import Kube
 from kube.conditions import condition
 from kube.permissions import DRA, on
+from kube.pods import describe, image_remedy
 
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
@@ -84,7 +85,7 @@ class PodScenario:
             if pod is None or pod.status.phase not in phases:
                 why = self._standing(pod)
                 said = f"{name}: {why}" if found else why
-                raise CheckFailed(said, remedy=images.remedy(pod))
+                raise CheckFailed(said, remedy=image_remedy(pod))
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
 

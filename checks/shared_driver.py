@@ -13,11 +13,11 @@ from typing import Any
 
 from checks import driver_statements
 from checks.result import CheckFailed, Checklist, CheckSkipped
-from kube import devices, ownership, trouble
-from kube.client import Kube, describe
-from kube.conditions import condition
-from kube.nodes import wait_for_nodes
+from kube import devices, ownership
+from kube.client import Kube
+from kube.conditions import condition, wait_for_nodes
 from kube.permissions import DRA, on
+from kube.pods import describe, explain_unready
 from machine.errors import LabError
 
 OF_OTHERS = "the driver is not the lab's: ask whoever runs the cluster"
@@ -179,7 +179,7 @@ def gate(kube: Kube, parameters: dict[str, Any]) -> str:
         device = published(kube, parameters, parameters["seconds"])
     except LabError as error:
         namespace = parameters["namespace"]
-        why = trouble.of_pods(kube, namespace) if namespace else ""
+        why = explain_unready(kube, namespace) if namespace else ""
         raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
     wait_for_nodes(kube, [device.node], parameters["seconds"])
     driver_statements.require_fit([device], parameters.get("memoryLimit"))

@@ -23,8 +23,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from kube import connection, images, kubeconfig
-from kube.conditions import condition
+from kube import connection, kubeconfig
 from kube.errors import KubeError
 
 GONE = 410
@@ -246,16 +245,3 @@ def _changes(
             raise
     except HTTPError:
         return  # cut off; whether the server still answers shows when the objects are listed
-
-
-def describe(pod: Any) -> str:
-    """Where a pod stands, for a person."""
-    if pod is None:
-        return "no such pod"
-    scheduled = condition(pod, "PodScheduled")
-    if scheduled is not None and scheduled.status == "False":
-        return f"{pod.status.phase}, {scheduled.reason}: {scheduled.message}"
-    if not pod.spec.node_name:
-        return str(pod.status.phase)
-    why = images.trouble(pod)
-    return f"{pod.status.phase} on {pod.spec.node_name}" + (f", {why}" if why else "")

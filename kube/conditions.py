@@ -1,8 +1,13 @@
-"""Conditions in the status of objects."""
+"""Conditions in the status of objects, and waiting for nodes to be ready."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from kube.errors import KubeError
+
+if TYPE_CHECKING:
+    from kube.client import Kube
 
 
 def condition(subject: Any, kind: str) -> Any:
@@ -14,3 +19,20 @@ def condition(subject: Any, kind: str) -> Any:
 def is_true(subject: Any, kind: str) -> bool:
     found = condition(subject, kind)
     return found is not None and bool(found.status == "True")
+
+
+def wait_for_nodes(kube: Kube, names: list[str], seconds: float) -> str:
+    """The names, as soon as all these nodes are ready; raises KubeError at the deadline."""
+
+    def missing(nodes: list[Any]) -> set[str]:
+        return set(names) - {node.metadata.name for node in nodes if is_true(node, "Ready")}
+
+    nodes = kube.wait(
+        kube.core.list_node,
+        lambda found: not missing(found),
+        seconds,
+        what=f"nodes {', '.join(names)}",
+    )
+    if late := missing(nodes):
+        raise KubeError(f"after {seconds:.0f} s not ready: {', '.join(sorted(late))}")
+    return ", ".join(sorted(names))

@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from kube.client import Kube
-from kube.conditions import condition
-from kube.nodes import wait_for_nodes
+from kube.conditions import condition, wait_for_nodes
 from kube.permissions import on
 from machine.errors import LabError
 

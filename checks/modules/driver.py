@@ -17,9 +17,10 @@ from typing import Any
 
 from checks import driver_statements, shared_driver
 from checks.result import CheckFailed, Checklist
-from kube import devices, trouble
+from kube import devices
 from kube.client import Kube
-from kube.nodes import wait_for_nodes
+from kube.conditions import wait_for_nodes
+from kube.pods import explain_unready
 from machine.errors import LabError
 
 UNSTAMPED = "0.0.0-dev"
@@ -124,7 +125,7 @@ def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
     )
     text = f"{ready(found)} of {nodes}"
     if ready(found) < nodes:
-        raise CheckFailed(": ".join(filter(None, (text, trouble.of_pods(kube, namespace)))))
+        raise CheckFailed(": ".join(filter(None, (text, explain_unready(kube, namespace)))))
     return text
 
 
@@ -159,7 +160,7 @@ def gate(parameters: dict[str, Any]) -> str:
             kube, nodes, parameters["gpusPerNode"], seconds, parameters["driver"]
         )
     except LabError as error:
-        why = trouble.of_pods(kube, parameters["namespace"])
+        why = explain_unready(kube, parameters["namespace"])
         raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
     driver_statements.require_fit(found, parameters.get("memoryLimit"))
     on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in nodes)

@@ -17,9 +17,10 @@ from checks import clients, pod_start
 from checks.gpu_holders import ENDED
 from checks.pod_scenario import TAKEN, PodScenario, Verify, has_device, last_json
 from checks.result import CheckFailed, Checklist
-from kube.client import Kube, describe
+from kube.client import Kube
 from kube.devices import NO_GPU, SIMULATED
 from kube.permissions import on
+from kube.pods import describe
 
 PERMISSIONS = (*on("pods", "get"), *pod_start.PERMISSIONS)
 """In the namespace, beside the scene's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from checks.prerequisites import embedded
 from checks.prerequisites.cluster_look import Look
 from checks.result import CheckFailed, Checklist, CheckSkipped
-from kube import devices, images, ownership
+from kube import devices, ownership, pods
 
 ARCHIVE = ".tools/images/workload.tar"
 
@@ -143,7 +143,7 @@ def _add_target(checklist: Checklist, look: Look) -> None:
             needs=["target-published"],
             expected=look.given["workloadImage"],
             failure="warning",
-            remedy=f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make "
+            remedy=f"leave {pods.IMAGE_KEY} empty for a public image; or copy {ARCHIVE} (make "
             "setup-host) there, and run: ctr -n k8s.io images import workload.tar",
         )
 
@@ -191,7 +191,7 @@ def _image(look: Look) -> str:
     telling = digest or wanted.partition("/")[2] or wanted
     if any(name.endswith(telling) for name in names):
         return str(wanted)
-    if wanted.startswith(images.OF_SET_UP):
+    if wanted.startswith(pods.OF_SET_UP):
         raise CheckFailed(f"{node.metadata.name} does not list it")
     raise CheckSkipped(
         f"{node.metadata.name} does not list it; it is pulled when a pod starts there"

@@ -6,7 +6,7 @@ from components.modules.registry import closure
 from components.settings.model import Settings
 from components.settings.setting import SettingsError
 from components.simulated_gpus import gpu_uuid, node_names
-from kube.memory import too_much
+from kube.quantity import too_much
 from machine import kind_images
 
 

@@ -207,8 +207,8 @@ def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
 
 def _wait_until_ready(stack: str) -> None:
     from kube.client import Kube
+    from kube.conditions import wait_for_nodes  # the Kubernetes client takes a while to load
     from kube.errors import KubeError
-    from kube.nodes import wait_for_nodes  # the Kubernetes client takes a while to load
 
     kube = Kube(str(RUN / stack / "kubeconfig"))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from kube import images
 from kube.client import Kube
 from kube.errors import KubeError
+from kube.pods import image_problem, image_remedy
 from machine.cluster_state import KUBECONFIG, RUN
 
 
@@ -23,8 +23,8 @@ def explain(stack: str, namespaces: Iterable[str]) -> None:
         kube = Kube(str(kubeconfig))
         for namespace in namespaces:
             for pod in kube.get(kube.core.list_namespaced_pod, namespace=namespace).items:
-                if why := images.trouble(pod):
+                if why := image_problem(pod):
                     name = f"{namespace}/{pod.metadata.name}"
-                    sys.stderr.write(f"pod {name}: {why}; {images.remedy(pod)}\n")
+                    sys.stderr.write(f"pod {name}: {why}; {image_remedy(pod)}\n")
     except KubeError:
         return  # that the cluster does not answer was the failure itself

@@ -11,8 +11,7 @@ import pytest
 from checks.modules import exclusive
 from checks.prerequisites import existing_gpus
 from checks.result import CheckFailed, CheckSkipped
-from kube import images
-from kube.client import describe
+from kube import pods
 from machine import cluster_state
 from operations.stack import stuck_pods
 from tests.unit.checks.modules.test_exclusive import PARAMETERS, PodScenario
@@ -47,14 +46,14 @@ def test_the_check_tells_it_with_the_key_and_what_helps(
     found = findings(exclusive.run("3", PARAMETERS))["pod-1-running"]
     assert found["status"] == "failed"
     assert said in found["found"]
-    assert f"SET='{images.KEY}=REGISTRY/NAME@sha256:DIGEST'" in found["remedy"]
+    assert f"SET='{pods.IMAGE_KEY}=REGISTRY/NAME@sha256:DIGEST'" in found["remedy"]
     assert NODE in found["remedy"]
 
 
 def test_a_container_that_is_only_being_made_is_no_trouble() -> None:
     waiting = held_up("pod-1", "ContainerCreating", "")
-    assert describe(waiting) == f"Pending on {NODE}"
-    assert images.remedy(waiting) == images.remedy(None) == ""
+    assert pods.describe(waiting) == f"Pending on {NODE}"
+    assert pods.image_remedy(waiting) == pods.image_remedy(None) == ""
 
 
 def test_an_update_that_waited_in_vain_for_a_pod_tells_it_too(

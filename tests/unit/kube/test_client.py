@@ -16,9 +16,10 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from kube.client import ANSWER_SECONDS, Kube, announced, describe, explained
+from kube.client import ANSWER_SECONDS, Kube, announced, explained
 from kube.conditions import condition
 from kube.errors import KubeError
+from kube.pods import describe
 from tests.unit import fake_kube
 from tests.unit.fake_kube import (
     FORBIDDEN,
