@@ -29,15 +29,14 @@ PROXIES = ("http", "https")
 IMPERSONATION = ("as", "as-uid", "as-groups", "as-user-extra")
 NO_LOGIN = "no credentials"
 NO_OTHER = "proxy-url.invalid"
-"""For no_proxy: what is told so is asked for at the proxy, whatever the environment says."""
+"""As no_proxy: everything goes through the proxy, whatever the environment says."""
 
 
 def settings(chosen: Config, folder: Path) -> Any:
     """The client's settings, with credentials that are renewed when they end.
 
-    folder: of the kubeconfig. Raises KubeError for what cannot be done, by name, and with the
-    reason of a plugin that fails; ConfigException, OSError, TypeError and ValueError as the client
-    does."""
+    folder: of the kubeconfig. Raises KubeError for what is not supported and for a plugin that
+    fails; ConfigException, OSError, TypeError and ValueError as the client does."""
     require_supported(chosen)
     login = Login(chosen)
     made = client.Configuration()
@@ -51,9 +50,9 @@ def settings(chosen: Config, folder: Path) -> Any:
     )  # fmt: skip
     made.refresh_api_key_hook = login.renew
     made.proxy, made.no_proxy = _proxy(chosen["clusters"][0]["cluster"])
-    if made.proxy and (login_there := urlsplit(made.proxy)).username:
-        words = f"{unquote(login_there.username or '')}:{unquote(login_there.password or '')}"
-        made.proxy_headers = urllib3.make_headers(proxy_basic_auth=words)
+    if made.proxy and (proxy := urlsplit(made.proxy)).username:
+        basic = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}"
+        made.proxy_headers = urllib3.make_headers(proxy_basic_auth=basic)
     if not made.verify_ssl:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return made
@@ -61,45 +60,37 @@ def settings(chosen: Config, folder: Path) -> Any:
 
 def require_supported(chosen: Config) -> None:
     """Raise KubeError, by name, for what the lab would do otherwise than kubectl does."""
-    (cluster, user), names = _entries(chosen)
-    kind = urlsplit(cluster.get("proxy-url") or "http:").scheme
-    if kind not in PROXIES:
+    cluster, user = chosen["clusters"][0]["cluster"], chosen["users"][0]["user"]
+    of_cluster = f"cluster '{chosen['clusters'][0]['name']}'"
+    of_user = f"user '{chosen['users'][0]['name']}'"
+    proxy = cluster.get("proxy-url") or "http:"
+    if urlsplit(proxy).scheme not in PROXIES:
         raise KubeError(
-            f"cluster '{names[0]}': proxy-url '{cluster['proxy-url']}': the lab supports "
-            f"only {' and '.join(PROXIES)} proxies"
+            f"{of_cluster}: proxy-url '{proxy}': the lab supports only {' and '.join(PROXIES)} "
+            "proxies"
         )
     authority = cluster.get("certificate-authority") or cluster.get("certificate-authority-data")
     if cluster.get("insecure-skip-tls-verify") and authority:
         raise KubeError(
-            f"cluster '{names[0]}': certificate-authority and insecure-skip-tls-verify exclude "
-            "each other; remove one of them"
+            f"{of_cluster}: certificate-authority and insecure-skip-tls-verify exclude each other; "
+            "remove one of them"
         )
-    for key in IMPERSONATION:
-        if user.get(key):
-            raise KubeError(
-                f"user '{names[1]}': {key} (acting as somebody else) is not supported; use a "
-                "context whose user has the rights"
-            )
+    if key := next((key for key in IMPERSONATION if user.get(key)), ""):
+        raise KubeError(
+            f"{of_user}: {key} (acting as somebody else) is not supported; use a context whose "
+            "user has the rights"
+        )
     provider = (user.get("auth-provider") or {}).get("name")
     if provider not in (None, "oidc"):
         raise KubeError(
-            f"user '{names[1]}': auth-provider '{provider}' was removed from kubectl 1.26; have "
-            "the login write an exec plugin into the kubeconfig, such as gke-gcloud-auth-plugin "
-            "or kubelogin"
+            f"{of_user}: auth-provider '{provider}' was removed from kubectl 1.26; have the login "
+            "write an exec plugin into the kubeconfig, such as gke-gcloud-auth-plugin or kubelogin"
         )
 
 
-def _entries(chosen: Config) -> tuple[tuple[Config, Config], tuple[str, str]]:
-    """The cluster's and the user's entry, and their names."""
-    cluster, user = chosen["clusters"][0], chosen["users"][0]
-    return (cluster["cluster"], user["user"]), (cluster["name"], user["name"])
-
-
 def _proxy(cluster: Config) -> tuple[str | None, str]:
-    """The proxy by which the cluster is reached, None for none, and where none is used.
-
-    As kubectl: that of the cluster, else that of the environment for clusters elsewhere.
-    """
+    """The proxy by which the cluster is reached, None for none, and no_proxy. As with kubectl the
+    cluster's own wins over that of the environment."""
     if given := cluster.get("proxy-url"):
         return str(given), NO_OTHER
     server = str(cluster.get("server", ""))
@@ -111,8 +102,8 @@ def _proxy(cluster: Config) -> tuple[str | None, str]:
 
 
 def kind_of_login(chosen: Config) -> str:
-    """What the user is known by, in words: what comes first is used."""
-    (_, user), _ = _entries(chosen)
+    """Which credentials the user has, for a person: what comes first is used."""
+    user = chosen["users"][0]["user"]
     kinds = {
         "tokenFile": f"the token in {user.get('tokenFile')}",
         "token": "a token",
@@ -126,11 +117,11 @@ def kind_of_login(chosen: Config) -> str:
 
 
 class Login:
-    """What the kubeconfig's user is known by, of whatever kind, in the form that needs no work."""
+    """The credentials of the kubeconfig's user, of whatever kind."""
 
     def __init__(self, chosen: Config) -> None:
         self.chosen = chosen
-        (self.cluster, self.user), (_, self.name) = _entries(chosen)
+        self.user: Config = chosen["users"][0]["user"]
         self.ends: datetime | None = None
 
     def plain(self) -> Config:
@@ -145,7 +136,8 @@ class Login:
                 raise KubeError(f"{ended}; any command of kubectl renews it")
             return {"token": provider["config"]["id-token"]}
         if entry := user.get("exec"):
-            return self._from_plugin(exec_plugin.run(self.name, entry, self.cluster))
+            name, cluster = self.chosen["users"][0]["name"], self.chosen["clusters"][0]["cluster"]
+            return self._from_plugin(exec_plugin.run(name, entry, cluster))
         return user
 
     def _from_plugin(self, status: Config) -> Config:
@@ -155,9 +147,9 @@ class Login:
             "client-certificate-data": "clientCertificateData",
             "client-key-data": "clientKeyData",
         }
-        made = {key: base64.b64encode(status[name].encode()).decode()
+        pair = {key: base64.b64encode(status[name].encode()).decode()
                 for key, name in keys.items() if status.get(name)}  # fmt: skip
-        return made | ({"token": status["token"]} if status.get("token") else {})
+        return pair | ({"token": status["token"]} if status.get("token") else {})
 
     def renew(self, made: Any) -> None:
         """Called before each request: a token's file may have changed, a plugin's token ended."""

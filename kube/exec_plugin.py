@@ -1,6 +1,6 @@
-"""Credentials that a program of the user's makes: `exec` of a kubeconfig, as kubectl has it.
+"""Credentials that a program of the user's makes: `exec` of a kubeconfig, as with kubectl.
 
-Not by the Kubernetes client (36.0.3): where the program fails that goes on without credentials.
+The Kubernetes client (36.0.3) goes on without credentials where the program fails.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from kube.errors import KubeError
+from kube.kubeconfig import Config
 from machine.run import ProgramTimedOut, ProgramUnusable, run_program
 
 KIND = "ExecCredential"
@@ -28,10 +28,9 @@ PASSED_ON = (
     "proxy-url",
     "disable-compression",
 )
-"""What a plugin that asks for it is told of the cluster."""
+"""What a plugin gets of the cluster if it asks for it."""
 SECONDS = 60.0
 MOST = 500
-Config = dict[str, Any]
 
 
 def run(user: str, entry: Config, cluster: Config) -> Config:
@@ -43,7 +42,7 @@ def run(user: str, entry: Config, cluster: Config) -> Config:
     plugin = f"plugin '{entry.get('command', '')}' of user '{user}'"
     _require_usable(plugin, entry)
     environment = os.environ | {item["name"]: item["value"] for item in entry.get("env") or []}
-    environment["KUBERNETES_EXEC_INFO"] = json.dumps(_told(entry, cluster))
+    environment["KUBERNETES_EXEC_INFO"] = json.dumps(_describe(entry, cluster))
     try:
         command = [entry["command"], *(entry.get("args") or [])]
         done = run_program(command, seconds=SECONDS, env=environment, check=False)
@@ -52,14 +51,13 @@ def run(user: str, entry: Config, cluster: Config) -> Config:
     except ProgramUnusable as error:
         raise KubeError(f"{plugin} cannot be run: {error.reason}") from error
     if done.code:
-        said = (f"{plugin} ended with {done.code}", done.reason[-MOST:])
-        raise KubeError(": ".join(filter(None, said)))
+        failure = (f"{plugin} ended with {done.code}", done.reason[-MOST:])
+        raise KubeError(": ".join(filter(None, failure)))
     return _status(plugin, entry["apiVersion"], done.output)
 
 
 def _require_usable(plugin: str, entry: Config) -> None:
-    """Raise KubeError for an entry that kubectl refuses, or that needs what the lab does not
-    have."""
+    """Raise KubeError for an entry that kubectl refuses, or that needs a terminal."""
     api, mode = entry.get("apiVersion"), entry.get("interactiveMode")
     if api not in VERSIONS:
         raise KubeError(f"{plugin} has apiVersion '{api}'; allowed: {', '.join(VERSIONS)}")
@@ -75,7 +73,7 @@ def _require_usable(plugin: str, entry: Config) -> None:
         raise KubeError("; ".join(filter(None, (f"{plugin} is not installed", hint))))
 
 
-def _told(entry: Config, cluster: Config) -> Config:
+def _describe(entry: Config, cluster: Config) -> Config:
     specification: Config = {"interactive": False}
     if entry.get("provideClusterInfo"):
         known = {key: cluster[key] for key in PASSED_ON if key in cluster}
@@ -99,9 +97,9 @@ def _status(plugin: str, api: str, printed: str) -> Config:
     if answer.get("apiVersion") != api:
         raise KubeError(f"{plugin} answers in {answer.get('apiVersion')}, asked in {api}")
     status: Config = answer.get("status") or {}
-    pair = [bool(status.get(key)) for key in ("clientCertificateData", "clientKeyData")]
-    if any(pair) and not all(pair):
+    certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
+    if bool(certificate) != bool(key):
         raise KubeError(f"{plugin} printed a certificate without its key, or a key alone")
-    if not any(pair) and not status.get("token"):
+    if not certificate and not status.get("token"):
         raise KubeError(f"{plugin} printed neither a token nor a certificate")
     return status

@@ -1,7 +1,7 @@
 """Reading a person's kubeconfig, and taking one context out of it; it is never written.
 
-As kubectl does: $KUBECONFIG may name several files, of which the first that defines a name wins,
-and what a file says of other files is relative to it.
+As with kubectl, $KUBECONFIG may name several files: the first that defines a name wins, and paths
+in a file are relative to it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ from machine.files import PRIVATE, write_text
 
 MARK = "dra-workshop"
 PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key")}
-"""Keys that name a file. A token's file has another spelling, see `_standing_alone`."""
+"""Keys that name a file, beside tokenFile."""
 Config = dict[str, Any]
 
 
 @dataclass
 class Entries:
-    """What the files define: {"contexts", "clusters", "users"} → name → (entry, its folder).
-
-    current: the context that is used where none is named, "" for none.
-    """
+    """What the files define. current: the context that is used where none is named, "" for none;
+    named: {"contexts", "clusters", "users"} → name → (entry, its folder)."""
 
     source: str
     current: str = ""
@@ -44,7 +42,7 @@ class Entries:
 
 
 def places(given: str) -> list[Path]:
-    """The files that are meant: the one that is given, those of $KUBECONFIG, or kubectl's own."""
+    """The file that is given, else those of $KUBECONFIG, else kubectl's own."""
     several = [part for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
     named = [given] if given else several
     return [Path(name).expanduser() for name in named] or [Path.home() / ".kube" / "config"]
@@ -53,7 +51,7 @@ def places(given: str) -> list[Path]:
 def read(given: str) -> Entries:
     """What the kubeconfig defines, "" for kubectl's own choice.
 
-    Raises KubeError if no file is there, or one cannot be read or is no kubeconfig.
+    Raises KubeError if no file exists, or one cannot be read or is no kubeconfig.
     """
     files = places(given)
     source = os.pathsep.join(map(str, files))
@@ -62,14 +60,14 @@ def read(given: str) -> Entries:
         raise KubeError(f"there is no file {source}")
     entries = Entries(source)
     for path in present:
-        current, found = _of_file(path)
+        current, found = _read_file(path)
         entries.current = entries.current or current
         for kind, named in found.items():
             entries.named[kind] = named | entries.named.get(kind, {})
     return entries
 
 
-def _of_file(path: Path) -> tuple[str, dict[str, dict[str, tuple[Config, Path]]]]:
+def _read_file(path: Path) -> tuple[str, dict[str, dict[str, tuple[Config, Path]]]]:
     """The current context, and the entries."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -81,19 +79,18 @@ def _of_file(path: Path) -> tuple[str, dict[str, dict[str, tuple[Config, Path]]]
     except OSError as error:
         raise KubeError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise KubeError(
-            f"{path} is not a kubeconfig: {' '.join(str(error).split())[:200]}"
-        ) from error
+        reason = " ".join(str(error).split())[:200]
+        raise KubeError(f"{path} is not a kubeconfig: {reason}") from error
 
 
 def only(entries: Entries, context: str) -> Config:
     """A kubeconfig with that context, its cluster and its user, which can lie anywhere.
 
-    Raises KubeError, with the contexts that there are, for one that is not there or not whole.
+    Raises KubeError, with the known contexts, for one that is missing or not whole.
     """
-    there = ", ".join(entries.contexts) or "none"
     if context not in entries.named["contexts"]:
-        raise KubeError(f"no context '{context}' in {entries.source}; contexts: {there}")
+        known = ", ".join(entries.contexts) or "none"
+        raise KubeError(f"no context '{context}' in {entries.source}; contexts: {known}")
     chosen, _ = entries.named["contexts"][context]
     parts: Config = {}
     for kind in ("cluster", "user"):
@@ -103,7 +100,7 @@ def only(entries: Entries, context: str) -> Config:
                 f"context '{context}' names {kind} '{name}', which {entries.source} lacks"
             )
         entry, folder = entries.named[f"{kind}s"][name]
-        parts[f"{kind}s"] = [{"name": name, kind: _standing_alone(kind, entry or {}, folder)}]
+        parts[f"{kind}s"] = [{"name": name, kind: _with_absolute_paths(kind, entry or {}, folder)}]
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -112,8 +109,8 @@ def only(entries: Entries, context: str) -> Config:
     } | parts
 
 
-def _standing_alone(kind: str, entry: Config, folder: Path) -> Config:
-    """The entry with absolute paths: files that are renewed, as tokens are, stay where they are."""
+def _with_absolute_paths(kind: str, entry: Config, folder: Path) -> Config:
+    """Files that are renewed, as tokens are, stay where they are."""
     keys = (*PATHS[kind], "tokenFile")
     moved = entry | {key: str(folder / entry[key]) for key in keys if entry.get(key)}
     plugin = entry.get("exec") or {}
@@ -127,7 +124,7 @@ def server(config: Config) -> str:
 
 
 def marked(config: Config, folder: Path) -> Config:
-    """With the folder noted in its context: copies that others make of it are known by that."""
+    """With the folder noted in its context, by which copies that others make of it are known."""
     (context,) = config["contexts"]
     note = {"name": MARK, "extension": {"folder": f"{folder.absolute()}{os.sep}"}}
     others = [each for each in context["context"].get("extensions") or [] if each["name"] != MARK]
@@ -141,8 +138,8 @@ def write(path: Path, config: Config) -> None:
 
 
 def expired(config: Config, now: datetime | None = None) -> str:
-    """What of the user's own credentials has expired and since when, "" for nothing that can be
-    told from here: a client certificate or a token that says so itself."""
+    """Which of the user's credentials has expired and when, "" for none that says so itself, as
+    client certificates and some tokens do."""
     user = config["users"][0]["user"]
     moment = now or datetime.now(UTC)
     for what, end in (("client certificate", _certificate_end(user)), ("token", _token_end(user))):
@@ -153,14 +150,10 @@ def expired(config: Config, now: datetime | None = None) -> str:
 
 def _certificate_end(user: Config) -> datetime | None:
     try:
-        if data := user.get("client-certificate-data"):
-            pem = base64.b64decode(data)
-        elif path := user.get("client-certificate"):
-            pem = Path(path).read_bytes()
-        else:
-            return None
+        data = base64.b64decode(user.get("client-certificate-data", ""))
+        pem = data or Path(user["client-certificate"]).read_bytes()
         return x509.load_pem_x509_certificate(pem).not_valid_after_utc
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         return None  # whoever uses it will say what is wrong with it
 
 

@@ -1,7 +1,6 @@
 """What may be done on a cluster, as Kubernetes' authorization knows it.
 
-What the lab needs is declared where it is done: each module that reads or makes something on a
-cluster has a table PERMISSIONS.
+Each Python module that reads or makes something on a cluster declares what it needs: PERMISSIONS.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ DRA = "resource.k8s.io"
 @dataclass(frozen=True, order=True)
 class Permission:
     """resource: with its subresource, as "pods/log"; namespace: "" for all of them, and for what
-    lies in none; real: needed on real nodes only, where things take their time and pods say
-    something."""
+    lies in none; real: needed on real nodes only."""
 
     resource: str
     verb: str
@@ -31,7 +29,7 @@ class Permission:
 
     @classmethod
     def parse(cls, text: str) -> Permission:
-        """The one that is written so."""
+        """The reverse of str."""
         what, _, namespace = text.partition(" in ")
         verb, _, name = what.partition(" ")
         resource, _, group = name.partition(".")
@@ -59,8 +57,7 @@ def within(namespace: str, permissions: Iterable[Permission]) -> Permissions:
 
 
 def in_words(refused: Iterable[Permission]) -> str:
-    """For a person: the verbs of a resource together, and the namespaces in which they are the
-    same."""
+    """For a person: verbs of a resource together, and namespaces in which they are the same."""
     verbs: dict[Permission, list[str]] = {}
     for each in sorted(refused):
         verbs.setdefault(replace(each, verb=""), []).append(each.verb)
