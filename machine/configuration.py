@@ -13,7 +13,7 @@ PROJECT = Path("Pulumi.yaml")
 
 def read_configuration(stack: str) -> dict[str, str]:
     """Key → text, as Pulumi hands it to the program."""
-    project = _project()
+    project = yaml.safe_load(PROJECT.read_text())
     defaults = {key: entry["default"] for key, entry in project["config"].items()}
     given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text()).get("config") or {}
     prefix = f"{project['name']}:"
@@ -23,13 +23,9 @@ def read_configuration(stack: str) -> dict[str, str]:
 
 def list_keys() -> set[str]:
     """The keys whose values are lists."""
-    return {key for key, entry in _project()["config"].items() if entry["type"] == "array"}
+    declared = yaml.safe_load(PROJECT.read_text())["config"]
+    return {key for key, entry in declared.items() if entry["type"] == "array"}
 
 
 def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _project() -> dict[str, Any]:
-    project: dict[str, Any] = yaml.safe_load(PROJECT.read_text())
-    return project

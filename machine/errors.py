@@ -9,8 +9,7 @@ from toolchain.errors import in_words
 
 
 class LabError(Exception):
-    """Something is not as it has to be: what was found, and what to do about it ("" if the text
-    says that itself)."""
+    """What was found, and what to do about it ("" if the text says that itself)."""
 
     def __init__(self, found: str, remedy: str = "") -> None:
         super().__init__(found)
@@ -25,22 +24,22 @@ class LabError(Exception):
 def removed_on_failure(
     remove: Callable[[], None], reason: Callable[[], str] = lambda: ""
 ) -> Iterator[None]:
-    """Where the block fails, remove what it made; its own error comes first in what is told.
+    """Where the block fails, remove what it made, and raise its error with all that is known.
 
-    reason: the last words of what was started, for a person. It is asked before they are removed.
+    reason: why it failed, from the logs of what was started; it is read before they are removed.
     """
     try:
         yield
     except BaseException as error:
-        told = ""
+        details = ""
         if isinstance(error, Exception):
             with suppress(OSError):  # of a full disk, or where nothing was made yet
-                told = reason()
+                details = reason()
         try:
             remove()
-        except (LabError, OSError) as left:
-            told += f"\nand not everything that was made could be removed: {left}"
-        if told and isinstance(error, (LabError, OSError)):
-            words = in_words(error) if isinstance(error, OSError) else str(error)
-            raise LabError(f"{words}{told}") from error
+        except (LabError, OSError) as failure:
+            details += f"\nand not everything that was made could be removed: {failure}"
+        if details and isinstance(error, (LabError, OSError)):
+            text = in_words(error) if isinstance(error, OSError) else str(error)
+            raise LabError(f"{text}{details}") from error
         raise

@@ -14,19 +14,19 @@ KEPT = "failed-start"
 
 
 def last_errors(logs: Iterable[Path], per_log: int, sign: str = "error") -> str:
-    """The last errors in each log, for a person. sign: what a line has that tells of one, where it
-    does not begin as those of Kubernetes do."""
-    told = ""
+    """The last errors in each log, for a person. sign: what lines of errors contain, beside those
+    that begin as Kubernetes' do."""
+    found = ""
     for log in logs:
         lines = log.read_text(errors="replace").splitlines()
         errors = [line for line in lines if line.startswith(("E", "F")) or sign in line.lower()]
-        told += "".join(f"\n  {log.name}: {line[:300]}" for line in errors[-per_log:])
-    return told
+        found += "".join(f"\n  {log.name}: {line[:300]}" for line in errors[-per_log:])
+    return found
 
 
 def keep(stack: str, logs: Iterable[Path]) -> str:
-    """Copy the logs to where they stay until the next failure of the stack; returns, for a person,
-    where that is, or "" where there are none, or no room for them."""
+    """Copy the logs to a folder where they stay until the stack fails again; returns, for a person,
+    which, or "" where there are none, or no room for them."""
     folder = RESULTS / stack / KEPT
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):

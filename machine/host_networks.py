@@ -1,4 +1,4 @@
-"""The three networks of a host node, which nobody else on its machine may use."""
+"""The three networks of a host node, which nothing else on its machine may use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALLOWED = f"an IPv4 network, such as 10.253.0.0/24, from /{WIDEST} to /{NARROWES
 
 @dataclass(frozen=True)
 class Networks:
-    """services: addresses of Services; node: that of the node; pods: of its pods."""
+    """Of the addresses of Services, of the node, and of its pods."""
 
     services: str = "10.253.0.0/24"
     node: str = "10.253.77.0/24"
@@ -45,14 +45,10 @@ def unusable(given: Sequence[str]) -> tuple[object, str] | None:
             return text, ALLOWED
         if not WIDEST <= network.prefixlen <= NARROWEST:
             return text, ALLOWED
-        if not _is_for_private_use(network):
+        special = network.is_loopback or network.is_link_local or network.is_reserved
+        if network.is_global or network.is_multicast or special:
             return text, "a private network, as those in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16"
         if other := next((each for each in earlier if each.overlaps(network)), None):
             return text, f"it overlaps with {other}"
         earlier.append(network)
     return None
-
-
-def _is_for_private_use(network: IPv4Network) -> bool:
-    special = network.is_loopback or network.is_link_local or network.is_reserved
-    return not (network.is_global or network.is_multicast or special)

@@ -1,7 +1,7 @@
-"""Where a host node keeps what is its own on this machine.
+"""Where a host node keeps its files on this machine, and which processes are its own.
 
-One machine has one such node: the folders are the machine's, not a checkout's. NVIDIA's chart
-assumes the kubelet in `/var/lib/kubelet`; all else lies in two folders of ours.
+A machine has one such node: the folders are the machine's, not a checkout's. NVIDIA's chart assumes
+the kubelet in `/var/lib/kubelet`; all else lies in two folders of ours.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:  # a plain preview does without it
 NODE = "gpu-host"
 """Name of the node, known before there is one."""
 STATE = Path("/var/lib/dra-workshop")
-"""Survives a reboot: programs, configuration, images, logs, and whose the node is."""
+"""Survives a reboot: programs, configuration, images, logs, and who owns the node."""
 RUNTIME = Path("/run/dra-workshop")
 """Sockets, mounts and what containerd keeps of running containers."""
 KUBELET = Path("/var/lib/kubelet")
 CDI = Path("/run/cdi")
 CDI_FILES = "k8s.gpu.nvidia.com-*"
-"""The driver's own specs in there: one of its devices, and one for each claim."""
+"""The driver's own specs in CDI: one of its devices, and one for each claim."""
 BIN = STATE / "bin"
 """The node's programs run from copies in here, by which its processes are known."""
 OWNER = STATE / "owner.json"
@@ -41,7 +41,8 @@ KUBELET_PORT = 10250
 
 def daemons() -> list[psutil.Process]:
     """Those of the node's daemons that run."""
-    return [process for process in processes() if process.info["cmdline"][0] in _DAEMON_PROGRAMS]
+    programs = {str(BIN / name) for name in DAEMONS}
+    return [process for process in processes() if process.info["cmdline"][0] in programs]
 
 
 def daemons_run() -> bool:
@@ -53,12 +54,8 @@ def processes() -> list[psutil.Process]:
     """The node's daemons and the shims that hold its containers."""
     import psutil
 
-    mark = f"{BIN}/"
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.info["cmdline"] and process.info["cmdline"][0].startswith(mark)
+        if process.info["cmdline"] and process.info["cmdline"][0].startswith(f"{BIN}/")
     ]
-
-
-_DAEMON_PROGRAMS = {str(BIN / name) for name in DAEMONS}

@@ -1,21 +1,20 @@
-"""What a Kind cluster and its nodes are called, and when their containers were started."""
+"""Names of a Kind cluster and its nodes, and when their containers were started."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from machine.run import ProgramError, run_program
 
 PREFIX = "dra-workshop-"
 CONFIG = "kind.yaml"
-"""File of the stack that says what kind was told: the sign of a cluster, whole or half-made."""
+"""The stack's file of kind's configuration: the sign of a cluster, whole or half-made."""
 ANSWER_SECONDS = 10
 
 
 def cluster(stack: str) -> str:
-    """kind's name of the stack's cluster; contexts and containers are called after it."""
+    """kind's name of the stack's cluster; contexts and containers are named after it."""
     return f"{PREFIX}{stack}"
 
 
@@ -24,13 +23,9 @@ def control_plane(stack: str) -> str:
 
 
 def workers(stack: str, count: int) -> list[str]:
-    """Names of the worker nodes and of their containers, as kind gives them."""
-    return [f"{cluster(stack)}-worker{index or ''}" for index in _numbers(count)]
-
-
-def _numbers(count: int) -> Iterable[int]:
-    """kind calls the first one worker, and the next worker2."""
-    return (0 if index == 1 else index for index in range(1, count + 1))
+    """Names of the worker nodes and of their containers: the first is worker, the next worker2."""
+    numbers = ("", *range(2, count + 1))[:count]
+    return [f"{cluster(stack)}-worker{number}" for number in numbers]
 
 
 def started(containers: list[str]) -> dict[str, str]:
@@ -38,15 +33,12 @@ def started(containers: list[str]) -> dict[str, str]:
 
     A container that was started again has lost its mounts in memory, CDI specs among them.
     """
+    command = ["docker", "container", "inspect", "--format", "{{json .}}", *containers]
     try:
-        asked = run_program(
-            ["docker", "container", "inspect", "--format", "{{json .}}", *containers],
-            seconds=ANSWER_SECONDS,
-            check=False,
-        )
+        lines = run_program(command, seconds=ANSWER_SECONDS, check=False).output.splitlines()
     except ProgramError:
         return {}
-    found: list[dict[str, Any]] = [json.loads(line) for line in asked.output.splitlines() if line]
+    found: list[dict[str, Any]] = [json.loads(line) for line in lines if line]
     return {
         container["Name"].removeprefix("/"): container["State"]["StartedAt"]
         for container in found

@@ -9,7 +9,7 @@ import psutil
 
 
 def stop(running: Sequence[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
-    """End the processes, politely first; returns those that are still there.
+    """End the processes, by SIGTERM, then by SIGKILL; returns those that remain.
 
     seconds: how long they have to end, both times.
     """
@@ -20,12 +20,10 @@ def stop(running: Sequence[psutil.Process], seconds: float = 5) -> list[psutil.P
     for process in stubborn:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, left = psutil.wait_procs(stubborn, timeout=seconds)
-    return [process for process in left if not _is_zombie(process)]
-
-
-def _is_zombie(process: psutil.Process) -> bool:
-    """Whether it has ended, and only its parent has not asked how."""
-    with suppress(psutil.NoSuchProcess):
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    return True
+    _, remaining = psutil.wait_procs(stubborn, timeout=seconds)
+    found = []
+    for process in remaining:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:  # which has ended
+                found.append(process)
+    return found

@@ -8,10 +8,10 @@ from pathlib import Path
 PYTHON = ".venv/bin/python"
 """Relative, as all that Commands are told: a checkout that was moved can still remove its lab."""
 MARK = "DRA_WORKSHOP_COMMAND"
-"""In the environment of every program that the graph runs: one that outlived its engine is known
-by it (operations/stack/recover.py)."""
+"""In the environment of every program that the graph runs: marks those that outlived their engine
+(operations/stack/recover.py)."""
 VERIFY = "DRA_WORKSHOP_VERIFY"
-"""In the environment of an update: it asks for a new run of every check (`make verify`)."""
+"""In the environment of an update that runs every check again (`make verify`)."""
 MODULES = Path(__file__).parents[1] / "checks" / "modules"
 CHECKS: Mapping[str, str] = {
     "prerequisites": "checks.prerequisites.embedded",
@@ -23,7 +23,7 @@ CHECKS: Mapping[str, str] = {
         for file in sorted(MODULES.glob("[!_]*.py"))
     },
 }
-"""The programs of `python -m checks NAME` that verify something, and where their code is. It is
-loaded by that name, so that none counts as part of another (components/sources.py)."""
+"""The programs of `python -m checks NAME` that verify something → their code. It is loaded by name,
+so that none counts as part of another (components/sources.py)."""
 VERDICT = "checks.verdict"
 """Weighs what they found, at the end of an update."""

@@ -20,7 +20,7 @@ class Finished:
 
     @property
     def reason(self) -> str:
-        """Why it failed, in its own words on one line."""
+        """Why it failed: what it printed, on one line."""
         return " ".join((self.errors or self.output).split())
 
 
@@ -29,7 +29,7 @@ class ProgramError(LabError):
 
 
 class ProgramUnusable(ProgramError):
-    """It cannot be started. reason: why, in the system's words."""
+    """It cannot be started. reason: the system's."""
 
     def __init__(self, program: str, reason: str | None) -> None:
         super().__init__(f"{program} cannot be run: {reason}")
@@ -65,9 +65,8 @@ def run_program(
 ) -> Finished:
     """Run the program to its end. Raises ProgramError, whose subclass says what went wrong.
 
-    seconds: the program is killed after that time, None for never. input: text for its standard
-    input. check: whether a code other than 0 raises ProgramFailed. undecodable: what becomes of
-    bytes that are no UTF-8, see codecs.
+    seconds: the program is killed after that time, None for never. check: whether a code other
+    than 0 raises ProgramFailed. undecodable: how bytes that are no UTF-8 are decoded, see codecs.
     """
     try:
         done = subprocess.run(

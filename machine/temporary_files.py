@@ -1,7 +1,7 @@
 """Copies of a stack's kubeconfig in the temporary folder.
 
-Pulumi's provider for Kubernetes (4.29.0) writes one for Helm whenever it starts, with credentials
-and all, and removes none.
+Pulumi's provider for Kubernetes (4.29.0) writes one, with credentials, for Helm whenever it starts,
+and removes none.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ NAMES = "kubeconfig*"
 
 
 def copies(stack: str) -> list[Path]:
-    """Those of this user's, by what is in them: the stack's folder, or its cluster of kind."""
-    marks = (
-        f"{(RUN / stack).absolute()}{os.sep}",
-        f"name: kind-{kind_places.cluster(stack)}\n",
-    )
+    """Those of this user that name the stack's folder, or its cluster of kind."""
+    folder = f"{(RUN / stack).absolute()}{os.sep}"
+    context = f"name: kind-{kind_places.cluster(stack)}\n"
     found = []
     for path in sorted(Path(tempfile.gettempdir()).glob(NAMES)):
         try:
@@ -30,7 +28,7 @@ def copies(stack: str) -> list[Path]:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:  # a folder, or gone by now
             continue
-        if any(mark in text for mark in marks):
+        if folder in text or context in text:
             found.append(path)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -18,9 +18,9 @@ LOCK_SECONDS = 60
 
 
 def until(seconds: float, unless: type[Exception]) -> tenacity.Retrying:
-    """Calls what it is given again and again until it raises `unless` no more.
+    """Calls a function again and again until it no longer raises `unless`.
 
-    Raises what it raised last when the time is over, and any other error at once.
+    Raises its last error when the time is over, and any other error at once.
     """
     return tenacity.Retrying(
         stop=tenacity.stop_after_delay(seconds),
@@ -32,7 +32,7 @@ def until(seconds: float, unless: type[Exception]) -> tenacity.Retrying:
 
 @contextmanager
 def locked(path: Path, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold the lock on that file; where another has it, say who, and wait that long at most.
+    """Hold the lock on that file; where another holds it, print who, and wait that long at most.
 
     what: is done under the lock. Raises LabError at the deadline.
     """
@@ -58,9 +58,7 @@ def _holders(path: Path) -> str:
     """The processes that have the file open, as far as this user may see them."""
     found = []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if any(Path(file.path) == path.resolve() for file in process.open_files()):
                 found.append(f"{process.name()} (process {process.pid})")
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
     return ", ".join(found) or "a process of another user"
