@@ -20,26 +20,14 @@ from typing import Any
 
 from machine import cdi
 from machine.errors import LabError
-from machine.kind_node_parts import (
-    Device,
-    Hooks,
-    Link,
-    Mode,
-    Mount,
-    of_32_bits,
-    read_hooks,
-    soname_links,
-)
+from machine.kind_node_parts import Device, Link, Mode, Mount, of_32_bits, read_hooks, soname_links
 
 STRATEGIES = ("toolkit", "cdi")
 ASK_TOOLKIT = "/var/run/nvidia-container-devices"
 """A mount below it names a GPU to NVIDIA's runtime (its option
 accept-nvidia-visible-devices-as-volume-mounts)."""
 PROGRAMS = "/usr/bin"
-LIBRARIES = {
-    "x86_64": "/usr/lib/x86_64-linux-gnu",
-    "aarch64": "/usr/lib/aarch64-linux-gnu",
-}
+LIBRARIES = {"x86_64": "/usr/lib/x86_64-linux-gnu", "aarch64": "/usr/lib/aarch64-linux-gnu"}
 """Where Debian has libraries, by machine: its ldconfig and NVIDIA's plugin look there."""
 ALSO_SEARCHED = PurePosixPath("/usr/lib64")
 """Beside Debian's places (the plugin's hack/kubelet-plugin-prestart.sh)."""
@@ -93,8 +81,8 @@ def for_node(
     if strategy not in STRATEGIES:
         raise LabError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
     chosen, others = _choose(spec, gpus)
-    hooks = read_hooks([spec, *chosen])
-    devices = _read_devices([spec, *chosen])
+    holders = [spec, *chosen]
+    devices = _read_devices(holders)
     paths = {device.path for device in devices}
     hidden = {device.path for device in _read_devices(others)} - paths
     needs = NodeNeeds(
@@ -102,12 +90,11 @@ def for_node(
         devices=devices,
         hidden=tuple(sorted(hidden)),
         mask_params=bool(hidden),
-        notes=(*hooks.notes, *([NOT_ON_WSL] if WSL_DEVICE in paths else [])),
+        notes=(*read_hooks(holders).notes, *([NOT_ON_WSL] if WSL_DEVICE in paths else [])),
     )
     if strategy == "toolkit":
         return _by_toolkit(needs, gpus, unsearched(spec, machine))
-    mounts = _read_mounts([spec, *chosen])
-    return _by_mounts(needs, mounts, hooks, _Places.of(mounts, hooks.folders, devices, machine))
+    return _by_mounts(needs, holders, _Places.of(holders, machine))
 
 
 def _choose(spec: Spec, gpus: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -149,17 +136,15 @@ class _Places:
     libraries: str
 
     @staticmethod
-    def of(
-        mounts: Iterable[Spec], folders: Iterable[str], devices: Iterable[Device], machine: str
-    ) -> _Places:
+    def of(holders: Sequence[Spec], machine: str) -> _Places:
         """Every folder that itself holds a library of the driver is a root, and each that ldconfig
         is to look in, if it is not inside another. WSL2's libraries find each other by the path
         that they have, and stay there."""
-        if any(device.path == WSL_DEVICE for device in devices):
+        if any(device.path == WSL_DEVICE for device in _read_devices(holders)):
             return _Places((), "")
-        paths = [_merge_usr(mount["containerPath"]) for mount in mounts]
+        paths = [_merge_usr(mount["containerPath"]) for mount in _read_mounts(holders)]
         main = [path.parent for path in paths if path.name.startswith(LIBRARIES_OF_DRIVER)]
-        searched = list(map(_merge_usr, folders))
+        searched = list(map(_merge_usr, read_hooks(holders).folders))
         outer = [s for s in searched if not any(o in s.parents for o in (*main, *searched))]
         inner_first = sorted({*main, *outer}, key=lambda root: (-len(root.parts), root))
         known = LIBRARIES.get(machine or platform.machine(), LIBRARIES["x86_64"])
@@ -201,8 +186,7 @@ def _merge_usr(path: str) -> PurePosixPath:
 def unsearched(spec: Spec, machine: str = "") -> tuple[str, ...]:
     """Folders of the driver in which NVIDIA's plugin would not look in a node, if the toolkit
     leaves them where the host has them; so it does from 1.18 on, before it used Debian's."""
-    mounts = cdi.part(spec, "mounts")
-    places = _Places.of(mounts, read_hooks([spec]).folders, _read_devices([spec]), machine)
+    places = _Places.of([spec], machine)
     paths = [_merge_usr(mount["containerPath"]) for mount in _read_mounts([spec])]
     moved = [path for path in paths if places.file(str(path)) != str(path)]
     return tuple(sorted({str(p.parent) for p in moved if ALSO_SEARCHED not in p.parents}))
@@ -217,10 +201,9 @@ def _by_toolkit(needs: NodeNeeds, gpus: Sequence[str], odd: Sequence[str]) -> No
     return replace(needs, mounts=asked, notes=(*needs.notes, *([note] if odd else [])))
 
 
-def _by_mounts(
-    needs: NodeNeeds, entries: Iterable[Spec], hooks: Hooks, places: _Places
-) -> NodeNeeds:
-    mounts, notes = _place_mounts(entries, places)
+def _by_mounts(needs: NodeNeeds, holders: Sequence[Spec], places: _Places) -> NodeNeeds:
+    hooks = read_hooks(holders)
+    mounts, notes = _place_mounts(_read_mounts(holders), places)
     if _lacks_loader(mounts.values()):
         notes.append(NO_LOADER)
     for device in needs.devices:

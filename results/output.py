@@ -1,9 +1,9 @@
 """What a program of the graph prints, for which there is a limit; the rest goes to a file.
 
-Pulumi's command plugin hands what a Command printed on to its next run, as one environment
-variable. Linux allows 131,072 bytes for one; a Command that printed more can neither be updated nor
-deleted. So nothing that is printed grows with the cluster: long texts are cut, tables have few
-rows of single values, and the whole lies in `.results/<stack>/raw/`, named by path and digest.
+Pulumi's command plugin hands what a Command printed to its next run as one environment variable,
+for which Linux allows 131,072 bytes: a Command that printed more can neither be updated nor deleted.
+So long texts are cut, tables have few rows of single values, and the whole lies in
+`.results/<stack>/raw/`, named by path and digest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from machine.files import write_json
+from machine.files import write_text
 from results import store
 
 LIMIT = 32 * 1024
@@ -41,18 +41,18 @@ def write(content: Mapping[str, Any] | str) -> None:
 
 
 def keep(stack: str, name: str, content: Any) -> dict[str, str]:
-    """Write it to a file of its own, named by its content; returns {"path", "sha256"}."""
+    """Write it to a file that is named by its digest; returns {"path", "sha256"}."""
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()
     path = store.RESULTS / stack / "raw" / f"{name}-{digest[:12]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+    write_text(path, text)
     return {"path": str(path), "sha256": digest}
 
 
 def shortened(stack: str, name: str, result: dict[str, Any]) -> dict[str, Any]:
-    """The result of a check as it may be printed. The whole is in the file that its `raw` names, as
-    do cut texts and shortened tables; a short result is whole, and has none."""
+    """The result of a check as it may be printed. A result that had to be cut names the file that
+    has the whole as `raw`, as do its cut texts and shortened tables."""
     tables = result.get("benchmarks", {})
     short_tables = {key: _table(table) for key, table in tables.items()}
     long_texts = any(len(finding[key]) > MOST_TEXT for finding in result["checks"] for key in TEXTS)

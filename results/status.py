@@ -26,15 +26,12 @@ def merged_results(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return first
     reasons = [result["reason"] for result in results if "reason" in result]
     raw = [place for result in results for place in result.get("raw", [])]
-    return (
-        {
-            "module": first["module"],
-            "status": verdict(result["status"] for result in results),
-            "checks": [finding for result in results for finding in result["checks"]],
-        }
-        | ({"reason": reasons[0]} if reasons else {})
-        | ({"raw": raw} if raw else {})
-    )
+    merged = {
+        "module": first["module"],
+        "status": verdict(result["status"] for result in results),
+        "checks": [finding for result in results for finding in result["checks"]],
+    }
+    return merged | ({"reason": reasons[0]} if reasons else {}) | ({"raw": raw} if raw else {})
 
 
 def joined(earlier: dict[str, Any] | None, table: dict[str, Any]) -> dict[str, Any]:

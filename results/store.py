@@ -1,10 +1,7 @@
-"""Keeps the results of every update.
+"""Keeps the results of every update, also of one that breaks off, and of a removal.
 
-An update that breaks off before its verdict, and a removal, leave results as well: what lies under
-`latest` is never older than the lab.
-
-Results go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest. Their
-format is published in docs/results.schema.json.
+They go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the newest. Their format
+is published in docs/results.schema.json.
 """
 
 from __future__ import annotations
@@ -24,34 +21,30 @@ SCHEMA_VERSION = 1
 
 
 def broken_off(stack: str, since: float, reason: str) -> Path:
-    """Keep what an update found before it broke off; returns the file.
-
-    since: when it began, seconds since 1970; reason: why it broke off.
-    """
+    """Keep what an update that began at `since`, seconds since 1970, found before it broke off for
+    that reason; returns the file."""
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((RESULTS / stack / "checks").glob("*.json")):
         record = json.loads(path.read_text())
         if path.stat().st_mtime >= since and record["result"]:
             found.setdefault(record["result"]["module"], []).append(record["result"])
     verification = {module: merged_results(results) for module, results in found.items()}
-    return keep(
-        stack,
-        {"status": "failed", "reason": reason, "verification": verification},
-        since,
-    )
+    return keep(stack, {"status": "failed", "reason": reason, "verification": verification}, since)
 
 
 def removed(stack: str, removal: dict[str, Any] | None = None) -> None:
     """Keep that the lab was removed, beside what was found before.
 
-    removal: what proves that nothing is left (checks/teardown.py), where somebody looked.
+    removal: the proof that nothing is left (checks/teardown.py), if it was looked for.
     """
     path = RESULTS / stack / "latest" / "results.json"
     last = read_json(path) or {"verification": {}}
     clean = removal is None or removal["status"] == "passed"
-    reason = "" if clean else "something of the lab is left"
-    content = last | {"status": "removed" if clean else "failed", "reason": reason}
-    content |= {"removal": removal}
+    content = last | {
+        "status": "removed" if clean else "failed",
+        "reason": "" if clean else "something of the lab is left",
+        "removal": removal,
+    }
     if last.get("status") == "removed" and "started" in last:
         if last["removal"] is None:  # the same removal, seen to its end
             began = datetime.fromisoformat(last["started"])
