@@ -87,21 +87,10 @@ class Kube:
         except (ConfigException, OSError, TypeError, ValueError) as error:
             raise KubeError(f"{unusable}: {error}") from error
 
-    @property
-    def core(self) -> Any:
-        return client.CoreV1Api(self.api)
-
-    @property
-    def apps(self) -> Any:
-        return client.AppsV1Api(self.api)
-
-    @property
-    def batch(self) -> Any:
-        return client.BatchV1Api(self.api)
-
-    @property
-    def resource(self) -> Any:
-        return client.ResourceV1Api(self.api)
+    core = property(lambda self: client.CoreV1Api(self.api))
+    apps = property(lambda self: client.AppsV1Api(self.api))
+    batch = property(lambda self: client.BatchV1Api(self.api))
+    resource = property(lambda self: client.ResourceV1Api(self.api))
 
     def get(self, read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """One read; KubeError when it is refused."""

@@ -85,8 +85,8 @@ class NoToolkit(LabError):
 
 @dataclass(frozen=True)
 class Driver:
-    """programs, libraries: the folders that hold nvidia-smi and libnvidia-ml; version: of the
-    kernel driver, as its libraries are named."""
+    """programs, libraries: the folders of nvidia-smi and libnvidia-ml; version: of the kernel
+    driver, as in the names of its libraries."""
 
     programs: Path
     libraries: Path
@@ -95,17 +95,13 @@ class Driver:
     @property
     def usual(self) -> bool:
         """Whether the plugin finds all under "/"."""
-        smi = self.programs / SMI
-        return (
-            str(self.programs) == USUAL_PROGRAMS
-            and str(self.libraries) in USUAL_LIBRARIES
-            and not smi.is_symlink()
-        )
+        usual = str(self.programs) == USUAL_PROGRAMS and str(self.libraries) in USUAL_LIBRARIES
+        return usual and not (self.programs / SMI).is_symlink()
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """memory_mib: total in MiB, as NVML reports it, None for a GPU that uses the machine's memory;
+    """memory_mib: total, as NVML reports it, None for a GPU that uses the machine's memory;
     compute_mode: as nvidia-smi calls it, "" for a GPU that has none."""
 
     uuid: str
@@ -117,7 +113,7 @@ class Gpu:
 
     @property
     def reserved(self) -> bool:
-        """Whether not every process may use it."""
+        """Whether some processes may not use it."""
         return self.compute_mode not in ("", DEFAULT_MODE)
 
     def facts(self) -> dict[str, Any]:
@@ -126,9 +122,7 @@ class Gpu:
 
 def toolkit() -> Path | None:
     """nvidia-ctk: set-up's own, else the one on PATH."""
-    if CTK.exists():
-        return CTK
-    found = shutil.which(CTK.name)
+    found = str(CTK) if CTK.exists() else shutil.which(CTK.name)
     return Path(found) if found else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from machine import kind_places
@@ -22,14 +23,11 @@ def copies(stack: str) -> list[Path]:
     context = f"name: kind-{kind_places.cluster(stack)}\n"
     found = []
     for path in sorted(Path(tempfile.gettempdir()).glob(NAMES)):
-        try:
-            if path.is_symlink() or path.stat().st_uid != os.getuid():
-                continue
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:  # a folder, or gone by now
-            continue
-        if folder in text or context in text:
-            found.append(path)
+        with suppress(OSError):  # of a folder, or of one that has gone meanwhile
+            if not path.is_symlink() and path.stat().st_uid == os.getuid():
+                text = path.read_text(encoding="utf-8", errors="replace")
+                if folder in text or context in text:
+                    found.append(path)
     return found
 
 

@@ -38,20 +38,18 @@ def locked(path: Path, what: str, seconds: float = LOCK_SECONDS) -> Iterator[Non
     """
     lock = filelock.FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except filelock.Timeout:
         who = _holders(path)
         sys.stderr.write(f"waiting for {what} by {who}, {seconds:.0f} s at most\n")
         try:
-            lock.acquire(timeout=seconds)
+            held = lock.acquire(timeout=seconds)
         except filelock.Timeout as error:
             raise LabError(
                 f"{what} by {_holders(path)} has not ended after {seconds:.0f} s", "end it first"
             ) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _holders(path: Path) -> str:

@@ -1,7 +1,7 @@
 """What a program of the graph prints, for which there is a limit; the rest goes to a file.
 
 Pulumi's command plugin hands what a Command printed to its next run as one environment variable,
-for which Linux allows 131,072 bytes: a Command that printed more can neither be updated nor deleted.
+for which Linux allows 131,072 bytes: one that printed more can neither be updated nor deleted.
 So long texts are cut, tables have few rows of single values, and the whole lies in
 `.results/<stack>/raw/`, named by path and digest.
 """
