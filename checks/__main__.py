@@ -19,7 +19,7 @@ from typing import Any
 
 from machine.errors import LabError
 from machine.files import write_json
-from machine.programs import CHECKS, VERDICT
+from machine.programs import CHECKS, VERDICT, record_name
 from results import output, store
 from results.status import skipped
 from toolchain.errors import in_words
@@ -49,40 +49,26 @@ STOPPERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
 
 
 def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Run a check unless what it needs did not pass, and leave its result for the next update."""
+    """Run a check unless what it needs did not pass, and leave its result for the next update.
+
+    Where it is not run its pods end all the same: others wait for their GPU."""
     unmet = [module for module, status in given["needs"].items() if status != "passed"]
-    release = releaser(name)
-    if unmet and release is None:
+    of_pods = getattr(import_module(CHECKS[name]), "CHECK", None)
+    if unmet and not of_pods:
         return skipped(given["module"], f"needs module {unmet[0]}")
-    folder = store.RESULTS / given["stack"] / "checks"
-    folder.mkdir(parents=True, exist_ok=True)
+    recorded = record_name(name, given.get("variant", ""))
+    path = store.RESULTS / given["stack"] / "checks" / f"{recorded}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     record = {key: given[key] for key in ("run", "start_id", "digest")}
     # A run that is killed has used up what it looked at, and must be told from one never begun.
-    write_json(folder / f"{name}.json", record | {"result": None})
-    if unmet and release:
-        release(given["parameters"])
+    write_json(path, record | {"result": None})
+    if unmet and of_pods:
+        of_pods.release_pods(given["parameters"])
         return skipped(given["module"], f"needs module {unmet[0]}")
-    result = verified(name, given["module"], given["parameters"])
-    result = output.shortened(given["stack"], name, result)
-    write_json(folder / f"{name}.json", record | {"result": result})
+    result = PROGRAMS[name](given["module"], given["parameters"])
+    result = output.shortened(given["stack"], recorded, result)
+    write_json(path, record | {"result": result})
     return result
-
-
-def verified(name: str, module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """What the check found. Its pods end even where it breaks off with an unexpected error: others
-    wait for their GPU."""
-    try:
-        return PROGRAMS[name](module, parameters)
-    finally:
-        if release := releaser(name):
-            release(parameters)
-
-
-def releaser(name: str) -> Callable[[dict[str, Any]], None] | None:
-    """What ends the pods of the check, None where it has none."""
-    found: Callable[[dict[str, Any]], None] | None
-    found = getattr(import_module(CHECKS[name]), "release_pods", None)
-    return found
 
 
 def main() -> int:
@@ -95,11 +81,10 @@ def main() -> int:
     parser.add_argument("--input", type=Path, help="file with the input instead of stdin")
     of(ALONE, "add_options")(parser)
     options = parser.parse_args()
-    text = (
-        options.input.read_text()
-        if options.input
-        else ("" if sys.stdin.isatty() else sys.stdin.read())
-    )
+    if options.input:
+        text = options.input.read_text()
+    else:
+        text = "" if sys.stdin.isatty() else sys.stdin.read()
     if options.name == "prerequisites" and not text.strip():
         return int(of(ALONE)(options))
     if not text.strip():

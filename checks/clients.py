@@ -1,100 +1,141 @@
-"""What the benchmark printed in pods, read: which clients there were, and what is made of them.
+"""Pods that run the benchmark as clients of MPS: what they printed, and what is made of it.
 
 The JSON is that of workloads/gpu_benchmark.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from checks import pod_start
+from checks.pod_scenario import Output, Parameters, PodScenario
 from checks.result import CheckFailed
+from kube.client import Kube
 
-Told = dict[str, Any]
-FMA, BANDWIDTH, LATENCY = "fma", "bandwidth", "latency"
+LEAD_SECONDS = 10.0
+"""From the annotation to the start that it names: the kubelet shows it to the pods in between."""
+LEAST_IN_COMMON = 0.8
+"""Part of the time in which pods must have worked side by side."""
+MOST_CV = 0.05
+MEASURED_SMS: dict[str, dict[int, int]] = {
+    "NVIDIA H200": {100: 132, 50: 66, 20: 26, 10: 12, 1: 8},
+}
+"""GPU → percentage → SMs, where it was measured: docs/results/gpu-benchmark-2026-11-21.md."""
+GRANULARITY = 2
+"""SMs come in pairs (TPCs): 50 % of 42 SMs is 20, 25 % of 188 is 46 (A100, RTX PRO 6000)."""
+MOST_LEAST = 8
+"""What 1 % buys on Hopper; other architectures give less (2 on Ada)."""
+IN_TIME = f"at most {pod_start.MPS_SECONDS:.0f} s, no prepare retry"
+LATE = "a first pod after a pause may be slower; look at the events of the pods"
 
 
-def without_error(told: Mapping[str, Told]) -> None:
-    """Raises CheckFailed with what went wrong in the first pod in which something did."""
-    for name, found in told.items():
-        if error := found.get("error"):
+class ClientScenario(PodScenario):
+    """outputs: pod → what it printed; started: how soon the pods ran, a table."""
+
+    def __init__(self, kube: Kube, parameters: Parameters) -> None:
+        super().__init__(kube, parameters)
+        self.outputs: dict[str, Output] = {}
+        self.started: dict[str, Any] = {}
+
+    def require_clients(self, outputs: Mapping[str, Output]) -> None:
+        """CheckFailed unless all are clients of MPS on the GPU, without an error."""
+        require_no_error(outputs)
+        same_gpu(outputs, self.uuid)
+        are_clients(outputs)
+
+    def overlapped(self) -> str:
+        common = in_common(self.outputs)
+        late = max(output["start"]["late_seconds"] for output in self.outputs.values())
+        text = f"{common:.1%} of the time; the latest began {late:.3f} s after the moment"
+        if common < LEAST_IN_COMMON:
+            raise CheckFailed(text)
+        return text
+
+    def started_in_time(self, outputs: Mapping[str, Output]) -> str:
+        self.started = pod_start.table(self, outputs)
+        return pod_start.in_time(self.started)
+
+    def benchmark(self, name: str, unit: str, rows: list[Any], output: Output) -> dict[str, Any]:
+        """Module 5's table. output: of a client, which saw the GPU and its software."""
+        device, nvml, versions = output["device"], output["nvml"], self.parameters["versions"]
+        environment = {
+            "gpu": device["name"],
+            "uuid": device["uuid"],
+            "compute_capability": device["compute_capability"],
+            "memory_mib": output["memory"]["total_mib"],
+            "cuda": device["cuda"],
+            "driver": nvml.get("driver", nvml.get("error")),
+            "clock_max_mhz": device["clock_max_mhz"],
+            "kubernetes": versions["kubernetes"],
+            "versions": dict(versions),
+        }
+        return {"module": "5", "name": name, "unit": unit, "rows": rows, "environment": environment}
+
+
+def require_no_error(outputs: Mapping[str, Output]) -> None:
+    """CheckFailed with what went wrong in the first pod in which something did."""
+    for name, output in outputs.items():
+        if error := output.get("error"):
             raise CheckFailed(f"{name}: {error}")
 
 
-def same_gpu(told: Mapping[str, Told], uuid: str) -> str:
-    for name, found in told.items():
-        if (seen := found["device"]["uuid"]) != uuid:
+def same_gpu(outputs: Mapping[str, Output], uuid: str) -> str:
+    for name, output in outputs.items():
+        if (seen := output["device"]["uuid"]) != uuid:
             raise CheckFailed(f"{name}: {seen}")
-    return f"{', '.join(told)}: {uuid}"
+    return f"{', '.join(outputs)}: {uuid}"
 
 
-def are_clients(told: Mapping[str, Told]) -> str:
+def are_clients(outputs: Mapping[str, Output]) -> str:
     """That all are clients of MPS, each with its proof."""
-    for name, found in told.items():
-        if not found["mps"]["client"]:
-            raise CheckFailed(f"{name}: {found['mps']['proof']}")
-    return "; ".join(f"{name}: {found['mps']['proof']}" for name, found in told.items())
+    for name, output in outputs.items():
+        if not output["mps"]["client"]:
+            raise CheckFailed(f"{name}: {output['mps']['proof']}")
+    return "; ".join(f"{name}: {output['mps']['proof']}" for name, output in outputs.items())
 
 
-def window(told: Told, measure: str = FMA) -> tuple[float, float]:
+def expected_sms(gpu: str, percentage: int, all_sms: int) -> tuple[int, int]:
+    """The least and the most SMs that a client may see at this percentage.
+
+    What was measured on that GPU, else the largest even number that is not above the percentage;
+    where that is less than the least that a GPU gives at all, which is not known for every one,
+    2 to 8.
+    """
+    if (known := MEASURED_SMS.get(gpu, {}).get(percentage)) is not None:
+        return known, known
+    even = all_sms * percentage // 100 // GRANULARITY * GRANULARITY
+    return (even, even) if even >= MOST_LEAST else (GRANULARITY, MOST_LEAST)
+
+
+def window(output: Output) -> tuple[float, float]:
     """When the values were taken, seconds since 1970."""
-    taken = told["measures"][measure]
-    return taken["start"], taken["end"]
+    return output["measures"]["fma"]["start"], output["measures"]["fma"]["end"]
 
 
-def in_common(told: Mapping[str, Told], measure: str = FMA) -> float:
+def in_common(outputs: Mapping[str, Output]) -> float:
     """Which part of the shortest window lies in all the others, 0 to 1."""
-    windows = [window(found, measure) for found in told.values()]
+    windows = [window(output) for output in outputs.values()]
     shortest = min(end - start for start, end in windows)
     common = min(end for _, end in windows) - max(start for start, _ in windows)
     return max(common, 0.0) / shortest
 
 
-def jain(values: Sequence[float]) -> float:
-    """Jain's fairness index: 1 if all are equal, 1/n if one has all."""
-    return sum(values) ** 2 / (len(values) * sum(value**2 for value in values))
-
-
-def per_sm_and_clock(told: Told) -> float:
-    """TFLOPS of one SM at 1 MHz, so that limits of SMs can be compared whatever the clock was."""
-    fma = told["measures"][FMA]
-    return float(fma["tflops_per_sm"] / fma["peak_at_mhz"])
-
-
-def row(name: str, told: Told, **more: Any) -> dict[str, Any]:
+def row(name: str, output: Output, **more: Any) -> dict[str, Any]:
     """One client in a table. TFLOPS, GB/s, µs, W, MHz."""
-    fma = told["measures"][FMA]
+    measures = output["measures"]
+    fma = measures["fma"]
+    of_fma = ("values", "median", "cv", "fraction_of_peak", "tflops_per_sm")
     found = {
         "client": name,
         **more,
-        "sm_count": told["device"]["sm_count"],
-        "values": fma["values"],
-        "median": fma["median"],
-        "cv": fma["cv"],
-        "fraction_of_peak": fma["fraction_of_peak"],
-        "tflops_per_sm": fma["tflops_per_sm"],
+        "sm_count": output["device"]["sm_count"],
+        **{key: fma[key] for key in of_fma},
         "clock_mhz": (fma["clock_mhz"] or {}).get("median"),
         "power_w": (fma["power_w"] or {}).get("median"),
     }
-    if BANDWIDTH in told["measures"]:
-        found["bandwidth_gb_s"] = told["measures"][BANDWIDTH]["median"]
-    if LATENCY in told["measures"]:
-        found["latency_p50_us"] = told["measures"][LATENCY]["p50"]
-        found["latency_p99_us"] = told["measures"][LATENCY]["p99"]
+    if bandwidth := measures.get("bandwidth"):
+        found["bandwidth_gb_s"] = bandwidth["median"]
+    if latency := measures.get("latency"):
+        found |= {"latency_p50_us": latency["p50"], "latency_p99_us": latency["p99"]}
     return found
-
-
-def environment(told: Told, versions: Mapping[str, str]) -> dict[str, Any]:
-    """Where it was measured: the GPU and its software as the client saw them."""
-    device, nvml = told["device"], told["nvml"]
-    return {
-        "gpu": device["name"],
-        "uuid": device["uuid"],
-        "compute_capability": device["compute_capability"],
-        "memory_mib": told["memory"]["total_mib"],
-        "cuda": device["cuda"],
-        "driver": nvml.get("driver", nvml.get("error")),
-        "clock_max_mhz": device["clock_max_mhz"],
-        "kubernetes": versions["kubernetes"],
-        "versions": dict(versions),
-    }

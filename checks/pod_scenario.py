@@ -1,6 +1,6 @@
 """Pods and claims in one namespace that a check looks at, and releases when it has seen enough.
 
-What pods say is read from their logs: their programs print a line of JSON.
+What a pod found out is read from its log: its program prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from checks import gpu_holders
 from checks.gpu_holders import ENDED, RELEASE, START
-from checks.result import CheckFailed, Checklist
-from kube import devices
-from kube.client import Kube
+from checks.result import CheckFailed
+from checks.steps import Scenario, Step, verify
+from kube import devices, images
+from kube.client import Kube, describe
 from kube.conditions import condition
 from kube.permissions import DRA, on
-from kube.pods import describe, image_remedy
 
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
@@ -29,65 +30,45 @@ PERMISSIONS = (
     *on("resourceclaims", "list", "watch", group=DRA),
 )
 """In the namespace."""
+Parameters = Mapping[str, Any]
+Output = dict[str, Any]
+"""What a pod's program printed."""
 
 
-class Verify(Protocol):
-    """Verifies one statement about a scene; needs and more: of `Checklist.verify`."""
+class PodScenario(Scenario):
+    """Parameters: namespace, uuid (of the GPU that all claims here name), driver (that published
+    it, NVIDIA's if not given), devices (GPU, MOCK or SIMULATED) or simulated.
 
-    def __call__(
-        self,
-        identity: str,
-        title: str,
-        probe: Callable[[], str],
-        expected: str,
-        *needs: str,
-        **more: Any,
-    ) -> None: ...
+    pods: the names of all that there are.
+    """
 
+    pods: tuple[str, ...] = ()
 
-class PodScenario:
-    """uuid: of the GPU that all claims here name; driver: that published it."""
-
-    def __init__(self, kube: Kube, namespace: str, uuid: str, driver: str = devices.DRIVER) -> None:
-        self.kube, self.namespace, self.uuid, self.driver = kube, namespace, uuid, driver
-
-    def verifier(self, checklist: Checklist, simulated: bool) -> Verify:
-        """Verifies for the checklist; where no other remedy is given it is to look at the scene."""
+    def __init__(self, kube: Kube, parameters: Parameters) -> None:
+        self.kube, self.parameters = kube, parameters
+        self.namespace: str = parameters["namespace"]
+        self.uuid: str = parameters["uuid"]
+        self.driver: str = parameters.get("driver", devices.DRIVER)
+        simulated = devices.SIMULATED if parameters.get("simulated") else devices.GPU
+        self.devices = parameters.get("devices", simulated)
         look = f"make kubectl ARGS='describe pods,resourceclaims -n {self.namespace}'"
-        common = {"remedy": f"look at it with: {look}", "simulated": simulated}
-
-        def verify(
-            identity: str,
-            title: str,
-            probe: Callable[[], str],
-            expected: str,
-            *needs: str,
-            **more: Any,
-        ) -> None:
-            given: dict[str, Any] = common | more
-            checklist.verify(identity, title, probe, expected=expected, needs=needs, **given)
-
-        return verify
+        self.remedy = f"look at it with: {look}"
 
     # --- pods -------------------------------------------------------------------------------------
 
     def running(self, *names: str) -> str:
-        return self.all_in_phase(names, ("Running",))
-
-    def all_in_phase(self, names: Iterable[str], phases: tuple[str, ...]) -> str:
-        """Where they are once all are in one of these phases; CheckFailed with the first that is
-        not."""
+        """Where the pods run; CheckFailed with the first that does not."""
         found: list[str] = []
         for name in names:
-            pod = self.kube.wait_for_pod(
-                self.namespace, name, lambda p: p.status.phase in (*phases, *ENDED), SECONDS
-            )
-            if pod is None or pod.status.phase not in phases:
+            pod = self.wait_for_pod(name, lambda pod: pod.status.phase in ("Running", *ENDED))
+            if pod is None or pod.status.phase != "Running":
                 why = self._standing(pod)
-                said = f"{name}: {why}" if found else why
-                raise CheckFailed(said, remedy=image_remedy(pod))
+                raise CheckFailed(f"{name}: {why}" if found else why, remedy=images.remedy(pod))
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
+
+    def wait_for_pod(self, name: str, until: Callable[[Any], bool]) -> Any:
+        return self.kube.wait_for_pod(self.namespace, name, until, SECONDS)
 
     def _standing(self, pod: Any) -> str:
         """Where a pod stands that should run, and who holds the GPU if it waits for that."""
@@ -100,54 +81,48 @@ class PodScenario:
 
         def decided(pod: Any) -> bool:
             scheduled = condition(pod, "PodScheduled")
-            return scheduled is not None and (
+            return bool(scheduled) and (
                 scheduled.status == "True" or scheduled.reason == "Unschedulable"
             )
 
-        pod = self.kube.wait_for_pod(self.namespace, name, decided, SECONDS)
-        scheduled = condition(pod, "PodScheduled") if pod is not None else None
-        if (
-            scheduled is None
-            or scheduled.reason != "Unschedulable"
-            or TAKEN not in (scheduled.message or "")
-        ):
+        pod = self.wait_for_pod(name, decided)
+        found: Any = condition(pod, "PodScheduled") if pod else None
+        waits = found and found.reason == "Unschedulable" and TAKEN in (found.message or "")
+        if not waits:
             raise CheckFailed(describe(pod))
         return describe(pod)
 
-    def annotate(self, name: str, annotations: Mapping[str, str]) -> None:
+    def annotate(self, names: Iterable[str], annotations: Mapping[str, str]) -> None:
         patch = {"metadata": {"annotations": dict(annotations)}}
-        self.kube.get(self.kube.core.patch_namespaced_pod, name, self.namespace, patch)
+        for name in names:
+            self.kube.get(self.kube.core.patch_namespaced_pod, name, self.namespace, patch)
 
     def start_together(self, ahead: float, names: Iterable[str]) -> None:
         """Have the pods begin at one moment, so many seconds from now."""
-        moment = f"{time.time() + ahead:.3f}"
-        for name in names:
-            self.annotate(name, {START: moment})
+        self.annotate(names, {START: f"{time.time() + ahead:.3f}"})
 
     def release(self, *names: str) -> str:
-        """Let the pods go and wait until they have ended well."""
+        """Release the pods and wait until they have ended well."""
+        self.annotate(names, {RELEASE: "true"})
         for name in names:
-            self.annotate(name, {RELEASE: "true"})
-        for name in names:
-            pod = self.kube.wait_for_pod(
-                self.namespace, name, lambda p: p.status.phase in ENDED, SECONDS
-            )
+            pod = self.wait_for_pod(name, lambda pod: pod.status.phase in ENDED)
             if pod is None or pod.status.phase != "Succeeded":
                 raise CheckFailed(describe(pod))
         return "Succeeded"
 
     def end(self, *names: str) -> str:
         """Have the pods end whatever they wait for, and wait until they have ended well."""
-        self.release_pods(*names)
+        gpu_holders.release_pods(self.kube, self.namespace, names)
         return self.release(*names)
 
-    def release_pods(self, *names: str) -> None:
-        """Have the pods end, whatever they are at: those that come after must get the GPU."""
-        gpu_holders.release_pods(self.kube, self.namespace, names)
+    def release_pods(self) -> None:
+        """Have all pods end, whatever they are at: those that come after must get the GPU."""
+        gpu_holders.release_pods(self.kube, self.namespace, self.pods)
 
     # --- claims -----------------------------------------------------------------------------------
 
-    def claim(self, name: str, until: Any) -> Any:
+    def claim(self, name: str, until: Callable[[Any], bool]) -> Any:
+        """The claim when `until` holds of it, or as it is at the deadline."""
         found = self.kube.wait(
             self.kube.resource.list_namespaced_resource_claim,
             lambda claims: any(until(claim) for claim in claims),
@@ -162,8 +137,7 @@ class PodScenario:
 
     def allocated(self, name: str) -> str:
         """That the claim has the GPU that it names."""
-        claim = self.claim(name, has_device)
-        device = devices.allocated(claim, self.published())
+        device = devices.allocated(self.claim(name, has_device), self.published())
         if device.uuid != self.uuid:
             raise CheckFailed(device.uuid)
         return device.uuid
@@ -174,43 +148,41 @@ class PodScenario:
 
     def reserved(self, name: str, pods: Iterable[str]) -> str:
         """That the claim is reserved for these pods and no others."""
-        wanted = sorted(pods)
+        expected = sorted(pods)
 
         def users(claim: Any) -> list[str]:
             reserved = claim.status.reserved_for if claim.status else None
             return sorted(f"{user.resource}/{user.name}" for user in reserved or [])
 
-        expected = [f"pods/{name}" for name in wanted]
-        claim = self.claim(name, lambda claim: users(claim) == expected)
-        if users(claim) != expected:
+        def as_expected(claim: Any) -> bool:
+            return users(claim) == [f"pods/{pod}" for pod in expected]
+
+        claim = self.claim(name, as_expected)
+        if not as_expected(claim):
             raise CheckFailed(", ".join(users(claim)) or "nobody")
-        return ", ".join(wanted)
+        return ", ".join(expected)
 
     def unallocated(self, *names: str) -> str:
         for name in names:
             claim = self.claim(name, lambda claim: not has_device(claim))
             if has_device(claim):
                 results = claim.status.allocation.devices.results
-                raise CheckFailed(
-                    "allocated: " + ", ".join(f"{r.pool}/{r.device}" for r in results)
-                )
+                found = ", ".join(f"{each.pool}/{each.device}" for each in results)
+                raise CheckFailed(f"allocated: {found}")
         return "pending"
 
-    # --- what pods say ----------------------------------------------------------------------------
+    # --- what pods print --------------------------------------------------------------------------
 
-    def said(self, name: str) -> dict[str, Any]:
+    def output(self, name: str) -> Output:
         """The JSON that the pod's program printed. CheckFailed if it does not come in time."""
         deadline = time.monotonic() + SECONDS
         while True:
             log = self.kube.log(self.namespace, name)
-            found = last_json(log)
-            if found is not None:
+            if (found := last_json(log)) is not None:
                 return found
             if time.monotonic() >= deadline:
-                lines = log.strip().splitlines()
-                raise CheckFailed(
-                    f"{name} printed no JSON; its last line: {lines[-1] if lines else ''}"
-                )
+                *_, last = ["", *log.strip().splitlines()]
+                raise CheckFailed(f"{name} printed no JSON; its last line: {last}")
             time.sleep(LOOK_SECONDS)
 
 
@@ -218,13 +190,48 @@ def has_device(claim: Any) -> bool:
     return bool(claim.status and claim.status.allocation)
 
 
-def last_json(log: str) -> dict[str, Any] | None:
+def last_json(log: str) -> Output | None:
     """The last line that is a JSON object; what else a log holds is for people."""
     for line in reversed(log.splitlines()):
         if line.startswith("{"):
             try:
-                found: dict[str, Any] = json.loads(line)
+                found: Output = json.loads(line)
             except ValueError:
                 continue
             return found
     return None
+
+
+P = TypeVar("P", bound=PodScenario)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodCheck(Generic[P]):
+    """A check of pods. benchmarks: name → its table, of which an empty one is left out."""
+
+    scenario: Callable[[Kube, Parameters], P]
+    steps: tuple[Step[P], ...]
+    benchmarks: Mapping[str, Callable[[P], dict[str, Any]]]
+
+    def run(self, module: str, parameters: Parameters) -> dict[str, Any]:
+        """What the check found. Its pods end even where it breaks off with an unexpected error:
+        others wait for their GPU."""
+        scenario = self.open(parameters)
+        try:
+            checklist = verify(module, self.steps, scenario)
+            for name, table in self.benchmarks.items():
+                if scenario.devices == devices.SIMULATED:
+                    found = {"skipped": devices.NO_GPU[devices.SIMULATED]}
+                else:
+                    found = table(scenario)
+                checklist.benchmarks |= {name: found} if found else {}
+            return checklist.to_json()
+        finally:
+            scenario.release_pods()
+
+    def release_pods(self, parameters: Parameters) -> None:
+        """Have the pods of a check that is not run end: none of them may keep the GPU."""
+        self.open(parameters).release_pods()
+
+    def open(self, parameters: Parameters) -> P:
+        return self.scenario(Kube(parameters["kubeconfig"]), parameters)

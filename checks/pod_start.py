@@ -6,11 +6,11 @@ whole seconds. Both clocks must agree, as they do where scheduler and node are o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from checks.clients import Told
-from checks.pod_scenario import PodScenario
+from checks.pod_scenario import Output, PodScenario
 from checks.result import CheckFailed
 from kube.permissions import on
 
@@ -20,62 +20,46 @@ driver looks whether the daemon is ready after 1 to 2 s, and then after 2 to 4 s
 RETRIED = "FailedPrepareDynamicResources"
 """The kubelet's event for a claim whose preparation failed and is tried again."""
 PERMISSIONS = on("events", "list", real=True)
-"""In the namespace, beside the scene's."""
+"""In the namespace, beside the scenario's."""
 
 
-def table(scenario: PodScenario, told: Mapping[str, Told]) -> dict[str, Any]:
-    """rows: pod, seconds, prepare_retries. `told`: pod → what its program printed."""
-    scheduled = moments(scenario)
-    retries = retried(scenario)
+def table(scenario: PodScenario, outputs: Mapping[str, Output]) -> dict[str, Any]:
+    """rows: pod, seconds, prepare_retries. outputs: pod → what its program printed."""
+    scheduled: dict[str, float] = {}
+    for event in _events(scenario, "Scheduled"):
+        if moment := event.event_time or event.last_timestamp:
+            name = event.involved_object.name
+            scheduled[name] = max(moment.timestamp(), scheduled.get(name, 0.0))
+    retries: Counter[str] = Counter()
+    for event in _events(scenario, RETRIED):
+        times = event.series.count if event.series else event.count or 1
+        retries[event.involved_object.name] += times
     rows = [
         {
             "pod": name,
-            "seconds": round(found["began"] - scheduled[name], 3) if name in scheduled else None,
-            "prepare_retries": retries.get(name, 0),
+            "seconds": round(output["began"] - scheduled[name], 3) if name in scheduled else None,
+            "prepare_retries": retries[name],
         }
-        for name, found in told.items()
+        for name, output in outputs.items()
     ]
     return {"unit": "s", "measured": "from scheduled to the program's first line", "rows": rows}
 
 
-def moments(scenario: PodScenario) -> dict[str, float]:
-    """Pod → when it was scheduled last, seconds since 1970."""
-    found: dict[str, float] = {}
-    for event in events(scenario, "Scheduled"):
-        moment = event.event_time or event.last_timestamp
-        if moment is not None:
-            name = event.involved_object.name
-            found[name] = max(moment.timestamp(), found.get(name, 0.0))
-    return found
-
-
-def retried(scenario: PodScenario) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for event in events(scenario, RETRIED):
-        times = event.series.count if event.series else event.count or 1
-        counts[event.involved_object.name] = counts.get(event.involved_object.name, 0) + times
-    return counts
-
-
-def events(scenario: PodScenario, reason: str) -> list[Any]:
-    """Of pods that are there now: a run before this one had pods of the same names."""
-    listed = scenario.kube.get(
-        scenario.kube.core.list_namespaced_pod, namespace=scenario.namespace
-    ).items
-    present = {pod.metadata.uid for pod in listed}
-    found = scenario.kube.get(
-        scenario.kube.core.list_namespaced_event,
-        namespace=scenario.namespace,
-        field_selector=f"reason={reason}",
-    ).items
-    return [event for event in found if event.involved_object.uid in present]
+def _events(scenario: PodScenario, reason: str) -> list[Any]:
+    """Of pods that exist now: a run before this one had pods of the same names."""
+    kube, namespace = scenario.kube, scenario.namespace
+    pods = kube.get(kube.core.list_namespaced_pod, namespace=namespace).items
+    present = {pod.metadata.uid for pod in pods}
+    listed = kube.get(
+        kube.core.list_namespaced_event, namespace=namespace, field_selector=f"reason={reason}"
+    )
+    return [event for event in listed.items if event.involved_object.uid in present]
 
 
 def in_time(started: dict[str, Any]) -> str:
     """CheckFailed where a pod took too long, or its claim had to be prepared again."""
     rows = started["rows"]
-    unknown = [row["pod"] for row in rows if row["seconds"] is None]
-    if unknown:
+    if unknown := [row["pod"] for row in rows if row["seconds"] is None]:
         raise CheckFailed(f"no event says when {', '.join(unknown)} was scheduled")
     slowest = max(row["seconds"] for row in rows)
     retries = sum(row["prepare_retries"] for row in rows)

@@ -27,3 +27,8 @@ CHECKS: Mapping[str, str] = {
 so that none counts as part of another (components/sources.py)."""
 VERDICT = "checks.verdict"
 """Weighs what they found, at the end of an update."""
+
+
+def record_name(check: str, variant: str = "") -> str:
+    """Of the file in which a check leaves its result: programs may verify variants of a module."""
+    return f"{check}-{variant}" if variant else check

@@ -12,190 +12,159 @@ from __future__ import annotations
 from typing import Any
 
 from checks import pod_start
-from checks.pod_scenario import TAKEN, PodScenario, Verify
-from checks.result import CheckFailed, Checklist
-from kube.client import Kube
-from kube.devices import GPU, MOCK, NO_GPU, SIMULATED
+from checks.pod_scenario import TAKEN, PodCheck, PodScenario
+from checks.result import CheckFailed
+from checks.steps import Step
+from kube.devices import GPU, MOCK
 from machine.errors import LabError
 
-PODS = ("pod-1", "pod-2", "unclaimed")
 CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
 """Of the driver, not of a GPU: every pod with a GPU needs them."""
 
 
-def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    scenario = opened(parameters)
-    kind = parameters["devices"]
-    checklist = Checklist(module)
-    verify = scenario.verifier(checklist, kind != GPU)
-    hand_over(scenario, verify)
-    if kind == MOCK:
-        verify(
-            "device-through-cdi",
-            "each pod is told of the device of its claim, and of no other, by its CDI spec",
-            lambda: same_mock(scenario),
-            "the device of its claim",
-            "hand-over",
-        )
-    for identity, title, probe, expected, needs in (
-        (
-            "device-in-pod",
-            "each pod sees exactly the GPU of its claim",
-            lambda: same_gpu(scenario),
-            f"pod-1 and pod-2: {scenario.uuid}",
-            "hand-over",
-        ),
-        (
-            "device-files",
-            "each pod has the device file of that GPU and of no other",
-            lambda: only_its_files(scenario),
-            "nvidiaN of that GPU, " + ", ".join(sorted(CONTROL_FILES)),
-            "device-in-pod",
-        ),
-        (
-            "nothing-without-claim",
-            "a pod without a claim sees no GPU and no CUDA",
-            lambda: sees_nothing(scenario),
-            "no device file, no libcuda",
-            "pod-1-running",
-        ),
-    ):
-        if kind == GPU:
-            verify(identity, title, probe, expected, needs)
-        else:
-            checklist.skip(identity, title, NO_GPU[kind], simulated=True)
-    verify(
-        "gpu-free",
-        "when the last pod has ended nothing holds the GPU",
-        lambda: free(scenario),
-        "pending",
-        "same-device",
-    )
-    checklist.benchmarks["pod-start"] = started(scenario, kind)
-    return checklist.to_json()
+class HandOver(PodScenario):
+    """pod-1 has the GPU and pod-2 waits for it; a third pod has no claim."""
+
+    pods = ("pod-1", "pod-2", "unclaimed")
+
+    def each_has_its_mock(self) -> str:
+        """A mock has no device file: its driver puts its name into the container's environment."""
+        (mock,) = (device.name for device in self.published() if device.uuid == self.uuid)
+        self.running("unclaimed")
+        for name, expected in (("pod-1", [mock]), ("pod-2", [mock]), ("unclaimed", [])):
+            found = self.output(name)["mocks"]
+            if found != expected:
+                raise CheckFailed(f"{name}: {', '.join(found) or 'no device'}")
+        return f"pod-1 and pod-2: {mock}, a pod without a claim: none"
+
+    def each_sees_the_gpu(self) -> str:
+        for name in ("pod-1", "pod-2"):
+            output = self.output(name)
+            found = [gpu["uuid"] for gpu in output["gpus"]]
+            if found != [self.uuid]:
+                why = output.get("error", "")
+                raise CheckFailed(f"{name}: {', '.join(found) or 'no GPU'}{why and f' ({why})'}")
+        return f"pod-1 and pod-2: {self.uuid}"
+
+    def each_has_its_files(self) -> str:
+        texts = []
+        for name in ("pod-1", "pod-2"):
+            output = self.output(name)
+            files = set(output["device_files"])
+            texts.append(f"{name}: {', '.join(sorted(files))}")
+            if files != CONTROL_FILES | {f"nvidia{gpu['minor']}" for gpu in output["gpus"]}:
+                raise CheckFailed(texts[-1])
+        return "; ".join(texts)
+
+    def unclaimed_sees_nothing(self) -> str:
+        self.running("unclaimed")
+        output = self.output("unclaimed")
+        if seen := [*output["device_files"], *(["libcuda"] if output["libcuda"] else [])]:
+            raise CheckFailed(", ".join(seen))
+        return "no device file, no libcuda"
+
+    def freed(self) -> str:
+        self.release("pod-2")
+        return self.unallocated("claim-2")
+
+    def starts(self) -> dict[str, Any]:
+        """How long each pod took to run its program; where one did not, its step failed."""
+        try:
+            return pod_start.table(self, {name: self.output(name) for name in self.pods})
+        except LabError as error:
+            return {"skipped": str(error)}
 
 
-def started(scenario: PodScenario, kind: str) -> dict[str, Any]:
-    """How long each pod took to run its program; where one did not, that failed above."""
-    if kind == SIMULATED:
-        return {"skipped": NO_GPU[SIMULATED]}
-    try:
-        return pod_start.table(scenario, {name: scenario.said(name) for name in PODS})
-    except LabError as error:
-        return {"skipped": str(error)}
-
-
-def release_pods(parameters: dict[str, Any]) -> None:
-    """Have the pods end: none of them may keep the GPU."""
-    opened(parameters).release_pods(*PODS)
-
-
-def opened(parameters: dict[str, Any]) -> PodScenario:
-    kube = Kube(parameters["kubeconfig"])
-    return PodScenario(kube, parameters["namespace"], parameters["uuid"], parameters["driver"])
-
-
-def hand_over(scenario: PodScenario, verify: Verify) -> None:
-    """What the API says, on every node."""
-    verify("pod-1-running", "pod-1 runs", lambda: scenario.running("pod-1"), "Running")
-    verify(
+STEPS: tuple[Step[HandOver], ...] = (
+    Step("pod-1-running", "pod-1 runs", lambda s: s.running("pod-1"), "Running"),
+    Step(
         "claim-1-allocated",
         "its claim has the GPU that it names",
-        lambda: scenario.allocated("claim-1"),
-        scenario.uuid,
-        "pod-1-running",
-    )
-    verify(
+        lambda s: s.allocated("claim-1"),
+        lambda s: s.uuid,
+        needs="pod-1-running",
+    ),
+    Step(
         "pod-2-unschedulable",
         "pod-2, whose claim names the same GPU, has to wait for it",
-        lambda: scenario.refused("pod-2"),
+        lambda s: s.refused("pod-2"),
         f"Unschedulable: {TAKEN}",
-        "claim-1-allocated",
-    )
-    verify(
+        needs="claim-1-allocated",
+    ),
+    Step(
         "claim-2-unallocated",
         "its claim has no device",
-        lambda: scenario.unallocated("claim-2"),
+        lambda s: s.unallocated("claim-2"),
         "pending",
-        "pod-2-unschedulable",
-    )
-    release_and_hand_over(scenario, verify)
-
-
-def release_and_hand_over(scenario: PodScenario, verify: Verify) -> None:
-    """What follows when pod-1 is released."""
-    verify(
+        needs="pod-2-unschedulable",
+    ),
+    Step(
         "pod-1-released",
         "pod-1 ends when it is released",
-        lambda: scenario.release("pod-1"),
+        lambda s: s.release("pod-1"),
         "Succeeded",
-        "claim-2-unallocated",
-    )
-    verify(
+        needs="claim-2-unallocated",
+    ),
+    Step(
         "hand-over",
         "pod-2 runs as soon as the GPU is free",
-        lambda: scenario.running("pod-2"),
+        lambda s: s.running("pod-2"),
         "Running",
-        "pod-1-released",
-    )
-    verify(
+        needs="pod-1-released",
+    ),
+    Step(
         "same-device",
         "its claim has the very GPU that pod-1 had",
-        lambda: scenario.allocated("claim-2"),
-        scenario.uuid,
-        "hand-over",
-    )
-    verify(
+        lambda s: s.allocated("claim-2"),
+        lambda s: s.uuid,
+        needs="hand-over",
+    ),
+    Step(
         "claim-1-free",
         "the first claim holds nothing any more",
-        lambda: scenario.unallocated("claim-1"),
+        lambda s: s.unallocated("claim-1"),
         "pending",
-        "hand-over",
-    )
-
-
-def free(scenario: PodScenario) -> str:
-    scenario.release("pod-2")
-    return scenario.unallocated("claim-2")
-
-
-def same_mock(scenario: PodScenario) -> str:
-    """A mock has no device file: its driver puts its name into the container's environment."""
-    (wanted,) = (device.name for device in scenario.published() if device.uuid == scenario.uuid)
-    scenario.running("unclaimed")
-    for name, names in (("pod-1", [wanted]), ("pod-2", [wanted]), ("unclaimed", [])):
-        told = scenario.said(name)["mocks"]
-        if told != names:
-            raise CheckFailed(f"{name}: {', '.join(told) or 'no device'}")
-    return f"pod-1 and pod-2: {wanted}, a pod without a claim: none"
-
-
-def same_gpu(scenario: PodScenario) -> str:
-    for name in ("pod-1", "pod-2"):
-        told = scenario.said(name)
-        found = [gpu["uuid"] for gpu in told["gpus"]]
-        if found != [scenario.uuid]:
-            why = told.get("error", "")
-            raise CheckFailed(f"{name}: {', '.join(found) or 'no GPU'}{why and f' ({why})'}")
-    return f"pod-1 and pod-2: {scenario.uuid}"
-
-
-def only_its_files(scenario: PodScenario) -> str:
-    texts = []
-    for name in ("pod-1", "pod-2"):
-        told = scenario.said(name)
-        files = set(told["device_files"])
-        wanted = CONTROL_FILES | {f"nvidia{gpu['minor']}" for gpu in told["gpus"]}
-        texts.append(f"{name}: {', '.join(sorted(files))}")
-        if files != wanted:
-            raise CheckFailed(texts[-1])
-    return "; ".join(texts)
-
-
-def sees_nothing(scenario: PodScenario) -> str:
-    scenario.running("unclaimed")
-    told = scenario.said("unclaimed")
-    if told["device_files"] or told["libcuda"]:
-        seen = [*told["device_files"], *(["libcuda"] if told["libcuda"] else [])]
-        raise CheckFailed(", ".join(seen))
-    return "no device file, no libcuda"
+        needs="hand-over",
+    ),
+    Step(
+        "device-through-cdi",
+        "each pod is told of the device of its claim, and of no other, by its CDI spec",
+        HandOver.each_has_its_mock,
+        "the device of its claim",
+        needs="hand-over",
+        when=lambda s: s.devices == MOCK,
+    ),
+    Step(
+        "device-in-pod",
+        "each pod sees exactly the GPU of its claim",
+        HandOver.each_sees_the_gpu,
+        lambda s: f"pod-1 and pod-2: {s.uuid}",
+        needs="hand-over",
+        least=GPU,
+    ),
+    Step(
+        "device-files",
+        "each pod has the device file of that GPU and of no other",
+        HandOver.each_has_its_files,
+        "nvidiaN of that GPU, " + ", ".join(sorted(CONTROL_FILES)),
+        needs="device-in-pod",
+        least=GPU,
+    ),
+    Step(
+        "nothing-without-claim",
+        "a pod without a claim sees no GPU and no CUDA",
+        HandOver.unclaimed_sees_nothing,
+        "no device file, no libcuda",
+        needs="pod-1-running",
+        least=GPU,
+    ),
+    Step(
+        "gpu-free",
+        "when the last pod has ended nothing holds the GPU",
+        HandOver.freed,
+        "pending",
+        needs="same-device",
+    ),
+)
+CHECK = PodCheck(scenario=HandOver, steps=STEPS, benchmarks={"pod-start": HandOver.starts})
+run = CHECK.run

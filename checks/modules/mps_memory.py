@@ -7,18 +7,15 @@ and must not be granted), versions, simulated. The pods are clients of the claim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from checks import clients, pod_start
-from checks.clients import Told
-from checks.modules.mps_sharing import LEAD_SECONDS
-from checks.percentages import MEASURED_SMS, MOST_CV, expected_sms
-from checks.pod_scenario import PodScenario, Verify
-from checks.result import CheckFailed, Checklist
+from checks.clients import LEAD_SECONDS, MEASURED_SMS, MOST_CV, expected_sms
+from checks.pod_scenario import Output, Parameters, PodCheck
+from checks.result import CheckFailed
+from checks.steps import Step
 from kube.client import Kube
-from kube.devices import NO_GPU, SIMULATED
-from machine.errors import LabError
+from kube.devices import GPU
 
 CLAIM = "memory"
 TABLE = "mps-memory-limit"
@@ -28,133 +25,33 @@ BEHIND_SECONDS = 4.0
 GRANTED, REFUSED = "granted", "CUDA_ERROR_OUT_OF_MEMORY"
 
 
-def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    scenario = opened(parameters)
-    simulated = parameters["simulated"]
-    checklist = Checklist(module)
-    verify = scenario.verifier(checklist, simulated)
-    verify("memory-running", "the clients run", lambda: scenario.running(*PODS), "Running")
-    verify(
-        "memory-allocated",
-        "their claim, with a memory limit, has the GPU that it names, for all of them",
-        lambda: f"{scenario.allocated(CLAIM)} for {scenario.reserved(CLAIM, PODS)}",
-        f"{scenario.uuid} for {', '.join(sorted(PODS))}",
-        "memory-running",
-    )
-    if simulated:
-        for identity, title in LIMITS.items():
-            checklist.skip(identity, title, NO_GPU[SIMULATED], simulated=True)
-        checklist.benchmarks = {
-            TABLE: {"skipped": NO_GPU[SIMULATED]},
-            "pod-start": {"skipped": NO_GPU[SIMULATED]},
-        }
-    else:
-        verify_limits(scenario, verify)
-        checklist.benchmarks = tables(scenario, parameters["versions"])
-    verify(
-        "memory-ended",
-        "the clients end, and nothing holds the GPU",
-        scenario.freed,
-        "pending",
-        "memory-running",
-    )
-    return checklist.to_json()
+class Memory(clients.ClientScenario):
+    pods = PODS
 
-
-def release_pods(parameters: dict[str, Any]) -> None:
-    """Have the pods end: none of them may keep the GPU."""
-    opened(parameters).release_pods(*PODS)
-
-
-def opened(parameters: dict[str, Any]) -> Memory:
-    return Memory(Kube(parameters["kubeconfig"]), parameters)
-
-
-LIMITS = {
-    "memory-asked": "every client answered, as a client of MPS on that GPU",
-    "limits-read-back": "a client reads back its limits: free memory and SMs",
-    "under-limit-served": "memory below the limit is granted",
-    "over-limit-refused": "memory above the limit is refused",
-    "neighbour-unharmed": "the neighbour goes on working while others are refused",
-    "limits-not-raised": "a client whose environment asks for more gets neither memory nor SMs",
-    "limit-not-dropped": "a client that names a GPU which it does not see keeps its memory limit",
-}
-
-
-def verify_limits(scenario: Memory, verify: Verify) -> None:
-    """What only a GPU can show."""
-
-    def limit(identity: str, probe: Any, expected: str, **more: Any) -> None:
-        verify(identity, LIMITS[identity], probe, expected, "memory-asked", **more)
-
-    verify(
-        "memory-asked",
-        LIMITS["memory-asked"],
-        scenario.asked,
-        f"{len(PODS)} answers",
-        "memory-allocated",
-    )
-    limit(
-        "limits-read-back",
-        scenario.read_back,
-        f"at most {scenario.limit} MiB free, the SMs of {scenario.share} % where they are known",
-    )
-    limit(
-        "under-limit-served",
-        lambda: scenario.results(ALLOCATOR, scenario.under, GRANTED),
-        GRANTED,
-        remedy="CUDA itself takes some of the limit, the more the more SMs it has: raise "
-        "mpsMemoryLimit or lower mpsSharePercentage",
-    )
-    limit(
-        "over-limit-refused", lambda: scenario.results(ALLOCATOR, scenario.over, REFUSED), REFUSED
-    )
-    limit(
-        "neighbour-unharmed", scenario.unharmed, "it measures meanwhile, and ends without an error"
-    )
-    limit(
-        "limits-not-raised", scenario.not_raised, f"as {ALLOCATOR}, whose environment asks nothing"
-    )
-    limit(
-        "limit-not-dropped",
-        scenario.not_dropped,
-        REFUSED,
-        failure="warning",
-        remedy="known of MPS (seen with driver 580): its memory limit binds those who go along "
-        "with it; let only pods that you trust share a claim",
-    )
-
-
-class Memory(PodScenario):
-    """told: pod → what it printed; started: how soon they ran."""
-
-    def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
-        super().__init__(kube, parameters["namespace"], parameters["uuid"])
+    def __init__(self, kube: Kube, parameters: Parameters) -> None:
+        super().__init__(kube, parameters)
         self.limit: int = parameters["limitMib"]
         self.under: list[int] = parameters["under"]
         self.over: list[int] = parameters["over"]
         self.share: int = parameters["sharePercentage"]
-        self.told: dict[str, Told] = {}
-        self.started: dict[str, Any] = {}
 
-    def asked(self) -> str:
+    def answered(self) -> str:
         self.start_together(LEAD_SECONDS, [NEIGHBOUR])
         self.start_together(LEAD_SECONDS + BEHIND_SECONDS, [ALLOCATOR, RAISER, ESCAPER])
-        told = {name: self.said(name) for name in PODS}
-        self.told = told
-        clients.without_error({name: found for name, found in told.items() if name != NEIGHBOUR})
-        seen = {name: found for name, found in told.items() if "device" in found}
+        outputs = {name: self.output(name) for name in PODS}
+        self.outputs = outputs
+        clients.require_no_error({name: outputs[name] for name in PODS if name != NEIGHBOUR})
+        seen = {name: output for name, output in outputs.items() if "device" in output}
         clients.same_gpu(seen, self.uuid)
         clients.are_clients(seen)
-        self.started = pod_start.table(self, told)
-        return f"{len(told)} answers"
+        self.started = pod_start.table(self, outputs)
+        return f"{len(outputs)} answers"
 
     def read_back(self) -> str:
-        told = self.told[ALLOCATOR]
-        free, total = told["memory"]["free_mib"], told["memory"]["total_mib"]
-        sms = told["device"]["sm_count"]
+        output = self.outputs[ALLOCATOR]
+        free, total = output["memory"]["free_mib"], output["memory"]["total_mib"]
+        gpu, sms = output["device"]["name"], output["device"]["sm_count"]
         text = f"{free:.0f} MiB free of {total:.0f} MiB, {sms} SMs at {self.share} %"
-        gpu = told["device"]["name"]
         least, most = 0, sms
         if gpu in MEASURED_SMS:
             least, most = expected_sms(gpu, self.share, MEASURED_SMS[gpu][100])
@@ -162,24 +59,23 @@ class Memory(PodScenario):
             raise CheckFailed(text)
         return text
 
-    def results(self, name: str, sizes: list[int], wanted: str) -> str:
-        """That each of these sizes was granted, or refused, as wanted."""
-        tried = {each["mib"]: each["result"] for each in self.told[name]["allocations"]}
-        text = ", ".join(f"{size} MiB: {tried.get(size, 'not tried')}" for size in sizes)
-        if any(tried.get(size) != wanted for size in sizes):
+    def results(self, name: str, sizes: list[int], expected: str) -> str:
+        """That each of these sizes was granted, or refused, as expected."""
+        found = {each["mib"]: each["result"] for each in self.outputs[name]["allocations"]}
+        text = ", ".join(f"{size} MiB: {found.get(size, 'not tried')}" for size in sizes)
+        if any(found.get(size) != expected for size in sizes):
             raise CheckFailed(f"{name}: {text}")
         return text
 
     def unharmed(self) -> str:
         """That the others asked while it measured, and that it shows nothing of it."""
-        told = self.told[NEIGHBOUR]
-        clients.without_error({NEIGHBOUR: told})
-        start, end = clients.window(told)
-        moments = [
-            each["at"] for name in PODS[1:] for each in self.told[name].get("allocations", [])
-        ]
+        output = self.outputs[NEIGHBOUR]
+        clients.require_no_error({NEIGHBOUR: output})
+        start, end = clients.window(output)
+        others = [self.outputs[name].get("allocations", []) for name in PODS[1:]]
+        moments = [each["at"] for allocations in others for each in allocations]
         meanwhile = [moment for moment in moments if start <= moment <= end]
-        fma = told["measures"]["fma"]
+        fma = output["measures"]["fma"]
         text = (
             f"{len(meanwhile)} of {len(moments)} requests came while it measured; "
             f"{fma['median']:.2f} TFLOPS, variation {fma['cv']:.2%}"
@@ -189,66 +85,144 @@ class Memory(PodScenario):
         return text
 
     def not_raised(self) -> str:
-        text = self.results(RAISER, self.over, REFUSED)
-        ours, theirs = (self.told[name]["device"]["sm_count"] for name in (ALLOCATOR, RAISER))
-        free = self.told[RAISER]["memory"]["free_mib"]
-        text = f"{theirs} SMs, {free:.0f} MiB free, {text} (asked: {asked(self.told[RAISER])})"
-        if theirs > ours or free > self.limit:
+        results = self.results(RAISER, self.over, REFUSED)
+        output = self.outputs[RAISER]
+        sms, free = output["device"]["sm_count"], output["memory"]["free_mib"]
+        text = f"{sms} SMs, {free:.0f} MiB free, {results} (asked: {asked_of_mps(output)})"
+        if sms > self.outputs[ALLOCATOR]["device"]["sm_count"] or free > self.limit:
             raise CheckFailed(text)
         return text
 
     def not_dropped(self) -> str:
-        told = self.told[ESCAPER]
-        asked = told["environment"].get("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", "nothing")
+        output = self.outputs[ESCAPER]
+        asked = output["environment"].get("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", "nothing")
         try:
             return f"{self.results(ESCAPER, self.over[1:], REFUSED)} (asked: {asked})"
-        except LabError as error:
-            free = told["memory"]["free_mib"]
+        except CheckFailed as error:
+            free = output["memory"]["free_mib"]
             raise CheckFailed(
                 f"CUDA_MPS_PINNED_DEVICE_MEM_LIMIT={asked} drops the memory limit: {free:.0f} MiB "
-                f"free; {error}; {told['device']['sm_count']} SMs as before"
+                f"free; {error}; {output['device']['sm_count']} SMs as before"
             ) from error
 
     def freed(self) -> str:
         self.end(*PODS)
         return self.unallocated(CLAIM)
 
-
-def tables(scenario: Memory, versions: Mapping[str, str]) -> dict[str, Any]:
-    """What each client asked for and got; nothing where nothing was measured."""
-    told = {name: found for name, found in scenario.told.items() if "allocations" in found}
-    if not told:
-        return {}
-    rows = [
-        {
-            "client": name,
-            "limit_mib": scenario.limit,
-            "asked_mib": each["mib"],
-            "result": each["result"],
-            "free_mib": found["memory"]["free_mib"],
-            "sm_count": found["device"]["sm_count"],
-            "asked_of_mps": asked(found),
-        }
-        for name, found in told.items()
-        for each in found["allocations"]
-    ]
-    first = next(iter(told.values()))
-    table: dict[str, Any] = {
-        "module": "5",
-        "name": TABLE,
-        "unit": "MiB",
-        "rows": rows,
-        "environment": clients.environment(first, versions),
-    }
-    if "fma" in told.get(NEIGHBOUR, {}).get("measures", {}):
-        table["neighbour"] = clients.row(NEIGHBOUR, told[NEIGHBOUR])
-    return {TABLE: table} | ({"pod-start": scenario.started} if scenario.started else {})
+    def table(self) -> dict[str, Any]:
+        """What each client asked for and got; nothing where nothing was measured."""
+        outputs = {name: each for name, each in self.outputs.items() if "allocations" in each}
+        if not outputs:
+            return {}
+        rows = [
+            {
+                "client": name,
+                "limit_mib": self.limit,
+                "asked_mib": allocation["mib"],
+                "result": allocation["result"],
+                "free_mib": output["memory"]["free_mib"],
+                "sm_count": output["device"]["sm_count"],
+                "asked_of_mps": asked_of_mps(output),
+            }
+            for name, output in outputs.items()
+            for allocation in output["allocations"]
+        ]
+        table = self.benchmark(TABLE, "MiB", rows, next(iter(outputs.values())))
+        if "fma" in outputs.get(NEIGHBOUR, {}).get("measures", {}):
+            table["neighbour"] = clients.row(NEIGHBOUR, outputs[NEIGHBOUR])
+        return table
 
 
-def asked(told: Told) -> str:
+def asked_of_mps(output: Output) -> str:
     """What the client's environment asked of MPS, where it lies aside."""
     return ", ".join(
         f"{name}={value}"
-        for name, value in told["environment"].items()
+        for name, value in output["environment"].items()
         if name.startswith("CUDA_MPS_") and not name.endswith("_DIRECTORY")
     )
+
+
+STEPS: tuple[Step[Memory], ...] = (
+    Step("memory-running", "the clients run", lambda s: s.running(*PODS), "Running"),
+    Step(
+        "memory-allocated",
+        "their claim, with a memory limit, has the GPU that it names, for all of them",
+        lambda s: f"{s.allocated(CLAIM)} for {s.reserved(CLAIM, PODS)}",
+        lambda s: f"{s.uuid} for {', '.join(sorted(PODS))}",
+        needs="memory-running",
+    ),
+    Step(
+        "memory-asked",
+        "every client answered, as a client of MPS on that GPU",
+        Memory.answered,
+        f"{len(PODS)} answers",
+        needs="memory-allocated",
+        least=GPU,
+    ),
+    Step(
+        "limits-read-back",
+        "a client reads back its limits: free memory and SMs",
+        Memory.read_back,
+        lambda s: f"at most {s.limit} MiB free, the SMs of {s.share} % where they are known",
+        needs="memory-asked",
+        least=GPU,
+    ),
+    Step(
+        "under-limit-served",
+        "memory below the limit is granted",
+        lambda s: s.results(ALLOCATOR, s.under, GRANTED),
+        GRANTED,
+        needs="memory-asked",
+        least=GPU,
+        remedy="CUDA itself takes some of the limit, the more the more SMs it has: raise "
+        "mpsMemoryLimit or lower mpsSharePercentage",
+    ),
+    Step(
+        "over-limit-refused",
+        "memory above the limit is refused",
+        lambda s: s.results(ALLOCATOR, s.over, REFUSED),
+        REFUSED,
+        needs="memory-asked",
+        least=GPU,
+    ),
+    Step(
+        "neighbour-unharmed",
+        "the neighbour goes on working while others are refused",
+        Memory.unharmed,
+        "it measures meanwhile, and ends without an error",
+        needs="memory-asked",
+        least=GPU,
+    ),
+    Step(
+        "limits-not-raised",
+        "a client whose environment asks for more gets neither memory nor SMs",
+        Memory.not_raised,
+        f"as {ALLOCATOR}, whose environment asks nothing",
+        needs="memory-asked",
+        least=GPU,
+    ),
+    Step(
+        "limit-not-dropped",
+        "a client that names a GPU which it does not see keeps its memory limit",
+        Memory.not_dropped,
+        REFUSED,
+        needs="memory-asked",
+        least=GPU,
+        failure="warning",
+        remedy="known of MPS (seen with driver 580): its memory limit binds those who go along "
+        "with it; let only pods that you trust share a claim",
+    ),
+    Step(
+        "memory-ended",
+        "the clients end, and nothing holds the GPU",
+        Memory.freed,
+        "pending",
+        needs="memory-running",
+    ),
+)
+CHECK = PodCheck(
+    scenario=Memory,
+    steps=STEPS,
+    benchmarks={TABLE: Memory.table, "pod-start": lambda s: s.started},
+)
+run = CHECK.run

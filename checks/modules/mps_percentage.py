@@ -6,169 +6,310 @@ percentage-N), sharePercentage and pods (clients of the claim `share`), versions
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from checks import pod_start
-from checks.modules.mps_sharing import LEAST_IN_COMMON
-from checks.percentages import (
-    LEAST_JAIN,
-    MOST_CV,
-    MOST_UNEVEN,
-    SHARE,
-    TABLE,
-    Percentages,
-    step,
-    tables,
-)
-from checks.pod_scenario import Verify
-from checks.result import Checklist
-from kube.client import Kube
-from kube.devices import NO_GPU, SIMULATED
+from checks import clients, pod_start
+from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON, MOST_CV
+from checks.pod_scenario import SECONDS, Output, Parameters, PodCheck
+from checks.result import CheckFailed
+from checks.steps import Step
+from kube.client import Kube, describe
+from kube.conditions import condition
+from kube.devices import GPU
 from kube.permissions import on
 
-MEASURED = {
-    "sweep-measured": "every step of the sweep measured, as a client of MPS on that GPU",
-    "sm-counts": "each percentage gives the SMs that it should",
-    "rate-per-sm": "one SM does as much at every percentage, at the same clock",
-    "share-measured": "the clients measured, each with the SMs of its percentage",
-    "share-overlaps": "they worked side by side",
-    "share-fair": "none of them gets more than the others",
-    "share-steady": "what each gets does not vary",
-    "start-latency": "pods ran soon after they had a node, without a repeated preparation",
-}
-
+SHARE = "share"
+TABLE = "mps-thread-percentage"
+JOB_NAME = "batch.kubernetes.io/job-name"
+"""The label by which the Job controller marks a Job's pods."""
+MOST_UNEVEN = 0.02
+"""Between the steps of the sweep: TFLOPS of one SM at the same clock."""
+LEAST_JAIN = 0.999
 PERMISSIONS = (*on("jobs", "list", "watch", group="batch"), *pod_start.PERMISSIONS)
-"""In the namespace, beside the scene's."""
+"""In the namespace, beside the scenario's."""
 
 
-def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    scenario = opened(parameters)
-    simulated = parameters["simulated"]
-    checklist = Checklist(module)
-    verify = scenario.verifier(checklist, simulated)
-    verify_allocation(scenario, verify)
-    if simulated:
-        for identity, title in MEASURED.items():
-            checklist.skip(identity, title, NO_GPU[SIMULATED], simulated=True)
-        checklist.benchmarks = {
-            TABLE: {"skipped": NO_GPU[SIMULATED]},
-            "pod-start": {"skipped": NO_GPU[SIMULATED]},
-        }
-    else:
-        verify_sweep(scenario, verify)
-        verify_share(scenario, verify)
-        checklist.benchmarks = tables(scenario, parameters["versions"])
-    verify(
-        "share-ended",
-        "the clients end, and nothing holds the GPU",
-        scenario.freed,
-        "pending",
-        "share-running",
-    )
-    return checklist.to_json()
+class Percentages(clients.ClientScenario):
+    """sweep: percentage → what its program printed; outputs: of the pods that share."""
+
+    def __init__(self, kube: Kube, parameters: Parameters) -> None:
+        super().__init__(kube, parameters)
+        self.percentages: list[int] = parameters["percentages"]
+        self.share: int = parameters["sharePercentage"]
+        self.pods = tuple(parameters["pods"])
+        self.sweep: dict[int, Output] = {}
+        self.job_pods: dict[int, str] = {}
+
+    # --- the sweep --------------------------------------------------------------------------------
+
+    def swept(self) -> str:
+        """That every Job completed, and none began before the one before it had."""
+        ended: datetime | None = None
+        for percentage in self.percentages:
+            name = claim_of(percentage)
+            jobs = self.kube.wait(
+                self.kube.batch.list_namespaced_job,
+                lambda found: any(condition(job, "Complete") for job in found),
+                SECONDS,
+                what=f"Job {self.namespace}/{name}",
+                namespace=self.namespace,
+                field_selector=f"metadata.name={name}",
+            )
+            if not jobs or not condition(jobs[0], "Complete"):
+                raise CheckFailed(f"Job {name} " + ("did not complete" if jobs else "is not there"))
+            if ended is not None and jobs[0].status.start_time < ended:
+                raise CheckFailed(f"Job {name} began before the one before it had ended")
+            ended = jobs[0].status.completion_time
+            self.job_pods[percentage] = self.pod_of(name)
+        return self.each_percentage()
+
+    def each_percentage(self) -> str:
+        return ", ".join(f"{percentage} %" for percentage in self.percentages)
+
+    def pod_of(self, job: str) -> str:
+        listed = self.kube.get(
+            self.kube.core.list_namespaced_pod,
+            namespace=self.namespace,
+            label_selector=f"{JOB_NAME}={job}",
+        ).items
+        if len(listed) != 1 or listed[0].status.phase != "Succeeded":
+            found = ", ".join(describe(pod) for pod in listed) or "none"
+            raise CheckFailed(f"pods of Job {job}: {found}")
+        return str(listed[0].metadata.name)
+
+    def measured(self) -> str:
+        sweep = {percentage: self.output(pod) for percentage, pod in self.job_pods.items()}
+        self.require_clients({f"{percentage} %": output for percentage, output in sweep.items()})
+        self.sweep = sweep
+        return f"{len(sweep)} results"
+
+    def all_sms(self) -> int:
+        """Of the whole GPU: what 100 % showed; the settings have it in every sweep."""
+        return int(self.sweep[100]["device"]["sm_count"])
+
+    def expected_sms(self, percentage: int) -> tuple[int, int]:
+        gpu = self.sweep[100]["device"]["name"]
+        return clients.expected_sms(gpu, percentage, self.all_sms())
+
+    def expected_counts(self) -> str:
+        if not self.sweep:
+            return "what MPS gives for each percentage"
+        return ", ".join(
+            f"{each} %: {bounds_text(self.expected_sms(each))}" for each in self.percentages
+        )
+
+    def counted(self) -> str:
+        counts = {each: output["device"]["sm_count"] for each, output in self.sweep.items()}
+        text = ", ".join(f"{percentage} %: {count}" for percentage, count in counts.items())
+        for percentage, count in counts.items():
+            least, most = self.expected_sms(percentage)
+            if not least <= count <= most:
+                raise CheckFailed(text)
+        least_percentage = min(counts)
+        count, all_sms = counts[least_percentage], self.all_sms()
+        if (part := count / all_sms) > least_percentage / 100:
+            text += f"; {least_percentage} % buys {count} SMs of {all_sms}, which is {part:.1%}"
+        return text
+
+    def even(self) -> str:
+        measured = [output["measures"]["fma"] for output in self.sweep.values()]
+        # Of one SM at 1 MHz, so that limits of SMs can be compared whatever the clock was.
+        rates = [fma["tflops_per_sm"] / fma["peak_at_mhz"] for fma in measured]
+        spread = (max(rates) - min(rates)) / max(rates)
+        fractions = [fma["fraction_of_peak"] for fma in measured]
+        text = f"within {spread:.2%}"
+        if all(fractions):
+            text += f", {min(fractions):.1%} to {max(fractions):.1%} of the peak of these SMs"
+        if spread > MOST_UNEVEN:
+            raise CheckFailed(text)
+        return text
+
+    # --- several at a time ------------------------------------------------------------------------
+
+    def shared(self) -> str:
+        self.start_together(LEAD_SECONDS, self.pods)
+        outputs = {name: self.output(name) for name in self.pods}
+        self.require_clients(outputs)
+        self.outputs = outputs
+        least, most = bounds = self.expected_sms(self.share)
+        counts = {name: output["device"]["sm_count"] for name, output in outputs.items()}
+        text = ", ".join(f"{name}: {count} SMs" for name, count in counts.items())
+        if not all(least <= count <= most for count in counts.values()):
+            raise CheckFailed(f"{text}; expected {bounds_text(bounds)} each")
+        return text
+
+    def rates(self) -> list[float]:
+        return [rate(output) for output in self.outputs.values()]
+
+    def jain(self) -> float:
+        """Jain's fairness index: 1 if all rates are equal, 1/n if one client has all."""
+        rates = self.rates()
+        return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
+
+    def fair(self) -> str:
+        rates = ", ".join(f"{rate:.2f}" for rate in self.rates())
+        text = f"{self.jain():.6f}: {rates} TFLOPS"
+        if self.jain() < LEAST_JAIN:
+            raise CheckFailed(text)
+        return text
+
+    def steady(self) -> str:
+        variations = {name: each["measures"]["fma"]["cv"] for name, each in self.outputs.items()}
+        text = ", ".join(f"{name}: {cv:.2%}" for name, cv in variations.items())
+        if max(variations.values()) > MOST_CV:
+            raise CheckFailed(text)
+        return text
+
+    def all_in_time(self) -> str:
+        sweep = {self.job_pods[each]: output for each, output in self.sweep.items()}
+        return self.started_in_time(sweep | self.outputs)
+
+    def freed(self) -> str:
+        self.end(*self.pods)
+        return self.unallocated(SHARE)
+
+    def table(self) -> dict[str, Any]:
+        """What was measured, as far as it went; nothing where nothing was."""
+        if not self.sweep:
+            return {}
+        rows = [
+            clients.row(claim_of(each), output, percentage=each, clients=1)
+            for each, output in self.sweep.items()
+        ]
+        solo = self.sweep.get(self.share)
+        for name, output in self.outputs.items():
+            row = clients.row(name, output, percentage=self.share, clients=len(self.pods))
+            rows.append(row | {"slowdown": rate(solo) / rate(output) if solo else None})
+        table = self.benchmark(TABLE, "TFLOPS", rows, self.sweep[100])
+        if self.outputs:
+            table |= {
+                "aggregate": sum(self.rates()),
+                "jain": self.jain(),
+                "in_common": clients.in_common(self.outputs),
+            }
+        return table
 
 
-def release_pods(parameters: dict[str, Any]) -> None:
-    """Have the pods end: none of them may keep the GPU."""
-    scenario = opened(parameters)
-    scenario.release_pods(*scenario.pods)
+def claim_of(percentage: int) -> str:
+    """The name of its claim and of its Job."""
+    return f"percentage-{percentage}"
 
 
-def opened(parameters: dict[str, Any]) -> Percentages:
-    return Percentages(Kube(parameters["kubeconfig"]), parameters)
+def bounds_text(bounds: tuple[int, int]) -> str:
+    least, most = bounds
+    return str(least) if least == most else f"{least} to {most}"
 
 
-def verify_allocation(scenario: Percentages, verify: Verify) -> None:
-    """What the API says, on every node."""
-    steps = ", ".join(f"{percentage} %" for percentage in scenario.percentages)
-    verify(
+def rate(output: Output) -> float:
+    """TFLOPS."""
+    return float(output["measures"]["fma"]["median"])
+
+
+STEPS: tuple[Step[Percentages], ...] = (
+    Step(
         "sweep-completed",
         "a workload ran to its end with each percentage, one after the other",
-        scenario.swept,
-        steps,
-    )
-    verify(
+        Percentages.swept,
+        Percentages.each_percentage,
+    ),
+    Step(
         "sweep-released",
         "their claims hold nothing any more",
-        lambda: scenario.unallocated(*map(step, scenario.percentages)),
+        lambda s: s.unallocated(*map(claim_of, s.percentages)),
         "pending",
-        "sweep-completed",
-    )
-    verify(
+        needs="sweep-completed",
+    ),
+    Step(
         "share-running",
-        f"{len(scenario.pods)} pods with one claim of {scenario.share} % run",
-        lambda: scenario.running(*scenario.pods),
+        lambda s: f"{len(s.pods)} pods with one claim of {s.share} % run",
+        lambda s: s.running(*s.pods),
         "Running",
-    )
-    verify(
+    ),
+    Step(
         "share-allocated",
         "the claim has the GPU that it names, for all of them",
-        lambda: f"{scenario.allocated(SHARE)} for {scenario.reserved(SHARE, scenario.pods)}",
-        f"{scenario.uuid} for {', '.join(scenario.pods)}",
-        "share-running",
-    )
-
-
-def verify_sweep(scenario: Percentages, verify: Verify) -> None:
-    verify(
+        lambda s: f"{s.allocated(SHARE)} for {s.reserved(SHARE, s.pods)}",
+        lambda s: f"{s.uuid} for {', '.join(s.pods)}",
+        needs="share-running",
+    ),
+    Step(
         "sweep-measured",
-        MEASURED["sweep-measured"],
-        scenario.measured,
-        f"{len(scenario.percentages)} results",
-        "sweep-completed",
-    )
-    verify(
+        "every step of the sweep measured, as a client of MPS on that GPU",
+        Percentages.measured,
+        lambda s: f"{len(s.percentages)} results",
+        needs="sweep-completed",
+        least=GPU,
+    ),
+    Step(
         "sm-counts",
-        MEASURED["sm-counts"],
-        scenario.counted,
-        scenario.wanted_text(),
-        "sweep-measured",
-    )
-    verify(
+        "each percentage gives the SMs that it should",
+        Percentages.counted,
+        Percentages.expected_counts,
+        needs="sweep-measured",
+        least=GPU,
+    ),
+    Step(
         "rate-per-sm",
-        MEASURED["rate-per-sm"],
-        scenario.even,
+        "one SM does as much at every percentage, at the same clock",
+        Percentages.even,
         f"within {MOST_UNEVEN:.0%}",
-        "sweep-measured",
-    )
-
-
-def verify_share(scenario: Percentages, verify: Verify) -> None:
-    verify(
+        needs="sweep-measured",
+        least=GPU,
+    ),
+    Step(
         "share-measured",
-        MEASURED["share-measured"],
-        scenario.shared,
-        f"{len(scenario.pods)} clients with the SMs of {scenario.share} %",
-        "share-allocated",
-        "sweep-measured",
-    )
-    verify(
+        "the clients measured, each with the SMs of its percentage",
+        Percentages.shared,
+        lambda s: f"{len(s.pods)} clients with the SMs of {s.share} %",
+        needs=("share-allocated", "sweep-measured"),
+        least=GPU,
+    ),
+    Step(
         "share-overlaps",
-        MEASURED["share-overlaps"],
-        scenario.overlapped,
+        "they worked side by side",
+        Percentages.overlapped,
         f"at least {LEAST_IN_COMMON:.0%} of the time",
-        "share-measured",
-    )
-    verify(
+        needs="share-measured",
+        least=GPU,
+    ),
+    Step(
         "share-fair",
-        MEASURED["share-fair"],
-        scenario.fair,
+        "none of them gets more than the others",
+        Percentages.fair,
         f"Jain's index at least {LEAST_JAIN}",
-        "share-measured",
-    )
-    verify(
+        needs="share-measured",
+        least=GPU,
+    ),
+    Step(
         "share-steady",
-        MEASURED["share-steady"],
-        scenario.steady,
+        "what each gets does not vary",
+        Percentages.steady,
         f"coefficient of variation at most {MOST_CV:.0%}",
-        "share-measured",
-    )
-    verify(
+        needs="share-measured",
+        least=GPU,
+    ),
+    Step(
         "start-latency",
-        MEASURED["start-latency"],
-        scenario.started_in_time,
-        f"at most {pod_start.MPS_SECONDS:.0f} s, no prepare retry",
-        "sweep-measured",
+        "pods ran soon after they had a node, without a repeated preparation",
+        Percentages.all_in_time,
+        IN_TIME,
+        needs="sweep-measured",
+        least=GPU,
         failure="warning",
-        remedy="a first pod after a pause may be slower; look at the events of the pods",
-    )
+        remedy=LATE,
+    ),
+    Step(
+        "share-ended",
+        "the clients end, and nothing holds the GPU",
+        Percentages.freed,
+        "pending",
+        needs="share-running",
+    ),
+)
+CHECK = PodCheck(
+    scenario=Percentages,
+    steps=STEPS,
+    benchmarks={TABLE: Percentages.table, "pod-start": lambda s: s.started},
+)
+run = CHECK.run

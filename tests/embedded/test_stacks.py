@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from checks.modules import mps_memory, mps_percentage, mps_sharing
+from checks.steps import Step
+from kube.devices import GPU
 from tests.checkout import Checkout
 from toolchain.layout import committed_stacks
 
@@ -25,10 +27,16 @@ IDS = {
     "4": {"pods-running", "claim-shared", "own-claim-waits", "own-claim-runs", "gpu-free"},
     "5": {"sweep-completed", "share-allocated", "share-ended", "memory-allocated", "memory-ended"},
 }  # fmt: skip
+
+
+def need_gpu(*steps: Step[Any]) -> set[str]:
+    return {step.id for step in steps if step.least == GPU}
+
+
 NEED_A_GPU = {
     "3": {"device-in-pod", "device-files", "nothing-without-claim"},
-    "4": set(mps_sharing.AT_WORK),
-    "5": set(mps_percentage.MEASURED) | set(mps_memory.LIMITS),
+    "4": need_gpu(*mps_sharing.STEPS),
+    "5": need_gpu(*mps_percentage.STEPS, *mps_memory.STEPS),
 }
 NO_FIGURES = {"skipped": "needs a GPU: this node is simulated"}
 TABLES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from checks import pod_scenario
+from checks.steps import Step
+from kube import devices
 from tests.unit.benchmark_said import UUID
 from tests.unit.fake_kube import FakeKube, findings, gpu_slice
 
@@ -32,7 +35,7 @@ class Clock:
 
 def play(cluster: FakeKube, monkeypatch: pytest.MonkeyPatch, check: ModuleType) -> None:
     """Have the check find that cluster, and wait by a clock of its own: no test takes its time."""
-    cluster.stand_in(monkeypatch, check)
+    cluster.stand_in(monkeypatch, pod_scenario)
     clock = Clock()
     passing = SimpleNamespace(time=time.time, monotonic=clock.monotonic, sleep=clock.sleep)
     for module in (pod_scenario, check):
@@ -51,6 +54,11 @@ def end_if_let_go(pod: Any) -> None:
     """A running pod that was released has ended well."""
     if "dra-workshop/release" in pod.metadata.annotations and pod.status.phase == "Running":
         pod.status.phase = "Succeeded"
+
+
+def need_gpu(steps: Iterable[Step[Any]]) -> list[str]:
+    """The ids of the steps that need a GPU, in their order."""
+    return [step.id for step in steps if step.least == devices.GPU]
 
 
 def failed(result: dict[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from checks import pod_scenario
 from checks.modules import exclusive
 from checks.prerequisites import existing_gpus
 from checks.result import CheckFailed, CheckSkipped
@@ -41,7 +42,7 @@ def held_up(name: str, reason: str, message: str) -> Any:
 def test_the_check_tells_it_with_the_key_and_what_helps(
     monkeypatch: pytest.MonkeyPatch, reason: str, message: str, said: str
 ) -> None:
-    scenario = PodScenario().stand_in(monkeypatch, exclusive)
+    scenario = PodScenario().stand_in(monkeypatch, pod_scenario)
     scenario.pods[0] = held_up("pod-1", reason, message)
     found = findings(exclusive.run("3", PARAMETERS))["pod-1-running"]
     assert found["status"] == "failed"

@@ -17,12 +17,14 @@ import pytest
 
 from checks import __main__ as program
 from checks.modules import driver, exclusive
+from checks.pod_scenario import PodCheck, PodScenario
 from checks.prerequisites import kind
 from components.runs import run_id
 from components.simulated_gpus import gpu_uuid
 from machine.programs import CHECKS
 from tests.unit.fake_kube import (
     KUBECONFIG,
+    NAMESPACE,
     UNREACHABLE,
     UNREACHABLE_TEXT,
     FakeKube,
@@ -34,6 +36,7 @@ ROOT = Path(__file__).parents[3]
 Invoke = Callable[..., int]
 GIVEN_LIFE = "1"
 DIGEST = "abc"
+PARAMETERS = {"kubeconfig": KUBECONFIG, "namespace": NAMESPACE, "uuid": "GPU-1"}
 GIVEN = {
     "stack": "lab",
     "module": "3",
@@ -41,7 +44,7 @@ GIVEN = {
     "start_id": GIVEN_LIFE,
     "digest": DIGEST,
     "needs": {"2": "passed"},
-    "parameters": {"uuid": "GPU-1"},
+    "parameters": PARAMETERS,
 }
 
 
@@ -84,15 +87,14 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         return result("failed")
 
     monkeypatch.setitem(program.PROGRAMS, "exclusive", run)
-    monkeypatch.setattr(exclusive, "release_pods", lambda _: None)
     return calls
 
 
 @pytest.fixture
 def released(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """For which parameters the pods of the check "exclusive" were told to end."""
+    """For which parameters the pods of a check were released."""
     calls: list[Any] = []
-    monkeypatch.setattr(exclusive, "release_pods", calls.append)
+    monkeypatch.setattr(PodScenario, "release_pods", lambda self: calls.append(self.parameters))
     return calls
 
 
@@ -101,7 +103,7 @@ def test_a_check_prints_its_verdict_and_ends_well_even_if_it_failed(
 ) -> None:
     assert invoke("exclusive", given=GIVEN) == 0
     assert json.loads(capsys.readouterr().out) == result("failed")
-    assert ran == [("3", {"uuid": "GPU-1"})]
+    assert ran == [("3", PARAMETERS)]
 
 
 def test_the_input_can_be_a_file(
@@ -135,10 +137,10 @@ def test_a_skipped_check_lets_its_pods_go_and_so_needs_fresh_ones(
 def test_a_check_that_breaks_off_lets_its_pods_go_and_gets_a_new_run(
     invoke: Invoke, released: list[Any], monkeypatch: pytest.MonkeyPatch, broken: BaseException
 ) -> None:
-    def run(*_: Any) -> NoReturn:
+    def probe(*_: Any) -> NoReturn:
         raise broken
 
-    monkeypatch.setitem(program.PROGRAMS, "exclusive", run)
+    monkeypatch.setattr(PodScenario, "running", probe)
     with pytest.raises(type(broken)):
         invoke("exclusive", given=GIVEN)
     assert released == [GIVEN["parameters"]]
@@ -146,11 +148,12 @@ def test_a_check_that_breaks_off_lets_its_pods_go_and_gets_a_new_run(
 
 
 def test_every_check_with_pods_can_release_them() -> None:
-    with_pods = {
-        name for name, module in CHECKS.items() if hasattr(import_module(module), "PodScenario")
-    }
-    assert "exclusive" in with_pods
-    assert {name for name in CHECKS if program.releaser(name)} >= with_pods
+    modules = [import_module(module) for module in CHECKS.values()]
+    with_pods = [module for module in modules if hasattr(module, "PodCheck")]
+    assert exclusive in with_pods
+    for module in with_pods:
+        assert isinstance(module.CHECK, PodCheck)
+        assert module.run == module.CHECK.run
 
 
 def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(

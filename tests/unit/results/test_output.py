@@ -9,13 +9,13 @@ import subprocess
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from checks import __main__ as checks_program
-from checks import percentages as figures
+from checks.modules import mps_percentage
+from checks.modules.mps_percentage import Percentages
 from checks.prerequisites import existing_gpus
 from checks.prerequisites.cluster_look import Look
 from checks.result import Checklist
@@ -28,6 +28,7 @@ from results import output
 from results.status import joined
 from tests import mocks
 from tests.unit.benchmark_said import told
+from tests.unit.checks.modules.test_mps_percentage import PARAMETERS
 from tests.unit.fake_kube import FakeKube, gpu_slice, node
 
 STACK = "module3"
@@ -136,19 +137,17 @@ def sweep(percentages: int, pods: int) -> dict[str, Any]:
     one = told("MPS 20 %")
     names = [f"share-{number}" for number in range(pods)]
     rows = [{"pod": name, "seconds": 3.2, "prepare_retries": 0} for name in names]
-    scenario: Any = SimpleNamespace(
-        sweep=dict.fromkeys(range(100, 100 - percentages, -1), one),
-        share=20,
-        pods=names,
-        sharing=dict.fromkeys(names, one),
-        rates=lambda: [13.06] * pods,
-        started={"unit": "s", "rows": rows},
-    )
+    kube: Any = None
+    scenario = Percentages(kube, PARAMETERS | {"pods": names})
+    scenario.sweep = dict.fromkeys(range(100, 100 - percentages, -1), one)
+    scenario.outputs = dict.fromkeys(names, one)
+    scenario.started = {"unit": "s", "rows": rows}
     checklist = Checklist("5")
     text = ", ".join(f"{name}: 26 SMs" for name in names)
     for statement in ("share-measured", "share-fair", "share-steady"):
         checklist.verify(statement, "", lambda: text, expected=text, remedy="")
-    checklist.benchmarks = figures.tables(scenario, {"kubernetes": "1.36.4"})
+    tables = mps_percentage.CHECK.benchmarks
+    checklist.benchmarks = {table: read(scenario) for table, read in tables.items()}
     return checklist.to_json()
 
 

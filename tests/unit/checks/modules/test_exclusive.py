@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from checks.__main__ import verified
 from checks.modules import exclusive
 from components.simulated_gpus import gpu_uuid
 from tests.unit.fake_kube import (
@@ -124,7 +123,7 @@ def scenario(monkeypatch: pytest.MonkeyPatch) -> PodScenario:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return verified("exclusive", "3", PARAMETERS | changed)
+    return exclusive.run("3", PARAMETERS | changed)
 
 
 def assert_only(identity: str, found: str) -> None:
@@ -217,7 +216,9 @@ def test_on_a_real_node_nothing_is_simulated_and_pods_tell_what_they_see(
         f"pod-1: {files}; pod-2: {files}",
         "no device file, no libcuda",
     ]
-    assert [row["pod"] for row in result["benchmarks"]["pod-start"]["rows"]] == [*exclusive.PODS]
+    assert [row["pod"] for row in result["benchmarks"]["pod-start"]["rows"]] == [
+        *exclusive.HandOver.pods
+    ]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_whatever_was_found_no_pod_keeps_the_gpu(scenario: PodScenario, simulate
 
 def test_a_check_that_is_not_run_lets_its_pods_go_too(scenario: PodScenario) -> None:
     scenario.remove("unclaimed")
-    exclusive.release_pods(PARAMETERS)
+    exclusive.CHECK.release_pods(PARAMETERS)
     assert scenario.released == ["pod-1", "pod-2"]
 
 

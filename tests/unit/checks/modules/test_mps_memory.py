@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from checks.__main__ import verified
 from checks.modules import mps_memory
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
@@ -20,7 +19,7 @@ from tests.unit.fake_kube import (
     pod,
     statuses,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, play, slices
+from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, play, slices
 
 PODS = list(mps_memory.PODS)
 NO_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
@@ -95,13 +94,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return verified("mps-memory", "5", PARAMETERS | changed)
+    return mps_memory.run("5", PARAMETERS | changed)
 
 
 def test_a_limit_that_holds_passes_and_is_told(cluster: Cluster) -> None:
     result = run()
     assert failed(result) == {}
-    expected = ["memory-running", "memory-allocated", *mps_memory.LIMITS, "memory-ended"]
+    expected = ["memory-running", "memory-allocated", *need_gpu(mps_memory.STEPS), "memory-ended"]
     assert list(findings(result)) == expected
     assert set(statuses(result).values()) == {"passed"}
     found = {identity: finding["found"] for identity, finding in findings(result).items()}
@@ -145,7 +144,7 @@ def test_on_a_simulated_node_nothing_is_measured_and_no_figure_invented(cluster:
     result = run(simulated=True)
     assert failed(result) == {}
     skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
-    assert skipped == list(mps_memory.LIMITS)
+    assert skipped == need_gpu(mps_memory.STEPS)
     assert set(map(str, result["benchmarks"].values())) == {str({"skipped": needs_gpu})}
 
 
@@ -220,5 +219,5 @@ def test_a_pod_that_failed_fails_and_all_are_let_go(cluster: Cluster) -> None:
 
 
 def test_a_check_that_is_not_run_lets_its_pods_go(cluster: Cluster) -> None:
-    mps_memory.release_pods(PARAMETERS)
+    mps_memory.CHECK.release_pods(PARAMETERS)
     assert all(p.status.phase == "Succeeded" for p in cluster.pods)

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from checks import percentages
-from checks.__main__ import verified
+from checks.clients import expected_sms
 from checks.modules import mps_percentage
-from checks.percentages import expected_sms
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
@@ -23,7 +21,7 @@ from tests.unit.fake_kube import (
     pod,
     statuses,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, play, slices
+from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, play, slices
 
 PERCENTAGES = [100, 50, 20, 10, 1]
 PODS = ["share-1", "share-2", "share-3"]
@@ -64,7 +62,7 @@ class Cluster(FakeKube):
         )
         for item in self.pods[: len(PERCENTAGES)]:
             name = item.metadata.name.removesuffix("-abcde")
-            item.metadata.labels = {percentages.JOB_NAME: name}
+            item.metadata.labels = {mps_percentage.JOB_NAME: name}
         self.events = [
             event("Scheduled", item.metadata.name, "2026-11-21T11:19:57.000000Z")
             for item in self.pods
@@ -95,13 +93,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return verified("mps-percentage", "5", PARAMETERS | changed)
+    return mps_percentage.run("5", PARAMETERS | changed)
 
 
 def test_what_an_h200_did_passes_and_is_told(cluster: Cluster) -> None:
     result = run()
     assert failed(result) == {}
-    assert list(findings(result)) == [*API, *mps_percentage.MEASURED, "share-ended"]
+    assert list(findings(result)) == [*API, *need_gpu(mps_percentage.STEPS), "share-ended"]
     assert set(statuses(result).values()) == {"passed"}
     found = {identity: finding["found"] for identity, finding in findings(result).items()}
     assert found["sweep-completed"] == "100 %, 50 %, 20 %, 10 %, 1 %"
@@ -152,7 +150,7 @@ def test_on_a_simulated_node_nothing_is_measured_and_no_figure_invented(cluster:
     result = run(simulated=True)
     assert failed(result) == {}
     skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
-    assert skipped == list(mps_percentage.MEASURED)
+    assert skipped == need_gpu(mps_percentage.STEPS)
     assert result["benchmarks"] == {
         "mps-thread-percentage": {"skipped": needs_gpu},
         "pod-start": {"skipped": needs_gpu},
@@ -303,5 +301,5 @@ def test_a_client_that_failed_to_start_fails_and_all_are_let_go(cluster: Cluster
 
 
 def test_a_check_that_is_not_run_lets_its_pods_go(cluster: Cluster) -> None:
-    mps_percentage.release_pods(PARAMETERS)
+    mps_percentage.CHECK.release_pods(PARAMETERS)
     assert all(p.status.phase == "Succeeded" for p in cluster.pods)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from checks.__main__ import verified
 from checks.modules import mps_sharing
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
@@ -24,7 +23,7 @@ from tests.unit.fake_kube import (
     statuses,
     unschedulable,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, play, slices
+from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, play, slices
 
 PODS = ["shared-1", "shared-2"]
 DAEMON = "mps-control-daemon-uid-of-shared-ab12c-5d9f7-xk2lp"
@@ -90,13 +89,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def run(**changed: Any) -> dict[str, Any]:
-    return verified("mps-sharing", "4", PARAMETERS | changed)
+    return mps_sharing.run("4", PARAMETERS | changed)
 
 
 def test_on_a_gpu_everything_passes_and_is_told(cluster: Cluster) -> None:
     result = run()
     assert failed(result) == {}
-    assert list(findings(result)) == [*API, *mps_sharing.AT_WORK, *AFTER]
+    assert list(findings(result)) == [*API, *need_gpu(mps_sharing.STEPS), *AFTER]
     assert set(statuses(result).values()) == {"passed"}
     found = {identity: finding["found"] for identity, finding in findings(result).items()}
     assert found["client-list"] == "shared-1 (PID 412), shared-2 (PID 412)"
@@ -115,7 +114,7 @@ def test_on_a_simulated_node_what_needs_a_gpu_is_skipped_by_name(cluster: Cluste
     assert failed(result) == {}
     needs_gpu = "needs a GPU: this node is simulated"
     skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
-    assert skipped == list(mps_sharing.AT_WORK)
+    assert skipped == need_gpu(mps_sharing.STEPS)
     assert result["benchmarks"] == {"pod-start": {"skipped": needs_gpu}}
     assert cluster.ran == []
 
@@ -297,7 +296,7 @@ def test_a_pod_that_failed_fails_and_nothing_is_kept(cluster: Cluster) -> None:
 
 
 def test_a_check_that_is_not_run_lets_its_pods_go(cluster: Cluster) -> None:
-    mps_sharing.release_pods(PARAMETERS)
+    mps_sharing.CHECK.release_pods(PARAMETERS)
     assert cluster.named("shared-1").status.phase == "Succeeded"
     annotations = cluster.named("own").metadata.annotations
     assert json.loads(annotations["dra-workshop/release"]) is True
