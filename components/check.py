@@ -57,10 +57,10 @@ class Check(pulumi.ComponentResource):
 
     def __init__(self, args: CheckArgs, opts: pulumi.ResourceOptions) -> None:
         run = args.run
-        super().__init__("dra-workshop:check:Check", f"check-{run.check}", None, opts)
+        super().__init__("dra-workshop:check:Check", f"check-{run.name}", None, opts)
         self.module = args.module
         command = program.run(
-            f"check-{run.check}",
+            f"check-{run.name}",
             f"checks {run.check}",
             pulumi.Output.all(
                 stack=pulumi.get_stack(),
@@ -71,6 +71,7 @@ class Check(pulumi.ComponentResource):
                 needs=verdicts(args.needs),
                 parameters=dict(args.parameters),
                 subjects=list(args.subjects),
+                **({"variant": run.variant} if run.variant else {}),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
         )

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components import program, sources
-from machine.programs import VERIFY
+from machine.programs import VERIFY, record_name
 
 _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
@@ -25,22 +25,29 @@ _now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 class Run:
     """One run of a check, which its pods share.
 
-    check: the name of its program; start_id: of the cluster; digest: of the program and of what
-    it looks at; id: the run id.
+    check: the name of its program; variant: of the module, where the program verifies several;
+    start_id: of the cluster; digest: of the program and of what it looks at; id: the run id.
     """
 
     check: str
     start_id: str
     digest: str
     id: str
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        return record_name(self.check, self.variant)
 
 
-def run_of(stack: str, check: str, start_id: str, observed: Sequence[Path] = ()) -> Run:
+def run_of(
+    stack: str, check: str, start_id: str, observed: Sequence[Path] = (), variant: str = ""
+) -> Run:
     """The run that `check` is in. observed: files whose change asks for a new one, beside those
     of its program."""
     digest = program.digest(*sources.of_check(check), *observed)
-    run = run_id(stack, check, start_id, digest)
-    return Run(check=check, start_id=start_id, digest=digest, id=run)
+    run = run_id(stack, record_name(check, variant), start_id, digest)
+    return Run(check=check, start_id=start_id, digest=digest, id=run, variant=variant)
 
 
 def run_id(

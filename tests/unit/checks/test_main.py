@@ -168,6 +168,20 @@ def test_the_result_of_a_check_decides_whether_the_next_update_runs_it_again(
     assert run_id("lab", "exclusive", "2", DIGEST) not in (DIGEST, GIVEN["run"])
 
 
+def test_variants_of_a_module_leave_a_result_each(
+    invoke: Invoke, ran: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("exclusive", given=GIVEN | {"variant": "daemonset"})
+    monkeypatch.setitem(program.PROGRAMS, "exclusive", lambda *_: result("passed"))
+    invoke("exclusive", given=GIVEN)
+    records = {
+        name: json.loads(Path(f".results/lab/checks/{name}.json").read_text())["result"]["status"]
+        for name in ("exclusive", "exclusive-daemonset")
+    }
+    assert records == {"exclusive": "passed", "exclusive-daemonset": "failed"}
+    assert run_id("lab", "exclusive-daemonset", GIVEN_LIFE, DIGEST) != GIVEN["run"]
+
+
 def test_a_requirement_that_passed_says_so(
     invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from components.runs import run_id, verdict_run
+from components.runs import run_id, run_of, verdict_run
 from machine.programs import VERIFY
 
 RUN = "20270101T000000Z"
@@ -48,6 +48,15 @@ def test_a_check_that_never_ran_is_in_its_first_run(tmp_path: Path) -> None:
 def test_a_check_that_passed_stays_in_its_run(tmp_path: Path) -> None:
     leave(tmp_path, record("passed"))
     assert run_id("lab", "exclusive", START_ID, DIGEST, tmp_path) == RUN
+
+
+def test_a_variant_of_a_check_is_in_a_run_of_its_own(tmp_path: Path) -> None:
+    variant = run_of("lab", "exclusive", START_ID, variant="daemonset")
+    assert variant.name == "exclusive-daemonset"
+    assert run_of("lab", "exclusive", START_ID).name == "exclusive"
+    leave(tmp_path, record("passed"), variant.name)
+    assert run_id("lab", variant.name, START_ID, DIGEST, tmp_path) == RUN
+    assert run_id("lab", "exclusive", START_ID, DIGEST, tmp_path) == DIGEST
 
 
 def test_a_check_that_failed_gets_a_new_run(tmp_path: Path) -> None:
