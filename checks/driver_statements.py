@@ -3,33 +3,83 @@ one that it shares (checks/shared_driver.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from checks.result import CheckFailed, Checklist
-from kube import devices
+from checks.result import CheckFailed
+from checks.steps import Scenario, Step
+from kube import devices, trouble
 from kube.client import Kube
 from kube.quantity import mebibytes, too_much
 from machine.errors import LabError
 
 SECONDS = 30.0
-
-
 NO_LIMIT = "set mpsMemoryLimit=none: module 5 then shows thread percentages only"
-
-
 AGAIN = (
     "run: make up, which makes again what was deleted from the cluster; "
     "make kubectl ARGS='get pods -A' shows what hangs"
 )
 
 
-def slices(kube: Kube) -> list[Any]:
-    found: list[Any] = kube.get(kube.resource.list_resource_slice).items
-    return found
+class DriverScenario(Scenario, ABC):
+    """Parameters: of checks/modules/driver.py. which: its GPUs, as titles name them."""
+
+    which: str
+    remedy = AGAIN
+
+    def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
+        self.kube, self.parameters = kube, parameters
+        self.devices = parameters.get("devices", devices.GPU)
+        self.version: str = parameters.get("version", "")
+        self.driver: str = parameters["driver"]
+
+    @abstractmethod
+    def gpus(self) -> Sequence[devices.Device]:
+        """Those that the driver publishes now."""
+
+    def daemon_set(self) -> Any:
+        plugin, namespace = self.parameters["plugin"], self.parameters["namespace"]
+        return self.kube.get(self.kube.apps.read_namespaced_daemon_set, plugin, namespace)
+
+    def classes(self) -> str:
+        expected = set(self.parameters["classes"])
+        listed = self.kube.get(self.kube.resource.list_device_class).items
+        if missing := expected - {item.metadata.name for item in listed}:
+            raise CheckFailed(f"missing: {', '.join(sorted(missing))}")
+        return self.expected_classes()
+
+    def expected_classes(self) -> str:
+        return ", ".join(sorted(self.parameters["classes"]))
+
+    def described(self) -> str:
+        """That devices have the attributes expected and, those that are no GPUs, memory; a GPU that
+        uses the machine's is published without."""
+        expected = set(self.parameters["attributes"])
+        for device in self.gpus():
+            found = set(device.attributes)
+            if found != expected:
+                lacking, extra = sorted(expected - found), sorted(found - expected)
+                raise CheckFailed(
+                    f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}"
+                )
+            if self.devices != devices.GPU and "memory" not in device.capacity:
+                raise CheckFailed(f"{device.node}/{device.name} has no capacity 'memory'")
+        return ", ".join(sorted(expected))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add to an error what keeps the driver's pods, where its namespace is known."""
+        try:
+            yield
+        except LabError as error:
+            namespace = self.parameters["namespace"]
+            why = trouble.of_pods(self.kube, namespace) if namespace else ""
+            raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
 
 
-def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
+def fits(found: Sequence[devices.Device], limit: Mapping[str, int]) -> str:
     """That the memory limit fits every GPU as often as there are clients. limit: mib, clients.
 
     Raises CheckFailed for a GPU that has too little memory, or none of its own (of which a driver
@@ -51,73 +101,34 @@ def fits(found: Sequence[devices.Device], limit: dict[str, int]) -> str:
     return f"{min(sizes)} MiB" if sizes else "no whole GPU"
 
 
-def add_memory_limit(
-    checklist: Checklist,
-    limit: dict[str, int],
-    title: str,
-    found: Callable[[], Sequence[devices.Device]],
-    *,
-    simulated: bool,
-) -> None:
-    checklist.verify(
-        "mps-memory-limit-fits",
-        title,
-        lambda: fits(found(), limit),
-        f"{limit['clients']} times {limit['mib']} MiB",
-        "make mpsMemoryLimit or mpsClients smaller",
-        needs=["devices-published"],
-        simulated=simulated,
-    )
-
-
-def add_attributes(
-    checklist: Checklist,
-    attributes: list[str],
-    title: str,
-    found: Callable[[], Sequence[devices.Device]],
-    *,
-    made_up: bool,
-) -> None:
-    """made_up: the devices are not GPUs, so that every one has memory of its own."""
-    checklist.verify(
-        "device-attributes",
-        title,
-        lambda: described_by(found(), set(attributes), made_up),
-        ", ".join(attributes),
-        "compare with a ResourceSlice of the real driver; please report what differs",
-        needs=["devices-published"],
-        simulated=made_up,
-    )
-
-
-def require_fit(found: Sequence[devices.Device], limit: dict[str, int] | None) -> None:
+def require_fit(found: Sequence[devices.Device], limit: Mapping[str, int] | None) -> None:
     """Raise CheckFailed, naming the configuration key, unless the memory limit, if any, fits."""
-    if limit is None:
-        return
     try:
-        fits(found, limit)
+        if limit is not None:
+            fits(found, limit)
     except LabError as error:
         text = "; ".join(filter(None, (str(error), error.remedy)))
         raise CheckFailed(f"configuration key 'mpsMemoryLimit': {text}") from error
 
 
-def classes(kube: Kube, expected: set[str]) -> str:
-    listed = kube.get(kube.resource.list_device_class).items
-    if missing := expected - {item.metadata.name for item in listed}:
-        raise CheckFailed(f"missing: {', '.join(sorted(missing))}")
-    return ", ".join(sorted(expected))
-
-
-def described_by(published: Sequence[devices.Device], expected: set[str], with_memory: bool) -> str:
-    """That the attributes are those expected. with_memory: whether every device has memory of its
-    own; a GPU that uses the machine's is published without."""
-    for device in published:
-        found = set(device.attributes)
-        if found != expected:
-            lacking, extra = sorted(expected - found), sorted(found - expected)
-            raise CheckFailed(
-                f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}"
-            )
-        if with_memory and "memory" not in device.capacity:
-            raise CheckFailed(f"{device.node}/{device.name} has no capacity 'memory'")
-    return ", ".join(sorted(expected))
+DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
+    Step(
+        "device-attributes",
+        lambda s: f"{s.which} is described as this driver version describes it",
+        DriverScenario.described,
+        lambda s: ", ".join(s.parameters["attributes"]),
+        needs="devices-published",
+        when=lambda s: bool(s.version),
+        remedy="compare with a ResourceSlice of the real driver; please report what differs",
+    ),
+    Step(
+        "mps-memory-limit-fits",
+        lambda s: f"{s.which} has the memory that module 5's clients may use",
+        lambda s: fits(s.gpus(), s.parameters["memoryLimit"]),
+        lambda s: "{clients} times {mib} MiB".format(**s.parameters["memoryLimit"]),
+        needs="devices-published",
+        simulated_on=(devices.SIMULATED,),
+        when=lambda s: bool(s.parameters.get("memoryLimit")),
+        remedy="make mpsMemoryLimit or mpsClients smaller",
+    ),
+)

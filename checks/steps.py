@@ -34,17 +34,17 @@ class Step(Generic[S]):
     """One statement about a scenario.
 
     probe: returns what it found, or raises CheckFailed or CheckSkipped; title, expected, remedy:
-    texts, or functions of the scenario; needs: ids of the steps without which this one has no
-    meaning; least: how real devices must be, else the step is skipped; simulated_on: on which
-    devices it counts as simulated; when: whether the scenario has the step at all; failure:
-    "warning" for a statement that stops nobody.
+    texts, or functions of the scenario; needs: ids, with spaces between, of the steps without
+    which this one has no meaning; least: how real devices must be, else the step is skipped;
+    simulated_on: on which devices it counts as simulated; when: whether the scenario has the step
+    at all; failure: "warning" for a statement that stops nobody.
     """
 
     id: str
     title: Text[S]
     probe: Callable[[S], str]
     expected: Text[S]
-    needs: str | tuple[str, ...] = ()
+    needs: Text[S] = ""
     least: str = SIMULATED
     simulated_on: tuple[str, ...] = (MOCK, SIMULATED)
     when: Callable[[S], bool] = lambda _: True
@@ -74,7 +74,7 @@ def verify(module: str, steps: Iterable[Step[S]], scenario: S) -> Checklist:
             expected=text(step.expected),
             remedy=text(step.remedy) or scenario.remedy,
             simulated=simulated,
-            needs=(step.needs,) if isinstance(step.needs, str) else step.needs,
+            needs=text(step.needs).split(),
             failure=step.failure,
         )
     return checklist

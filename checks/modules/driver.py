@@ -12,133 +12,124 @@ is looked at (checks/shared_driver.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from checks import driver_statements, shared_driver
-from checks.result import CheckFailed, Checklist
-from kube import devices
+from checks import shared_driver
+from checks.driver_statements import DEVICE_STEPS, SECONDS, DriverScenario, require_fit
+from checks.result import CheckFailed
+from checks.steps import Step, verify
+from kube import devices, trouble
 from kube.client import Kube
-from kube.conditions import wait_for_nodes
-from kube.pods import explain_unready
-from machine.errors import LabError
+from kube.devices import SIMULATED
+from kube.nodes import wait_for_nodes
 
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
+
+
+class OwnDriver(DriverScenario):
+    which = "every GPU"
+
+    def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
+        super().__init__(kube, parameters)
+        self.nodes: list[str] = parameters["nodes"]
+        self.per_node: int = parameters["gpusPerNode"]
+
+    def chart(self) -> str:
+        """The chart names itself on all its objects; the plugin's DaemonSet is what counts."""
+        chart, version = self.parameters["chart"], self.version
+        daemon_set = self.daemon_set()
+        found = (daemon_set.metadata.labels or {}).get("helm.sh/chart", "")
+        if found == f"{chart}-{UNSTAMPED}":
+            (container, *_) = daemon_set.spec.template.spec.containers
+            found = f"{chart}-{container.image.rpartition(':')[2].removeprefix('v')}"
+        if found != f"{chart}-{version}":
+            raise CheckFailed(found or "a DaemonSet without chart label")
+        return version
+
+    def plugin(self) -> str:
+        namespace, plugin = self.parameters["namespace"], self.parameters["plugin"]
+        nodes = len(self.nodes)
+
+        def ready(found: list[Any]) -> int:
+            return sum(daemon_set.status.number_ready or 0 for daemon_set in found)
+
+        found = self.kube.wait(
+            self.kube.apps.list_namespaced_daemon_set,
+            lambda found: ready(found) >= nodes,
+            SECONDS,
+            what=f"DaemonSet {namespace}/{plugin}",
+            namespace=namespace,
+            field_selector=f"metadata.name={plugin}",
+        )
+        text = f"{ready(found)} of {nodes}"
+        if ready(found) < nodes:
+            raise CheckFailed(
+                ": ".join(filter(None, (text, trouble.of_pods(self.kube, namespace))))
+            )
+        return text
+
+    def gpus(self) -> list[devices.Device]:
+        slices = self.kube.get(self.kube.resource.list_resource_slice).items
+        return devices.published(slices, self.driver)
+
+    def wait_for_gpus(self, seconds: float, *, exactly: bool = False) -> list[devices.Device]:
+        return devices.wait_for(
+            self.kube, self.nodes, self.per_node, seconds, self.driver, exactly=exactly
+        )
+
+    def published(self) -> str:
+        found = self.wait_for_gpus(SECONDS, exactly=True)
+        known = set(self.parameters["uuids"])
+        if len(found) != len(self.nodes) * self.per_node:
+            raise CheckFailed(f"{len(found)} GPUs")
+        uuids = {device.uuid for device in found}
+        if len(uuids) < len(found):
+            raise CheckFailed(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
+        if known and uuids != known:
+            raise CheckFailed(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
+        return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
+
+
+STEPS: tuple[Step[OwnDriver], ...] = (
+    Step(
+        "chart-version",
+        "the driver's chart is installed, in the version that was asked for",
+        OwnDriver.chart,
+        lambda s: s.version,
+        simulated_on=(),
+    ),
+    Step(
+        "device-classes",
+        "the driver's device classes exist",
+        OwnDriver.classes,
+        OwnDriver.expected_classes,
+        simulated_on=(),
+    ),
+    Step(
+        "plugin-ready",
+        "the kubelet plugin is ready on every node",
+        OwnDriver.plugin,
+        lambda s: f"{len(s.nodes)} of {len(s.nodes)}",
+        needs="chart-version",
+        simulated_on=(SIMULATED,),
+    ),
+    Step(
+        "devices-published",
+        "every GPU is in a ResourceSlice",
+        OwnDriver.published,
+        lambda s: f"{len(s.nodes) * s.per_node} GPUs",
+    ),
+    *DEVICE_STEPS,
+)
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     kube = Kube(parameters["kubeconfig"])
     if "target" in parameters:
         return shared_driver.run(kube, module, parameters)
-    nodes = parameters["nodes"]
-    per_node, driver = parameters["gpusPerNode"], parameters["driver"]
-    made_up = parameters["devices"] != devices.GPU
-    simulated = parameters["devices"] == devices.SIMULATED
-    checklist = Checklist(module)
-    _add_installed(checklist, kube, parameters, simulated)
-    checklist.verify(
-        "devices-published",
-        "every GPU is in a ResourceSlice",
-        lambda: _published(
-            devices.wait_for(
-                kube, nodes, per_node, driver_statements.SECONDS, driver, exactly=True
-            ),
-            parameters,
-        ),
-        expected=f"{len(nodes) * per_node} GPUs",
-        simulated=made_up,
-        remedy=driver_statements.AGAIN,
-    )
-    driver_statements.add_attributes(
-        checklist,
-        parameters["attributes"],
-        "every GPU is described as this driver version describes it",
-        lambda: devices.published(driver_statements.slices(kube), driver),
-        made_up=made_up,
-    )
-    if limit := parameters.get("memoryLimit"):
-        driver_statements.add_memory_limit(
-            checklist,
-            limit,
-            "every GPU has the memory that module 5's clients may use",
-            lambda: devices.published(driver_statements.slices(kube)),
-            simulated=simulated,
-        )
-    return checklist.to_json()
-
-
-def _add_installed(
-    checklist: Checklist, kube: Kube, parameters: dict[str, Any], simulated: bool
-) -> None:
-    nodes = parameters["nodes"]
-    checklist.verify(
-        "chart-version",
-        "the driver's chart is installed, in the version that was asked for",
-        lambda: _chart(kube, parameters),
-        expected=parameters["version"],
-        remedy=driver_statements.AGAIN,
-    )
-    checklist.verify(
-        "device-classes",
-        "the driver's device classes exist",
-        lambda: driver_statements.classes(kube, set(parameters["classes"])),
-        expected=", ".join(sorted(parameters["classes"])),
-        remedy=driver_statements.AGAIN,
-    )
-    checklist.verify(
-        "plugin-ready",
-        "the kubelet plugin is ready on every node",
-        lambda: _plugin(kube, parameters["namespace"], parameters["plugin"], len(nodes)),
-        needs=["chart-version"],
-        expected=f"{len(nodes)} of {len(nodes)}",
-        simulated=simulated,
-        remedy=driver_statements.AGAIN,
-    )
-
-
-def _chart(kube: Kube, parameters: dict[str, Any]) -> str:
-    """The chart names itself on all its objects; the plugin's DaemonSet is the one that counts."""
-    plugin, namespace = parameters["plugin"], parameters["namespace"]
-    daemon = kube.get(kube.apps.read_namespaced_daemon_set, plugin, namespace)
-    found = str((daemon.metadata.labels or {}).get("helm.sh/chart", ""))
-    version: str = parameters["version"]
-    if found == f"{parameters['chart']}-{UNSTAMPED}":
-        (container, *_) = daemon.spec.template.spec.containers
-        found = f"{parameters['chart']}-{container.image.rpartition(':')[2].removeprefix('v')}"
-    if found != f"{parameters['chart']}-{version}":
-        raise CheckFailed(found or "a DaemonSet without chart label")
-    return version
-
-
-def _plugin(kube: Kube, namespace: str, plugin: str, nodes: int) -> str:
-    def ready(found: list[Any]) -> int:
-        return sum(d.status.number_ready or 0 for d in found)
-
-    found = kube.wait(
-        kube.apps.list_namespaced_daemon_set,
-        lambda d: ready(d) >= nodes,
-        driver_statements.SECONDS,
-        what=f"DaemonSet {namespace}/{plugin}",
-        namespace=namespace,
-        field_selector=f"metadata.name={plugin}",
-    )
-    text = f"{ready(found)} of {nodes}"
-    if ready(found) < nodes:
-        raise CheckFailed(": ".join(filter(None, (text, explain_unready(kube, namespace)))))
-    return text
-
-
-def _published(found: Sequence[devices.Device], parameters: dict[str, Any]) -> str:
-    wanted, known = len(parameters["nodes"]) * parameters["gpusPerNode"], set(parameters["uuids"])
-    if len(found) != wanted:
-        raise CheckFailed(f"{len(found)} GPUs")
-    uuids = {device.uuid for device in found}
-    if len(uuids) < len(found):
-        raise CheckFailed(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
-    if known and uuids != known:
-        raise CheckFailed(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
-    return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
+    return verify(module, STEPS, OwnDriver(kube, parameters)).to_json()
 
 
 def gate(parameters: dict[str, Any]) -> str:
@@ -150,18 +141,13 @@ def gate(parameters: dict[str, Any]) -> str:
 
     Raises CheckFailed that says what is missing, or that module 5's memory limit does not fit a
     GPU."""
-    kube = Kube(parameters["kubeconfig"])
-    nodes, seconds = parameters["nodes"], parameters["seconds"]
+    kube, seconds = Kube(parameters["kubeconfig"]), parameters["seconds"]
     if "target" in parameters:
         return shared_driver.gate(kube, parameters)
-    wait_for_nodes(kube, nodes, seconds)
-    try:
-        found = devices.wait_for(
-            kube, nodes, parameters["gpusPerNode"], seconds, parameters["driver"]
-        )
-    except LabError as error:
-        why = explain_unready(kube, parameters["namespace"])
-        raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
-    driver_statements.require_fit(found, parameters.get("memoryLimit"))
-    on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in nodes)
+    wait_for_nodes(kube, parameters["nodes"], seconds)
+    scenario = OwnDriver(kube, parameters)
+    with scenario.explained():
+        found = scenario.wait_for_gpus(seconds)
+    require_fit(found, parameters.get("memoryLimit"))
+    on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in scenario.nodes)
     return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})

@@ -262,7 +262,7 @@ STEPS: tuple[Step[Percentages], ...] = (
         "the clients measured, each with the SMs of its percentage",
         Percentages.shared,
         lambda s: f"{len(s.pods)} clients with the SMs of {s.share} %",
-        needs=("share-allocated", "sweep-measured"),
+        needs="share-allocated sweep-measured",
         least=GPU,
     ),
     Step(

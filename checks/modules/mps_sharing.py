@@ -249,7 +249,7 @@ STEPS: tuple[Step[Sharing], ...] = (
         "the pod that waited runs as soon as the GPU is free",
         lambda s: s.running(OWN),
         "Running",
-        needs=("own-claim-waits", "pods-ended"),
+        needs="own-claim-waits pods-ended",
     ),
     Step(
         "own-claim-allocated",
