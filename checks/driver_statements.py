@@ -112,23 +112,16 @@ def require_fit(found: Sequence[devices.Device], limit: Mapping[str, int] | None
 
 
 DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
-    Step(
-        "device-attributes",
-        lambda s: f"{s.which} is described as this driver version describes it",
-        DriverScenario.described,
-        lambda s: ", ".join(s.parameters["attributes"]),
-        needs="devices-published",
-        when=lambda s: bool(s.version),
-        remedy="compare with a ResourceSlice of the real driver; please report what differs",
-    ),
-    Step(
-        "mps-memory-limit-fits",
-        lambda s: f"{s.which} has the memory that module 5's clients may use",
-        lambda s: fits(s.gpus(), s.parameters["memoryLimit"]),
-        lambda s: "{clients} times {mib} MiB".format(**s.parameters["memoryLimit"]),
-        needs="devices-published",
-        simulated_on=(devices.SIMULATED,),
-        when=lambda s: bool(s.parameters.get("memoryLimit")),
-        remedy="make mpsMemoryLimit or mpsClients smaller",
-    ),
-)
+    Step("device-attributes",
+         lambda s: f"{s.which} is described as this driver version describes it",
+         DriverScenario.described, lambda s: ", ".join(s.parameters["attributes"]),
+         needs="devices-published", when=lambda s: bool(s.version),
+         remedy="compare with a ResourceSlice of the real driver; please report what differs"),
+    Step("mps-memory-limit-fits",
+         lambda s: f"{s.which} has the memory that module 5's clients may use",
+         lambda s: fits(s.gpus(), s.parameters["memoryLimit"]),
+         lambda s: "{clients} times {mib} MiB".format(**s.parameters["memoryLimit"]),
+         needs="devices-published", simulated_on=(devices.SIMULATED,),
+         when=lambda s: bool(s.parameters.get("memoryLimit")),
+         remedy="make mpsMemoryLimit or mpsClients smaller"),
+)  # fmt: skip

@@ -121,38 +121,20 @@ class SharedDriver(DriverScenario):
 
 
 STEPS: tuple[Step[SharedDriver], ...] = (
-    Step(
-        "chart-version",
-        lambda s: (
-            "the driver's chart is installed" + (", in the version asked for" if s.version else "")
-        ),
-        SharedDriver.chart,
-        lambda s: s.version or "any",
-        simulated_on=(),
-    ),
-    Step(
-        "device-classes",
-        "the device classes that the lab uses exist",
-        SharedDriver.classes,
-        SharedDriver.expected_classes,
-        simulated_on=(),
-    ),
-    Step(
-        "devices-published",
-        "the GPU is in a ResourceSlice",
-        SharedDriver.published,
-        lambda s: s.target or f"a device of {s.driver}",
-    ),
-    Step(
-        "plugin-ready",
-        "the kubelet plugin is ready on its node",
-        SharedDriver.plugin,
-        "ready",
-        needs=lambda s: "devices-published" if s.parameters["plugin"] else "",
-        simulated_on=(SIMULATED,),
-    ),
+    Step("chart-version",
+         lambda s: "the driver's chart is installed"
+                   + (", in the version asked for" if s.version else ""),
+         SharedDriver.chart, lambda s: s.version or "any", simulated_on=()),
+    Step("device-classes", "the device classes that the lab uses exist",
+         SharedDriver.classes, SharedDriver.expected_classes, simulated_on=()),
+    Step("devices-published", "the GPU is in a ResourceSlice",
+         SharedDriver.published, lambda s: s.target or f"a device of {s.driver}"),
+    Step("plugin-ready", "the kubelet plugin is ready on its node",
+         SharedDriver.plugin, "ready",
+         needs=lambda s: "devices-published" if s.parameters["plugin"] else "",
+         simulated_on=(SIMULATED,)),
     *DEVICE_STEPS,
-)
+)  # fmt: skip
 
 
 def run(kube: Kube, module: str, parameters: dict[str, Any]) -> dict[str, Any]:

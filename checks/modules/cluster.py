@@ -7,15 +7,19 @@ known), simulated (whether the nodes are).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import semver
 from kubernetes import client
 from prometheus_client.parser import text_string_to_metric_families
 
-from checks.result import CheckFailed, Checklist, CheckSkipped
+from checks.result import CheckFailed, CheckSkipped
+from checks.steps import Scenario, Step, verify
 from kube.client import Kube
-from kube.conditions import condition, wait_for_nodes
+from kube.conditions import condition
+from kube.devices import GPU, SIMULATED
+from kube.nodes import wait_for_nodes
 from kube.permissions import on
 from machine.errors import LabError
 
@@ -29,62 +33,48 @@ PERMISSIONS = (*on("nodes", "list"), *on("nodes", "watch", real=True))
 OF_OTHERS = "ask whoever runs the cluster"
 
 
-def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    kube = Kube(parameters["kubeconfig"])
-    nodes, gates_asked = parameters["nodes"], parameters["featureGates"]
-    ours = not parameters["kubernetesVersion"].startswith(AT_LEAST)
-    remedy = LOGS if ours else OF_OTHERS
-    checklist = Checklist(module)
-    checklist.verify(
-        "api-version",
-        "the API server answers, in the version that was asked for",
-        lambda: _version(kube, parameters["kubernetesVersion"]),
-        expected=parameters["kubernetesVersion"],
-        remedy=remedy,
-    )
-    checklist.verify(
-        "dra-served",
-        "resource.k8s.io/v1 is served",
-        lambda: served(kube),
-        expected=", ".join(sorted(KINDS)),
-        needs=["api-version"],
-        remedy="use Kubernetes 1.34 or later",
-    )
-    checklist.verify(
-        "feature-gates-set",
-        "the feature gates are as asked for",
-        lambda: (gates if ours else visible_gates)(kube, gates_asked),
-        needs=["api-version"],
-        expected=", ".join(gates_asked) or "defaults",
-        remedy=remedy,
-    )
-    checklist.verify(
-        "runtime-config-set",
-        "the APIs that were to be switched are on or off as asked for",
-        lambda: _apis(kube, parameters["runtimeConfig"]),
-        needs=["api-version"],
-        expected=", ".join(parameters["runtimeConfig"]) or "defaults",
-        remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
-    )
-    checklist.verify(
-        "nodes-ready",
-        "every node is ready" if ours else "the node of the target is ready",
-        lambda: wait_for_nodes(kube, nodes, READY_SECONDS) if nodes else _some_ready(kube),
-        expected=", ".join(nodes) or "a node",
-        needs=["api-version"],
-        simulated=parameters["simulated"],
-        remedy=remedy,
-    )
-    return checklist.to_json()
+class Cluster(Scenario):
+    """ours: whether the lab made the cluster; gates, apis: what was asked for."""
 
+    def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
+        self.kube = kube
+        self.version: str = parameters["kubernetesVersion"]
+        self.gates: list[str] = parameters["featureGates"]
+        self.apis: list[str] = parameters["runtimeConfig"]
+        self.nodes: list[str] = parameters["nodes"]
+        self.devices = SIMULATED if parameters["simulated"] else GPU
+        self.ours = not self.version.startswith(AT_LEAST)
+        self.remedy = LOGS if self.ours else OF_OTHERS
 
-def _version(kube: Kube, expected: str) -> str:
-    found = str(kube.get(client.VersionApi(kube.api).get_code).git_version).removeprefix("v")
-    if expected.startswith(AT_LEAST):
-        return at_least(found, expected.removeprefix(AT_LEAST))
-    if found != expected:
-        raise CheckFailed(found)
-    return found
+    def has_version(self) -> str:
+        code = self.kube.get(client.VersionApi(self.kube.api).get_code)
+        found = str(code.git_version).removeprefix("v")
+        if not self.ours:
+            return at_least(found, self.version.removeprefix(AT_LEAST))
+        if found != self.version:
+            raise CheckFailed(found)
+        return found
+
+    def has_apis(self) -> str:
+        """That each group and version is served, or not, as asked for."""
+        groups = self.kube.get(client.ApisApi(self.kube.api).get_api_versions).groups
+        served = {version.group_version for group in groups for version in group.versions}
+        for switch in self.apis:
+            name, _, state = switch.partition("=")
+            of_all = name.startswith("api/")  # such as api/beta: no version of its own
+            if not of_all and name.count("/") == 1 and (name in served) != (state == "true"):
+                raise CheckFailed(f"{name} is {'served' if name in served else 'not served'}")
+        return ", ".join(self.apis) or f"{len(served)} API versions served"
+
+    def has_nodes(self) -> str:
+        if self.nodes:
+            return wait_for_nodes(self.kube, self.nodes, READY_SECONDS)
+        nodes = self.kube.get(self.kube.core.list_node).items
+        states = [condition(node, "Ready") for node in nodes]
+        ready = sum(state is not None and state.status == "True" for state in states)
+        if not ready:
+            raise CheckFailed(f"none of {len(nodes)} nodes is ready")
+        return f"{ready} of {len(nodes)} nodes ready"
 
 
 def at_least(version: str, oldest: str) -> str:
@@ -131,23 +121,24 @@ def visible_gates(kube: Kube, asked: list[str]) -> str:
     return gates(kube, asked)
 
 
-def _apis(kube: Kube, asked: list[str]) -> str:
-    """Whether each group and version is served, or not, as asked for."""
-    groups = kube.get(client.ApisApi(kube.api).get_api_versions).groups
-    served = {version.group_version for group in groups for version in group.versions}
-    for switch in asked:
-        name, _, state = switch.partition("=")
-        of_all = name.startswith("api/")  # such as api/beta: no version of its own
-        if not of_all and name.count("/") == 1 and (name in served) != (state == "true"):
-            raise CheckFailed(f"{name} is {'served' if name in served else 'not served'}")
-    return ", ".join(asked) or f"{len(served)} API versions served"
+STEPS: tuple[Step[Cluster], ...] = (
+    Step("api-version", "the API server answers, in the version that was asked for",
+         Cluster.has_version, lambda s: s.version, simulated_on=()),
+    Step("dra-served", "resource.k8s.io/v1 is served",
+         lambda s: served(s.kube), ", ".join(sorted(KINDS)), needs="api-version", simulated_on=(),
+         remedy="use Kubernetes 1.34 or later"),
+    Step("feature-gates-set", "the feature gates are as asked for",
+         lambda s: (gates if s.ours else visible_gates)(s.kube, s.gates),
+         lambda s: ", ".join(s.gates) or "defaults", needs="api-version", simulated_on=()),
+    Step("runtime-config-set", "the APIs that were to be switched are on or off as asked for",
+         Cluster.has_apis, lambda s: ", ".join(s.apis) or "defaults",
+         needs="api-version", simulated_on=(),
+         remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true"),
+    Step("nodes-ready",
+         lambda s: "every node is ready" if s.ours else "the node of the target is ready",
+         Cluster.has_nodes, lambda s: ", ".join(s.nodes) or "a node", needs="api-version"),
+)  # fmt: skip
 
 
-def _some_ready(kube: Kube) -> str:
-    """Where it is not known which nodes the lab will use."""
-    nodes = kube.get(kube.core.list_node).items
-    states = [condition(node, "Ready") for node in nodes]
-    ready = sum(state is not None and state.status == "True" for state in states)
-    if not ready:
-        raise CheckFailed(f"none of {len(nodes)} nodes is ready")
-    return f"{ready} of {len(nodes)} nodes ready"
+def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return verify(module, STEPS, Cluster(Kube(parameters["kubeconfig"]), parameters)).to_json()

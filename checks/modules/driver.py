@@ -93,36 +93,17 @@ class OwnDriver(DriverScenario):
 
 
 STEPS: tuple[Step[OwnDriver], ...] = (
-    Step(
-        "chart-version",
-        "the driver's chart is installed, in the version that was asked for",
-        OwnDriver.chart,
-        lambda s: s.version,
-        simulated_on=(),
-    ),
-    Step(
-        "device-classes",
-        "the driver's device classes exist",
-        OwnDriver.classes,
-        OwnDriver.expected_classes,
-        simulated_on=(),
-    ),
-    Step(
-        "plugin-ready",
-        "the kubelet plugin is ready on every node",
-        OwnDriver.plugin,
-        lambda s: f"{len(s.nodes)} of {len(s.nodes)}",
-        needs="chart-version",
-        simulated_on=(SIMULATED,),
-    ),
-    Step(
-        "devices-published",
-        "every GPU is in a ResourceSlice",
-        OwnDriver.published,
-        lambda s: f"{len(s.nodes) * s.per_node} GPUs",
-    ),
+    Step("chart-version", "the driver's chart is installed, in the version that was asked for",
+         OwnDriver.chart, lambda s: s.version, simulated_on=()),
+    Step("device-classes", "the driver's device classes exist",
+         OwnDriver.classes, OwnDriver.expected_classes, simulated_on=()),
+    Step("plugin-ready", "the kubelet plugin is ready on every node",
+         OwnDriver.plugin, lambda s: f"{len(s.nodes)} of {len(s.nodes)}", needs="chart-version",
+         simulated_on=(SIMULATED,)),
+    Step("devices-published", "every GPU is in a ResourceSlice",
+         OwnDriver.published, lambda s: f"{len(s.nodes) * s.per_node} GPUs"),
     *DEVICE_STEPS,
-)
+)  # fmt: skip
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
