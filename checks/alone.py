@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from results.status import verdict
+from results.status import merged_results
 from toolchain.numbers import option
 
 WORKSTATION = ("stack", "driver", "strategy", "gpus", "workers", "nodeImage")
@@ -45,10 +45,7 @@ def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
             from checks.prerequisites import host_node
 
             gpu = {"stack": options.stack, "gpu": True, "networks": {}}
-            parts = [embedded.run("0", tools), host_node.run("0", gpu)]
-            findings = [finding for part in parts for finding in part["checks"]]
-            status = verdict(finding["status"] for finding in findings)
-            return {"module": "0", "status": status, "checks": findings}
+            return merged_results([embedded.run("0", tools), host_node.run("0", gpu)])
         case _:
             return embedded.run("0", tools)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from checks.result import CheckFailed
@@ -38,7 +39,8 @@ def gate(parameters: dict[str, Any]) -> str:
 
     every = kube.resource.list_resource_claim_for_all_namespaces
     try:
-        _release(kube, parameters["others"])
+        for namespace in parameters["others"]:  # also pods that wait: they would get the GPU next
+            release_pods(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
         held = holding(kube.get(every).items)
         if not held:
             return "free"
@@ -71,43 +73,32 @@ def held_by(kube: Kube, driver: str, uuid: str) -> str:
 def holders(kube: Kube, claims: Sequence[Any], device: devices.Device, own: str = "") -> list[str]:
     """The pods, with their claims, that have the device; without those of ours in namespace `own`.
 
-    A claim that no pod uses is told by its name: Kubernetes is about to free it.
+    A claim that no pod uses is named itself: Kubernetes is about to free it.
     """
-    names = set(ownership.holders(claims, device))
+    holding = set(ownership.holders(claims, device))
     found = []
     for claim in claims:
         namespace, name = claim.metadata.namespace, claim.metadata.name
-        if f"{namespace}/{name}" not in names:
+        if f"{namespace}/{name}" not in holding:
             continue
         users = [user.name for user in claim.status.reserved_for or []]
-        if namespace == own:
-            ours = _pods_of_ours(kube, namespace)
-            found += [f"pod {namespace}/{pod} (claim {name})" for pod in users if pod not in ours]
-        else:
-            found += [f"pod {namespace}/{pod} (claim {name})" for pod in users] or [
-                f"claim {namespace}/{name}"
-            ]
+        ours = _pods_of_ours(kube, namespace) if namespace == own else set()
+        found += [f"pod {namespace}/{pod} (claim {name})" for pod in users if pod not in ours]
+        if not users and namespace != own:
+            found.append(f"claim {namespace}/{name}")
     return found
 
 
 def release_pods(kube: Kube, namespace: str, names: Iterable[str]) -> None:
     """Have the pods end, whatever they are at: those that come after must get the GPU."""
-    wish = {RELEASE: "true", START: f"{time.time():.3f}"}
+    patch = {"metadata": {"annotations": {RELEASE: "true", START: f"{time.time():.3f}"}}}
     for name in names:
-        try:
-            patch = {"metadata": {"annotations": wish}}
+        with suppress(LabError):  # a pod that does not exist
             kube.get(kube.core.patch_namespaced_pod, name, namespace, patch)
-        except LabError:
-            continue  # it is not there
-
-
-def _release(kube: Kube, namespaces: Iterable[str]) -> None:
-    """Have our pods in these namespaces end, also those that wait: they would take the GPU next."""
-    for namespace in namespaces:
-        release_pods(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
 
 
 def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:
+    """The names of the lab's pods there that have not ended."""
     pods = kube.get(kube.core.list_namespaced_pod, namespace=namespace).items
     return {
         pod.metadata.name

@@ -14,8 +14,7 @@ from results.status import Status, verdict
 class CheckFailed(LabError):
     """A statement does not hold; the text says what was found instead.
 
-    remedy: what fixes just this, where the statement's own remedy is not exact enough.
-    warning: it is not as it should be, and will do.
+    remedy: more exact than the statement's own; warning: it is not as it should be, and will do.
     """
 
     def __init__(self, found: str, *, remedy: str = "", warning: bool = False) -> None:
@@ -34,8 +33,8 @@ class CheckSkipped(Exception):
 class Finding:
     """One verified statement.
 
-    simulated: what it says is about a simulated node or device. seconds: how long it took to
-    find out, waiting included. remedy: what to do when it failed, else empty.
+    simulated: it is about a simulated node or device; seconds: how long it took to find out,
+    waiting included; remedy: what to do when it failed, else empty.
     """
 
     id: str
@@ -50,12 +49,11 @@ class Finding:
 
 @dataclass
 class Checklist:
-    """Verifies statements one after the other and keeps what was found."""
+    """Verifies statements one after the other. benchmarks: name → table (docs/results.md)."""
 
     module: str
     findings: list[Finding] = field(default_factory=list)
     benchmarks: dict[str, Any] = field(default_factory=dict)
-    """What was measured on the way: name → table (docs/results.md)."""
 
     def verify(
         self,
@@ -91,17 +89,9 @@ class Checklist:
             self.skip(identity, title, str(error), simulated=simulated)
             return False
         seconds = round(time.monotonic() - started, 3)
+        remedy = "" if status == "passed" else remedy
         self.findings.append(
-            Finding(
-                identity,
-                title,
-                status,
-                simulated,
-                expected,
-                found,
-                seconds,
-                "" if status == "passed" else remedy,
-            )
+            Finding(identity, title, status, simulated, expected, found, seconds, remedy)
         )
         return status == "passed"
 
