@@ -10,7 +10,7 @@ from typing import Any
 
 from checks import pod_start
 from checks.pod_scenario import Output, Parameters, PodScenario
-from checks.result import CheckFailed
+from checks.result import CheckFailed, ensure
 from kube.client import Kube
 
 LEAD_SECONDS = 10.0
@@ -48,9 +48,7 @@ class ClientScenario(PodScenario):
         common = in_common(self.outputs)
         late = max(output["start"]["late_seconds"] for output in self.outputs.values())
         text = f"{common:.1%} of the time; the latest began {late:.3f} s after the moment"
-        if common < LEAST_IN_COMMON:
-            raise CheckFailed(text)
-        return text
+        return ensure(text, common >= LEAST_IN_COMMON)
 
     def started_in_time(self, outputs: Mapping[str, Output]) -> str:
         self.started = pod_start.table(self, outputs)

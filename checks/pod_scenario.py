@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from checks import gpu_holders
 from checks.gpu_holders import ENDED, RELEASE, START
-from checks.result import CheckFailed
+from checks.result import CheckFailed, ensure
 from checks.steps import Scenario, Step, verify
 from kube import devices, images
 from kube.client import Kube, describe
@@ -88,9 +88,7 @@ class PodScenario(Scenario):
         pod = self.wait_for_pod(name, decided)
         found: Any = condition(pod, "PodScheduled") if pod else None
         waits = found and found.reason == "Unschedulable" and TAKEN in (found.message or "")
-        if not waits:
-            raise CheckFailed(describe(pod))
-        return describe(pod)
+        return ensure(describe(pod), bool(waits))
 
     def annotate(self, names: Iterable[str], annotations: Mapping[str, str]) -> None:
         patch = {"metadata": {"annotations": dict(annotations)}}
@@ -138,9 +136,7 @@ class PodScenario(Scenario):
     def allocated(self, name: str) -> str:
         """That the claim has the GPU that it names."""
         device = devices.allocated(self.claim(name, has_device), self.published())
-        if device.uuid != self.uuid:
-            raise CheckFailed(device.uuid)
-        return device.uuid
+        return ensure(device.uuid, device.uuid == self.uuid)
 
     def published(self) -> list[devices.Device]:
         slices = self.kube.get(self.kube.resource.list_resource_slice).items

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from checks.pod_scenario import Output, PodScenario
-from checks.result import CheckFailed
+from checks.result import CheckFailed, ensure
 from kube.permissions import on
 
 MPS_SECONDS = 5.0
@@ -64,6 +64,4 @@ def in_time(started: dict[str, Any]) -> str:
     slowest = max(row["seconds"] for row in rows)
     retries = sum(row["prepare_retries"] for row in rows)
     text = f"all {len(rows)} ran after {slowest:.1f} s, {retries} prepare retries"
-    if slowest > MPS_SECONDS or retries:
-        raise CheckFailed(text)
-    return text
+    return ensure(text, slowest <= MPS_SECONDS and not retries)

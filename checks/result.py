@@ -29,6 +29,13 @@ class CheckSkipped(Exception):
     """Whether a statement holds cannot be said, or does not matter here; the text says why."""
 
 
+def ensure(found: str, holds: bool) -> str:
+    """What was found; CheckFailed with it unless the statement holds."""
+    if not holds:
+        raise CheckFailed(found)
+    return found
+
+
 @dataclass(frozen=True)
 class Finding:
     """One verified statement.

@@ -14,7 +14,7 @@ import semver
 from kubernetes import client
 from prometheus_client.parser import text_string_to_metric_families
 
-from checks.result import CheckFailed, CheckSkipped
+from checks.result import CheckFailed, CheckSkipped, ensure
 from checks.steps import Scenario, Step, verify
 from kube.client import Kube
 from kube.conditions import condition
@@ -51,9 +51,7 @@ class Cluster(Scenario):
         found = str(code.git_version).removeprefix("v")
         if not self.ours:
             return at_least(found, self.version.removeprefix(AT_LEAST))
-        if found != self.version:
-            raise CheckFailed(found)
-        return found
+        return ensure(found, found == self.version)
 
     def has_apis(self) -> str:
         """That each group and version is served, or not, as asked for."""

@@ -12,7 +12,7 @@ from typing import Any
 from checks import clients, pod_start
 from checks.clients import LEAD_SECONDS, MEASURED_SMS, MOST_CV, expected_sms
 from checks.pod_scenario import Output, Parameters, PodCheck
-from checks.result import CheckFailed
+from checks.result import CheckFailed, ensure
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU
@@ -55,9 +55,7 @@ class Memory(clients.ClientScenario):
         least, most = 0, sms
         if gpu in MEASURED_SMS:
             least, most = expected_sms(gpu, self.share, MEASURED_SMS[gpu][100])
-        if free > self.limit or not least <= sms <= most:
-            raise CheckFailed(text)
-        return text
+        return ensure(text, free <= self.limit and least <= sms <= most)
 
     def results(self, name: str, sizes: list[int], expected: str) -> str:
         """That each of these sizes was granted, or refused, as expected."""
@@ -80,18 +78,15 @@ class Memory(clients.ClientScenario):
             f"{len(meanwhile)} of {len(moments)} requests came while it measured; "
             f"{fma['median']:.2f} TFLOPS, variation {fma['cv']:.2%}"
         )
-        if len(meanwhile) < len(moments) or not moments or fma["cv"] > MOST_CV:
-            raise CheckFailed(text)
-        return text
+        return ensure(text, bool(moments) and meanwhile == moments and fma["cv"] <= MOST_CV)
 
     def not_raised(self) -> str:
         results = self.results(RAISER, self.over, REFUSED)
         output = self.outputs[RAISER]
         sms, free = output["device"]["sm_count"], output["memory"]["free_mib"]
         text = f"{sms} SMs, {free:.0f} MiB free, {results} (asked: {asked_of_mps(output)})"
-        if sms > self.outputs[ALLOCATOR]["device"]["sm_count"] or free > self.limit:
-            raise CheckFailed(text)
-        return text
+        most = self.outputs[ALLOCATOR]["device"]["sm_count"]
+        return ensure(text, sms <= most and free <= self.limit)
 
     def not_dropped(self) -> str:
         output = self.outputs[ESCAPER]

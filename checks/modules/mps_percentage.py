@@ -12,7 +12,7 @@ from typing import Any
 from checks import clients, pod_start
 from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON, MOST_CV
 from checks.pod_scenario import SECONDS, Output, Parameters, PodCheck
-from checks.result import CheckFailed
+from checks.result import CheckFailed, ensure
 from checks.steps import Step
 from kube.client import Kube, describe
 from kube.conditions import condition
@@ -121,9 +121,7 @@ class Percentages(clients.ClientScenario):
         text = f"within {spread:.2%}"
         if all(fractions):
             text += f", {min(fractions):.1%} to {max(fractions):.1%} of the peak of these SMs"
-        if spread > MOST_UNEVEN:
-            raise CheckFailed(text)
-        return text
+        return ensure(text, spread <= MOST_UNEVEN)
 
     # --- several at a time ------------------------------------------------------------------------
 
@@ -150,16 +148,12 @@ class Percentages(clients.ClientScenario):
     def fair(self) -> str:
         rates = ", ".join(f"{rate:.2f}" for rate in self.rates())
         text = f"{self.jain():.6f}: {rates} TFLOPS"
-        if self.jain() < LEAST_JAIN:
-            raise CheckFailed(text)
-        return text
+        return ensure(text, self.jain() >= LEAST_JAIN)
 
     def steady(self) -> str:
         variations = {name: each["measures"]["fma"]["cv"] for name, each in self.outputs.items()}
         text = ", ".join(f"{name}: {cv:.2%}" for name, cv in variations.items())
-        if max(variations.values()) > MOST_CV:
-            raise CheckFailed(text)
-        return text
+        return ensure(text, max(variations.values()) <= MOST_CV)
 
     def all_in_time(self) -> str:
         sweep = {self.job_pods[each]: output for each, output in self.sweep.items()}

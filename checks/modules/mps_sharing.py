@@ -17,7 +17,7 @@ from checks import clients, pod_start
 from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON
 from checks.gpu_holders import ENDED
 from checks.pod_scenario import TAKEN, Parameters, PodCheck, has_device, last_json
-from checks.result import CheckFailed
+from checks.result import CheckFailed, ensure
 from checks.steps import Step
 from kube.client import Kube, describe
 from kube.devices import GPU
@@ -136,9 +136,7 @@ class Sharing(clients.ClientScenario):
         clients.require_no_error(self.outputs)
         rates = {name: each["measures"]["fma"]["tflops"] for name, each in self.outputs.items()}
         text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
-        if not all(rate > 0 for rate in rates.values()):
-            raise CheckFailed(text)
-        return text
+        return ensure(text, all(rate > 0 for rate in rates.values()))
 
     def directed(self) -> str:
         for name, output in self.outputs.items():
