@@ -53,18 +53,19 @@ def check(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
     Where it is not run its pods end all the same: others wait for their GPU."""
     unmet = [module for module, status in given["needs"].items() if status != "passed"]
-    of_pods = getattr(import_module(CHECKS[name]), "CHECK", None)
-    if unmet and not of_pods:
-        return skipped(given["module"], f"needs module {unmet[0]}")
+    result = skipped(given["module"], f"needs module {unmet[0]}") if unmet else None
+    of_pods: Any = getattr(import_module(CHECKS[name]), "CHECK", None)
+    if result and not of_pods:
+        return result
     recorded = record_name(name, given.get("variant", ""))
     path = store.RESULTS / given["stack"] / "checks" / f"{recorded}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {key: given[key] for key in ("run", "start_id", "digest")}
     # A run that is killed has used up what it looked at, and must be told from one never begun.
     write_json(path, record | {"result": None})
-    if unmet and of_pods:
+    if result:
         of_pods.release_pods(given["parameters"])
-        return skipped(given["module"], f"needs module {unmet[0]}")
+        return result
     result = PROGRAMS[name](given["module"], given["parameters"])
     result = output.shortened(given["stack"], recorded, result)
     write_json(path, record | {"result": result})

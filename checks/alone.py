@@ -64,12 +64,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--strategy", choices=["toolkit", "cdi"], help="kind: how a node gets the GPU driver"
     )
-    group.add_argument("--gpus", type=_names, help="kind: indices or UUIDs, with commas between")
+    group.add_argument(
+        "--gpus",
+        type=lambda text: [*filter(None, text.split(","))],
+        help="kind: indices or UUIDs, with commas between",
+    )
     group.add_argument(
         "--workers", type=option(0, MOST_WORKERS), help="kind: how many worker nodes"
     )
     group.add_argument("--node-image", dest="nodeImage", help="kind: image of the nodes")
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +31,7 @@ PERMISSIONS = (
     *on("resourceclaims", "list", "watch", group=DRA),
 )
 """In the namespace."""
+NOT_MEASURED = {"skipped": devices.NO_GPU[devices.SIMULATED]}
 Parameters = Mapping[str, Any]
 Output = dict[str, Any]
 """What a pod's program printed."""
@@ -37,9 +39,7 @@ Output = dict[str, Any]
 
 class PodScenario(Scenario):
     """Parameters: namespace, uuid (of the GPU that all claims here name), driver (that published
-    it, NVIDIA's if not given), devices (GPU, MOCK or SIMULATED) or simulated.
-
-    pods: the names of all that there are.
+    it, NVIDIA's if not given), devices (GPU, MOCK or SIMULATED) or simulated. pods: all names.
     """
 
     pods: tuple[str, ...] = ()
@@ -62,19 +62,17 @@ class PodScenario(Scenario):
         for name in names:
             pod = self.wait_for_pod(name, lambda pod: pod.status.phase in ("Running", *ENDED))
             if pod is None or pod.status.phase != "Running":
-                why = self._standing(pod)
+                why = describe(pod)
+                if TAKEN in why and (
+                    held := gpu_holders.held_by(self.kube, self.driver, self.uuid)
+                ):
+                    why += f"; it waits for {held}"
                 raise CheckFailed(f"{name}: {why}" if found else why, remedy=images.remedy(pod))
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
 
     def wait_for_pod(self, name: str, until: Callable[[Any], bool]) -> Any:
         return self.kube.wait_for_pod(self.namespace, name, until, SECONDS)
-
-    def _standing(self, pod: Any) -> str:
-        """Where a pod stands that should run, and who holds the GPU if it waits for that."""
-        text = describe(pod)
-        held = gpu_holders.held_by(self.kube, self.driver, self.uuid) if TAKEN in text else ""
-        return f"{text}; it waits for {held}" if held else text
 
     def refused(self, name: str) -> str:
         """That no node can have the pod because the device of its claim is taken."""
@@ -189,12 +187,9 @@ def has_device(claim: Any) -> bool:
 def last_json(log: str) -> Output | None:
     """The last line that is a JSON object; what else a log holds is for people."""
     for line in reversed(log.splitlines()):
-        if line.startswith("{"):
-            try:
-                found: Output = json.loads(line)
-            except ValueError:
-                continue
-            return found
+        with suppress(ValueError):
+            if isinstance(found := json.loads(line), dict):
+                return found
     return None
 
 
@@ -216,11 +211,9 @@ class PodCheck(Generic[P]):
         try:
             checklist = verify(module, self.steps, scenario)
             for name, table in self.benchmarks.items():
-                if scenario.devices == devices.SIMULATED:
-                    found = {"skipped": devices.NO_GPU[devices.SIMULATED]}
-                else:
-                    found = table(scenario)
-                checklist.benchmarks |= {name: found} if found else {}
+                simulated = scenario.devices == devices.SIMULATED
+                if found := NOT_MEASURED if simulated else table(scenario):
+                    checklist.benchmarks[name] = found
             return checklist.to_json()
         finally:
             scenario.release_pods()

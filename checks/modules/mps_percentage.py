@@ -68,15 +68,12 @@ class Percentages(clients.ClientScenario):
         return ", ".join(f"{percentage} %" for percentage in self.percentages)
 
     def pod_of(self, job: str) -> str:
-        listed = self.kube.get(
-            self.kube.core.list_namespaced_pod,
-            namespace=self.namespace,
-            label_selector=f"{JOB_NAME}={job}",
-        ).items
-        if len(listed) != 1 or listed[0].status.phase != "Succeeded":
-            found = ", ".join(describe(pod) for pod in listed) or "none"
+        lister, selector = self.kube.core.list_namespaced_pod, f"{JOB_NAME}={job}"
+        pods = self.kube.get(lister, namespace=self.namespace, label_selector=selector).items
+        if [pod.status.phase for pod in pods] != ["Succeeded"]:
+            found = ", ".join(map(describe, pods)) or "none"
             raise CheckFailed(f"pods of Job {job}: {found}")
-        return str(listed[0].metadata.name)
+        return str(pods[0].metadata.name)
 
     def measured(self) -> str:
         sweep = {percentage: self.output(pod) for percentage, pod in self.job_pods.items()}
@@ -84,20 +81,15 @@ class Percentages(clients.ClientScenario):
         self.sweep = sweep
         return f"{len(sweep)} results"
 
-    def all_sms(self) -> int:
-        """Of the whole GPU: what 100 % showed; the settings have it in every sweep."""
-        return int(self.sweep[100]["device"]["sm_count"])
-
     def expected_sms(self, percentage: int) -> tuple[int, int]:
-        gpu = self.sweep[100]["device"]["name"]
-        return clients.expected_sms(gpu, percentage, self.all_sms())
+        whole = self.sweep[100]["device"]  # the settings have 100 % in every sweep
+        return clients.expected_sms(whole["name"], percentage, whole["sm_count"])
 
     def expected_counts(self) -> str:
         if not self.sweep:
             return "what MPS gives for each percentage"
-        return ", ".join(
-            f"{each} %: {bounds_text(self.expected_sms(each))}" for each in self.percentages
-        )
+        expected = {each: bounds_text(self.expected_sms(each)) for each in self.percentages}
+        return ", ".join(f"{percentage} %: {count}" for percentage, count in expected.items())
 
     def counted(self) -> str:
         counts = {each: output["device"]["sm_count"] for each, output in self.sweep.items()}
@@ -106,10 +98,9 @@ class Percentages(clients.ClientScenario):
             least, most = self.expected_sms(percentage)
             if not least <= count <= most:
                 raise CheckFailed(text)
-        least_percentage = min(counts)
-        count, all_sms = counts[least_percentage], self.all_sms()
-        if (part := count / all_sms) > least_percentage / 100:
-            text += f"; {least_percentage} % buys {count} SMs of {all_sms}, which is {part:.1%}"
+        smallest, count, all_sms = min(counts), counts[min(counts)], counts[100]
+        if (part := count / all_sms) > smallest / 100:
+            text += f"; {smallest} % buys {count} SMs of {all_sms}, which is {part:.1%}"
         return text
 
     def even(self) -> str:
@@ -147,8 +138,7 @@ class Percentages(clients.ClientScenario):
 
     def fair(self) -> str:
         rates = ", ".join(f"{rate:.2f}" for rate in self.rates())
-        text = f"{self.jain():.6f}: {rates} TFLOPS"
-        return ensure(text, self.jain() >= LEAST_JAIN)
+        return ensure(f"{self.jain():.6f}: {rates} TFLOPS", self.jain() >= LEAST_JAIN)
 
     def steady(self) -> str:
         variations = {name: each["measures"]["fma"]["cv"] for name, each in self.outputs.items()}
@@ -177,11 +167,8 @@ class Percentages(clients.ClientScenario):
             rows.append(row | {"slowdown": rate(solo) / rate(output) if solo else None})
         table = self.benchmark(TABLE, "TFLOPS", rows, self.sweep[100])
         if self.outputs:
-            table |= {
-                "aggregate": sum(self.rates()),
-                "jain": self.jain(),
-                "in_common": clients.in_common(self.outputs),
-            }
+            table |= {"aggregate": sum(self.rates()), "jain": self.jain()}
+            table["in_common"] = clients.in_common(self.outputs)
         return table
 
 
