@@ -19,7 +19,7 @@ from tests.unit.fake_kube import (
     pod,
     statuses,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, play, slices
+from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, slices
 
 PODS = list(mps_memory.PODS)
 NO_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
@@ -84,13 +84,6 @@ def neighbour() -> dict[str, Any]:
     found = asked("MPS 10 %", {})
     found["measures"]["fma"] |= {"start": BEGAN - 4, "end": BEGAN + 4}
     return found
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    made = Cluster()
-    play(made, monkeypatch, mps_memory)
-    return made
 
 
 def run(**changed: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.unit.fake_kube import (
     pod,
     statuses,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, play, slices
+from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, slices
 
 PERCENTAGES = [100, 50, 20, 10, 1]
 PODS = ["share-1", "share-2", "share-3"]
@@ -83,13 +83,6 @@ class Cluster(FakeKube):
         result = told(case)
         change(result)
         self.logs[name] = log(result)
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    made = Cluster()
-    play(made, monkeypatch, mps_percentage)
-    return made
 
 
 def run(**changed: Any) -> dict[str, Any]:

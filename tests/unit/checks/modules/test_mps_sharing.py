@@ -23,7 +23,7 @@ from tests.unit.fake_kube import (
     statuses,
     unschedulable,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, play, slices
+from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, slices
 
 PODS = ["shared-1", "shared-2"]
 DAEMON = "mps-control-daemon-uid-of-shared-ab12c-5d9f7-xk2lp"
@@ -79,13 +79,6 @@ class Cluster(FakeKube):
 
     def named(self, name: str) -> Any:
         return next(p for p in self.pods if p.metadata.name == name)
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    made = Cluster()
-    play(made, monkeypatch, mps_sharing)
-    return made
 
 
 def run(**changed: Any) -> dict[str, Any]:
