@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from checks import pod_start
 from checks.pod_scenario import Output, Parameters, PodScenario
 from checks.result import CheckFailed, ensure
 from kube.client import Kube
@@ -26,7 +25,10 @@ GRANULARITY = 2
 """SMs come in pairs (TPCs): 50 % of 42 SMs is 20, 25 % of 188 is 46 (A100, RTX PRO 6000)."""
 MOST_LEAST = 8
 """What 1 % buys on Hopper; other architectures give less (2 on Ada)."""
-IN_TIME = f"at most {pod_start.MPS_SECONDS:.0f} s, no prepare retry"
+START_SECONDS = 5.0
+"""An MPS pod on a warm node, its daemon's start included. On an H200 14 pods took 2.4 to 5.9 s: the
+driver looks whether the daemon is ready after 1 to 2 s, and then after 2 to 4 s more."""
+IN_TIME = f"at most {START_SECONDS:.0f} s, no prepare retry"
 LATE = "a first pod after a pause may be slower; look at the events of the pods"
 
 
@@ -51,8 +53,15 @@ class ClientScenario(PodScenario):
         return ensure(text, common >= LEAST_IN_COMMON)
 
     def started_in_time(self, outputs: Mapping[str, Output]) -> str:
-        self.started = pod_start.table(self, outputs)
-        return pod_start.in_time(self.started)
+        """CheckFailed where a pod took too long, or its claim had to be prepared again."""
+        self.started = self.starts(outputs)
+        rows = self.started["rows"]
+        if unknown := [row["pod"] for row in rows if row["seconds"] is None]:
+            raise CheckFailed(f"no event says when {', '.join(unknown)} was scheduled")
+        slowest = max(row["seconds"] for row in rows)
+        retries = sum(row["prepare_retries"] for row in rows)
+        text = f"all {len(rows)} ran after {slowest:.1f} s, {retries} prepare retries"
+        return ensure(text, slowest <= START_SECONDS and not retries)
 
     def benchmark(self, name: str, unit: str, rows: list[Any], output: Output) -> dict[str, Any]:
         """Module 5's table. output: of a client, which saw the GPU and its software."""

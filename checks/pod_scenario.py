@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from kube.client import Kube, describe
 from kube.conditions import condition
 from kube.permissions import DRA, on
 
+RETRIED = "FailedPrepareDynamicResources"
+"""The kubelet's event for a claim whose preparation failed and is tried again."""
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
 TAKEN = "cannot allocate all claims"
@@ -31,6 +34,8 @@ PERMISSIONS = (
     *on("resourceclaims", "list", "watch", group=DRA),
 )
 """In the namespace."""
+SEE_EVENTS = on("events", "list", real=True)
+"""Beside those, of checks that ask how soon pods started."""
 NOT_MEASURED = {"skipped": devices.NO_GPU[devices.SIMULATED]}
 Parameters = Mapping[str, Any]
 Output = dict[str, Any]
@@ -178,6 +183,41 @@ class PodScenario(Scenario):
                 *_, last = ["", *log.strip().splitlines()]
                 raise CheckFailed(f"{name} printed no JSON; its last line: {last}")
             time.sleep(LOOK_SECONDS)
+
+    def starts(self, outputs: Mapping[str, Output]) -> dict[str, Any]:
+        """How long pods took from being scheduled to running their program, and what had to be
+        repeated: a table with rows of pod, seconds, prepare_retries.
+
+        The scheduler's event has microseconds, the program prints when it began; the API's own
+        times are whole seconds. Both clocks must agree, as they do where scheduler and node are one
+        machine.
+        """
+        scheduled: dict[str, float] = {}
+        for event in self._events("Scheduled"):
+            if moment := event.event_time or event.last_timestamp:
+                name = event.involved_object.name
+                scheduled[name] = max(moment.timestamp(), scheduled.get(name, 0.0))
+        retries: Counter[str] = Counter()
+        for event in self._events(RETRIED):
+            times = event.series.count if event.series else event.count or 1
+            retries[event.involved_object.name] += times
+        rows = []
+        for name, output in outputs.items():
+            known = name in scheduled
+            seconds = round(output["began"] - scheduled[name], 3) if known else None
+            rows.append({"pod": name, "seconds": seconds, "prepare_retries": retries[name]})
+        return {"unit": "s", "measured": "from scheduled to the program's first line", "rows": rows}
+
+    def _events(self, reason: str) -> list[Any]:
+        """Of pods that exist now: a run before this one had pods of the same names."""
+        core, namespace = self.kube.core, self.namespace
+        pods = self.kube.get(core.list_namespaced_pod, namespace=namespace).items
+        present = {pod.metadata.uid for pod in pods}
+        selector = f"reason={reason}"
+        events = self.kube.get(
+            core.list_namespaced_event, namespace=namespace, field_selector=selector
+        ).items
+        return [event for event in events if event.involved_object.uid in present]
 
 
 def has_device(claim: Any) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import pod_start
 from checks.pod_scenario import TAKEN, PodCheck, PodScenario
 from checks.result import CheckFailed
 from checks.steps import Step
@@ -67,10 +66,10 @@ class HandOver(PodScenario):
         self.release("pod-2")
         return self.unallocated("claim-2")
 
-    def starts(self) -> dict[str, Any]:
+    def started(self) -> dict[str, Any]:
         """How long each pod took to run its program; where one did not, its step failed."""
         try:
-            return pod_start.table(self, {name: self.output(name) for name in self.pods})
+            return self.starts({name: self.output(name) for name in self.pods})
         except LabError as error:
             return {"skipped": str(error)}
 
@@ -107,5 +106,5 @@ STEPS: tuple[Step[HandOver], ...] = (
     Step("gpu-free", "when the last pod has ended nothing holds the GPU",
          HandOver.freed, "pending", needs="same-device"),
 )  # fmt: skip
-CHECK = PodCheck(scenario=HandOver, steps=STEPS, benchmarks={"pod-start": HandOver.starts})
+CHECK = PodCheck(scenario=HandOver, steps=STEPS, benchmarks={"pod-start": HandOver.started})
 run = CHECK.run

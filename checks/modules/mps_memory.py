@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import clients, pod_start
+from checks import clients
 from checks.clients import LEAD_SECONDS, MEASURED_SMS, MOST_CV, expected_sms
 from checks.pod_scenario import Output, Parameters, PodCheck
 from checks.result import CheckFailed, ensure
@@ -44,7 +44,7 @@ class Memory(clients.ClientScenario):
         seen = {name: output for name, output in outputs.items() if "device" in output}
         clients.same_gpu(seen, self.uuid)
         clients.are_clients(seen)
-        self.started = pod_start.table(self, outputs)
+        self.started = self.starts(outputs)
         return f"{len(outputs)} answers"
 
     def read_back(self) -> str:
