@@ -17,6 +17,7 @@ LEAD_SECONDS = 10.0
 LEAST_IN_COMMON = 0.8
 """Part of the time in which pods must have worked side by side."""
 MOST_CV = 0.05
+OF_FMA = ("values", "median", "cv", "fraction_of_peak", "tflops_per_sm")
 MEASURED_SMS: dict[str, dict[int, int]] = {
     "NVIDIA H200": {100: 132, 50: 66, 20: 26, 10: 12, 1: 8},
 }
@@ -132,15 +133,9 @@ def row(name: str, output: Output, **more: Any) -> dict[str, Any]:
     """One client in a table. TFLOPS, GB/s, µs, W, MHz."""
     measures = output["measures"]
     fma = measures["fma"]
-    of_fma = ("values", "median", "cv", "fraction_of_peak", "tflops_per_sm")
-    found = {
-        "client": name,
-        **more,
-        "sm_count": output["device"]["sm_count"],
-        **{key: fma[key] for key in of_fma},
-        "clock_mhz": (fma["clock_mhz"] or {}).get("median"),
-        "power_w": (fma["power_w"] or {}).get("median"),
-    }
+    found = {"client": name, **more, "sm_count": output["device"]["sm_count"]}
+    found |= {key: fma[key] for key in OF_FMA}
+    found |= {key: (fma[key] or {}).get("median") for key in ("clock_mhz", "power_w")}
     if bandwidth := measures.get("bandwidth"):
         found["bandwidth_gb_s"] = bandwidth["median"]
     if latency := measures.get("latency"):

@@ -42,11 +42,10 @@ def gate(parameters: dict[str, Any]) -> str:
         for namespace in parameters["others"]:  # also pods that wait: they would get the GPU next
             release_pods(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
         held = holding(kube.get(every).items)
-        if not held:
-            return "free"
-        sys.stderr.write(f"waiting {SECONDS:.0f} s at most for {_held(uuid, held)}\n")
-        sys.stderr.flush()
-        held = holding(kube.wait(every, lambda claims: not holding(claims), SECONDS))
+        if held:
+            sys.stderr.write(f"waiting {SECONDS:.0f} s at most for {_held(uuid, held)}\n")
+            sys.stderr.flush()
+            held = holding(kube.wait(every, lambda claims: not holding(claims), SECONDS))
     except LabError as error:
         if getattr(error.__cause__, "status", None) == FORBIDDEN:
             return "claims of others are not visible"

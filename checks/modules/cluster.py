@@ -81,9 +81,7 @@ def at_least(version: str, oldest: str) -> str:
         found = semver.Version.parse(version)
     except ValueError as error:
         raise CheckFailed(f"'{version}', which is no version") from error
-    if found.finalize_version() < semver.Version.parse(oldest):
-        raise CheckFailed(version)
-    return version
+    return ensure(version, found.finalize_version() >= semver.Version.parse(oldest))
 
 
 def served(kube: Kube) -> str:
@@ -99,13 +97,12 @@ def gates(kube: Kube, asked: list[str]) -> str:
     lines = kube.text("/metrics").splitlines(keepends=True)
     text = "".join(line for line in lines if GATES in line)
     found = {
-        sample.labels["name"]: "true" if sample.value else "false"
+        f"{sample.labels['name']}={'true' if sample.value else 'false'}"
         for family in text_string_to_metric_families(text)
         if family.name == GATES
         for sample in family.samples
     }
-    wrong = [gate for gate in asked if found.get(gate.partition("=")[0]) != gate.partition("=")[2]]
-    if wrong:
+    if wrong := [gate for gate in asked if gate not in found]:
         raise CheckFailed("not as asked: " + ", ".join(wrong))
     return ", ".join(asked) or f"{len(found)} gates at their defaults"
 

@@ -122,7 +122,7 @@ class Percentages(clients.ClientScenario):
         self.require_clients(outputs)
         self.outputs = outputs
         least, most = bounds = self.expected_sms(self.share)
-        counts = {name: output["device"]["sm_count"] for name, output in outputs.items()}
+        counts = {name: each["device"]["sm_count"] for name, each in outputs.items()}
         text = ", ".join(f"{name}: {count} SMs" for name, count in counts.items())
         if not all(least <= count <= most for count in counts.values()):
             raise CheckFailed(f"{text}; expected {bounds_text(bounds)} each")
