@@ -170,6 +170,11 @@ class PodScenario(Scenario):
                 raise CheckFailed(f"allocated: {found}")
         return "pending"
 
+    def freed(self, pods: Iterable[str], *claims: str) -> str:
+        """That the claims hold nothing once these pods have ended."""
+        self.end(*pods)
+        return self.unallocated(*claims)
+
     # --- what pods print --------------------------------------------------------------------------
 
     def output(self, name: str) -> Output:

@@ -100,10 +100,6 @@ class Memory(clients.ClientScenario):
                 f"free; {error}; {output['device']['sm_count']} SMs as before"
             ) from error
 
-    def freed(self) -> str:
-        self.end(*PODS)
-        return self.unallocated(CLAIM)
-
     def table(self) -> dict[str, Any]:
         """What each client asked for and got; nothing where nothing was measured."""
         outputs = {name: each for name, each in self.outputs.items() if "allocations" in each}
@@ -169,7 +165,7 @@ STEPS: tuple[Step[Memory], ...] = (
          remedy="known of MPS (seen with driver 580): its memory limit binds those who go along "
                 "with it; let only pods that you trust share a claim"),
     Step("memory-ended", "the clients end, and nothing holds the GPU",
-         Memory.freed, "pending", needs="memory-running"),
+         lambda s: s.freed(PODS, CLAIM), "pending", needs="memory-running"),
 )  # fmt: skip
 CHECK = PodCheck(
     scenario=Memory,

@@ -149,10 +149,6 @@ class Percentages(clients.ClientScenario):
         sweep = {self.job_pods[each]: output for each, output in self.sweep.items()}
         return self.started_in_time(sweep | self.outputs)
 
-    def freed(self) -> str:
-        self.end(*self.pods)
-        return self.unallocated(SHARE)
-
     def table(self) -> dict[str, Any]:
         """What was measured, as far as it went; nothing where nothing was."""
         if not self.sweep:
@@ -221,7 +217,7 @@ STEPS: tuple[Step[Percentages], ...] = (
          Percentages.all_in_time, IN_TIME,
          needs="sweep-measured", least=GPU, failure="warning", remedy=LATE),
     Step("share-ended", "the clients end, and nothing holds the GPU",
-         Percentages.freed, "pending", needs="share-running"),
+         lambda s: s.freed(s.pods, SHARE), "pending", needs="share-running"),
 )  # fmt: skip
 CHECK = PodCheck(
     scenario=Percentages,

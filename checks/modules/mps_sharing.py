@@ -144,10 +144,6 @@ class Sharing(clients.ClientScenario):
                 raise CheckFailed(f"{name}: it is not set")
         return ", ".join({output["mps"]["pipe_directory"] for output in self.outputs.values()})
 
-    def freed(self) -> str:
-        self.release(OWN)
-        return self.unallocated(SHARED, OWN)
-
 
 STEPS: tuple[Step[Sharing], ...] = (
     Step("pods-running", lambda s: f"{s.both()} run", lambda s: s.running(*s.sharing), "Running"),
@@ -181,7 +177,7 @@ STEPS: tuple[Step[Sharing], ...] = (
     Step("own-claim-allocated", "its claim has the very GPU that they shared",
          lambda s: s.allocated(OWN), lambda s: s.uuid, needs="own-claim-runs"),
     Step("gpu-free", "when it has ended too nothing holds the GPU",
-         Sharing.freed, "pending", needs="own-claim-runs"),
+         lambda s: s.freed([OWN], SHARED, OWN), "pending", needs="own-claim-runs"),
 )  # fmt: skip
 CHECK = PodCheck(scenario=Sharing, steps=STEPS, benchmarks={"pod-start": lambda s: s.started})
 run = CHECK.run
