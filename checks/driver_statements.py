@@ -34,14 +34,16 @@ class DriverScenario(Scenario, ABC):
         self.devices = parameters.get("devices", devices.GPU)
         self.version: str = parameters.get("version", "")
         self.driver: str = parameters["driver"]
+        self.namespace: str = parameters.get("namespace", "")
+        self.plugin: str = parameters.get("plugin", "")
 
     @abstractmethod
     def gpus(self) -> Sequence[devices.Device]:
         """Those that the driver publishes now."""
 
     def daemon_set(self) -> Any:
-        plugin, namespace = self.parameters["plugin"], self.parameters["namespace"]
-        return self.kube.get(self.kube.apps.read_namespaced_daemon_set, plugin, namespace)
+        read = self.kube.apps.read_namespaced_daemon_set
+        return self.kube.get(read, self.plugin, self.namespace)
 
     def classes(self) -> str:
         expected = set(self.parameters["classes"])
@@ -58,14 +60,12 @@ class DriverScenario(Scenario, ABC):
         uses the machine's is published without."""
         expected = set(self.parameters["attributes"])
         for device in self.gpus():
-            found = set(device.attributes)
+            found, place = set(device.attributes), f"{device.node}/{device.name}"
             if found != expected:
                 lacking, extra = sorted(expected - found), sorted(found - expected)
-                raise CheckFailed(
-                    f"{device.node}/{device.name}: lacking {lacking}, not expected {extra}"
-                )
+                raise CheckFailed(f"{place}: lacking {lacking}, not expected {extra}")
             if self.devices != devices.GPU and "memory" not in device.capacity:
-                raise CheckFailed(f"{device.node}/{device.name} has no capacity 'memory'")
+                raise CheckFailed(f"{place} has no capacity 'memory'")
         return ", ".join(sorted(expected))
 
     @contextmanager
@@ -74,8 +74,7 @@ class DriverScenario(Scenario, ABC):
         try:
             yield
         except LabError as error:
-            namespace = self.parameters["namespace"]
-            why = trouble.of_pods(self.kube, namespace) if namespace else ""
+            why = trouble.of_pods(self.kube, self.namespace) if self.namespace else ""
             raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
 
 

@@ -33,7 +33,6 @@ IN_DRIVER = (
     *on("pods", "watch", real=True),
 )
 """In the driver's namespace."""
-UNKNOWN = "which DaemonSet brings the driver is not known"
 
 
 class SharedDriver(DriverScenario):
@@ -75,32 +74,31 @@ class SharedDriver(DriverScenario):
         device = self.gpu(SECONDS)
         return f"{device.name} on {device.node} ({device.product})"
 
+    def require_plugin(self) -> None:
+        if not self.plugin:
+            raise CheckSkipped("which DaemonSet brings the driver is not known")
+
     def daemon_set(self) -> Any:
-        if not self.parameters["plugin"]:
-            raise CheckSkipped(UNKNOWN)
+        self.require_plugin()
         return super().daemon_set()
 
     def chart(self) -> str:
-        plugin, namespace = self.parameters["plugin"], self.parameters["namespace"]
         found = ownership.described(self.daemon_set(), self.parameters["chart"])["version"]
         if self.version and found != self.version:
             raise CheckFailed(found or "a DaemonSet without chart label")
-        return found or f"{namespace}/{plugin}, without chart label"
+        return found or f"{self.namespace}/{self.plugin}, without chart label"
 
-    def plugin(self) -> str:
+    def plugin_ready(self) -> str:
         """The pod of the DaemonSet on the node that has the GPU."""
-        namespace, plugin = self.parameters["namespace"], self.parameters["plugin"]
-        if not plugin:
-            raise CheckSkipped(UNKNOWN)
-        (device,) = self.gpus()
-        node = device.node
+        self.require_plugin()
+        node = self.gpu(0).node
 
         def here(pods: list[Any]) -> list[Any]:
             return [
                 pod
                 for pod in pods
                 if pod.spec.node_name == node
-                and any(owner.name == plugin for owner in pod.metadata.owner_references or [])
+                and any(owner.name == self.plugin for owner in pod.metadata.owner_references or [])
             ]
 
         def ready(pods: list[Any]) -> bool:
@@ -111,8 +109,8 @@ class SharedDriver(DriverScenario):
             self.kube.core.list_namespaced_pod,
             ready,
             SECONDS,
-            what=f"the pod of {namespace}/{plugin} on {node}",
-            namespace=namespace,
+            what=f"the pod of {self.namespace}/{self.plugin} on {node}",
+            namespace=self.namespace,
         )
         if not ready(pods):
             why = describe(here(pods)[0]) if here(pods) else "it has no pod there"
@@ -130,8 +128,8 @@ STEPS: tuple[Step[SharedDriver], ...] = (
     Step("devices-published", "the GPU is in a ResourceSlice",
          SharedDriver.published, lambda s: s.target or f"a device of {s.driver}"),
     Step("plugin-ready", "the kubelet plugin is ready on its node",
-         SharedDriver.plugin, "ready",
-         needs=lambda s: "devices-published" if s.parameters["plugin"] else "",
+         SharedDriver.plugin_ready, "ready",
+         needs=lambda s: "devices-published" if s.plugin else "",
          simulated_on=(SIMULATED,)),
     *DEVICE_STEPS,
 )  # fmt: skip

@@ -38,18 +38,17 @@ class OwnDriver(DriverScenario):
 
     def chart(self) -> str:
         """The chart names itself on all its objects; the plugin's DaemonSet is what counts."""
-        chart, version = self.parameters["chart"], self.version
+        chart = self.parameters["chart"]
         daemon_set = self.daemon_set()
         found = (daemon_set.metadata.labels or {}).get("helm.sh/chart", "")
         if found == f"{chart}-{UNSTAMPED}":
             (container, *_) = daemon_set.spec.template.spec.containers
             found = f"{chart}-{container.image.rpartition(':')[2].removeprefix('v')}"
-        if found != f"{chart}-{version}":
+        if found != f"{chart}-{self.version}":
             raise CheckFailed(found or "a DaemonSet without chart label")
-        return version
+        return self.version
 
-    def plugin(self) -> str:
-        namespace, plugin = self.parameters["namespace"], self.parameters["plugin"]
+    def plugin_ready(self) -> str:
         nodes = len(self.nodes)
 
         def ready(found: list[Any]) -> int:
@@ -59,15 +58,14 @@ class OwnDriver(DriverScenario):
             self.kube.apps.list_namespaced_daemon_set,
             lambda found: ready(found) >= nodes,
             SECONDS,
-            what=f"DaemonSet {namespace}/{plugin}",
-            namespace=namespace,
-            field_selector=f"metadata.name={plugin}",
+            what=f"DaemonSet {self.namespace}/{self.plugin}",
+            namespace=self.namespace,
+            field_selector=f"metadata.name={self.plugin}",
         )
         text = f"{ready(found)} of {nodes}"
         if ready(found) < nodes:
-            raise CheckFailed(
-                ": ".join(filter(None, (text, trouble.of_pods(self.kube, namespace))))
-            )
+            why = trouble.of_pods(self.kube, self.namespace)
+            raise CheckFailed(": ".join(filter(None, (text, why))))
         return text
 
     def gpus(self) -> list[devices.Device]:
@@ -98,8 +96,8 @@ STEPS: tuple[Step[OwnDriver], ...] = (
     Step("device-classes", "the driver's device classes exist",
          OwnDriver.classes, OwnDriver.expected_classes, simulated_on=()),
     Step("plugin-ready", "the kubelet plugin is ready on every node",
-         OwnDriver.plugin, lambda s: f"{len(s.nodes)} of {len(s.nodes)}", needs="chart-version",
-         simulated_on=(SIMULATED,)),
+         OwnDriver.plugin_ready, lambda s: f"{len(s.nodes)} of {len(s.nodes)}",
+         needs="chart-version", simulated_on=(SIMULATED,)),
     Step("devices-published", "every GPU is in a ResourceSlice",
          OwnDriver.published, lambda s: f"{len(s.nodes) * s.per_node} GPUs"),
     *DEVICE_STEPS,
