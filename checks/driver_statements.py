@@ -10,8 +10,9 @@ from typing import Any
 
 from checks.result import CheckFailed
 from checks.steps import Scenario, Step
-from kube import devices, trouble
+from kube import devices
 from kube.client import Kube
+from kube.pods import explain_unready
 from kube.quantity import mebibytes, too_much
 from machine.errors import LabError
 
@@ -74,7 +75,7 @@ class DriverScenario(Scenario, ABC):
         try:
             yield
         except LabError as error:
-            why = trouble.of_pods(self.kube, self.namespace) if self.namespace else ""
+            why = explain_unready(self.kube, self.namespace) if self.namespace else ""
             raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
 
 

@@ -17,10 +17,11 @@ from checks import gpu_holders
 from checks.gpu_holders import ENDED, RELEASE, START
 from checks.result import CheckFailed, ensure
 from checks.steps import Scenario, Step, verify
-from kube import devices, images
-from kube.client import Kube, describe
+from kube import devices
+from kube.client import Kube
 from kube.conditions import condition
 from kube.permissions import DRA, on
+from kube.pods import describe, image_remedy
 
 RETRIED = "FailedPrepareDynamicResources"
 """The kubelet's event for a claim whose preparation failed and is tried again."""
@@ -72,7 +73,7 @@ class PodScenario(Scenario):
                     held := gpu_holders.held_by(self.kube, self.driver, self.uuid)
                 ):
                     why += f"; it waits for {held}"
-                raise CheckFailed(f"{name}: {why}" if found else why, remedy=images.remedy(pod))
+                raise CheckFailed(f"{name}: {why}" if found else why, remedy=image_remedy(pod))
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
 

@@ -15,11 +15,11 @@ from checks.driver_statements import AGAIN, DEVICE_STEPS, SECONDS, DriverScenari
 from checks.result import CheckFailed, CheckSkipped
 from checks.steps import Step, verify
 from kube import devices, ownership
-from kube.client import Kube, describe
-from kube.conditions import condition
+from kube.client import Kube
+from kube.conditions import condition, wait_for_nodes
 from kube.devices import SIMULATED
-from kube.nodes import wait_for_nodes
 from kube.permissions import DRA, on
+from kube.pods import describe
 
 OF_OTHERS = "the driver is not the lab's: ask whoever runs the cluster"
 PERMISSIONS = (

@@ -17,9 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from checks.result import CheckFailed, CheckSkipped, ensure
 from checks.steps import Scenario, Step, verify
 from kube.client import Kube
-from kube.conditions import condition
+from kube.conditions import condition, wait_for_nodes
 from kube.devices import GPU, SIMULATED
-from kube.nodes import wait_for_nodes
 from kube.permissions import on
 from machine.errors import LabError
 

@@ -19,10 +19,11 @@ from checks import shared_driver
 from checks.driver_statements import DEVICE_STEPS, SECONDS, DriverScenario, require_fit
 from checks.result import CheckFailed
 from checks.steps import Step, verify
-from kube import devices, trouble
+from kube import devices
 from kube.client import Kube
+from kube.conditions import wait_for_nodes
 from kube.devices import SIMULATED
-from kube.nodes import wait_for_nodes
+from kube.pods import explain_unready
 
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
@@ -64,7 +65,7 @@ class OwnDriver(DriverScenario):
         )
         text = f"{ready(found)} of {nodes}"
         if ready(found) < nodes:
-            why = trouble.of_pods(self.kube, self.namespace)
+            why = explain_unready(self.kube, self.namespace)
             raise CheckFailed(": ".join(filter(None, (text, why))))
         return text
 

@@ -14,10 +14,11 @@ from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON, MOST_CV
 from checks.pod_scenario import SECONDS, SEE_EVENTS, Output, Parameters, PodCheck
 from checks.result import CheckFailed, ensure
 from checks.steps import Step
-from kube.client import Kube, describe
+from kube.client import Kube
 from kube.conditions import condition
 from kube.devices import GPU
 from kube.permissions import on
+from kube.pods import describe
 
 SHARE = "share"
 TABLE = "mps-thread-percentage"

@@ -19,9 +19,10 @@ from checks.gpu_holders import ENDED
 from checks.pod_scenario import SEE_EVENTS, TAKEN, Parameters, PodCheck, has_device, last_json
 from checks.result import CheckFailed, ensure
 from checks.steps import Step
-from kube.client import Kube, describe
+from kube.client import Kube
 from kube.devices import GPU
 from kube.permissions import on
+from kube.pods import describe
 
 PERMISSIONS = (*on("pods", "get"), *SEE_EVENTS)
 """In the namespace, beside the scenario's."""
