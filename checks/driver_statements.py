@@ -115,7 +115,7 @@ DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
     Step("device-attributes",
          lambda s: f"{s.which} is described as this driver version describes it",
          DriverScenario.described, lambda s: ", ".join(s.parameters["attributes"]),
-         needs="devices-published", when=lambda s: bool(s.version),
+         needs="devices-published", when=lambda s: bool(s.parameters["driverOwned"]),
          remedy="compare with a ResourceSlice of the real driver; please report what differs"),
     Step("mps-memory-limit-fits",
          lambda s: f"{s.which} has the memory that module 5's clients may use",

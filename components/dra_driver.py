@@ -56,26 +56,29 @@ class DraDriverArgs:
     publishers: the slices, where something else than the chart's plugin publishes them;
     driver_root: see `drivers.values`;
     memory_limit: what the GPUs must have memory for ({mib, clients}), where module 5 is wanted.
-    target: UUID that is waited for where only the driver knows how many GPUs there are;
-    labels: of the namespace; outside: what the chart makes beside it, where that is to be told.
+    cluster_owned: whether the lab made the cluster; on a shared one the GPU `target` is waited for;
+    labels: of the namespace; outside: what the chart makes beside it, where the cluster is shared.
     """
 
     driver: str
     chart: str
     version: str
+    cluster_owned: bool
     kubeconfig: str
     nodes: pulumi.Input[list[str]]
     gpus_per_node: pulumi.Input[int]
     publishers: Sequence[Any] = ()
     driver_root: pulumi.Input[str] | None = None
     memory_limit: dict[str, int] | None = None
-    target: str | None = None
+    target: str = ""
     labels: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    outside: pulumi.Input[list[str]] | None = None
+    outside: pulumi.Input[list[str]] = field(default_factory=list)
 
 
 class DraDriver(pulumi.ComponentResource):
     """The driver in a namespace of its own. Implements `components.lab_context.GpuDriver`."""
+
+    owned = True
 
     def __init__(self, args: DraDriverArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:driver:DraDriver", "driver", None, opts)
@@ -100,6 +103,7 @@ class DraDriver(pulumi.ComponentResource):
         ]
         gate = devices_published(
             GateArgs(
+                cluster_owned=args.cluster_owned,
                 kubeconfig=args.kubeconfig,
                 driver=kind.domain,
                 nodes=args.nodes,
@@ -121,7 +125,7 @@ class DraDriver(pulumi.ComponentResource):
             "version": release.status["version"],
             "namespace": release.namespace,
         }
-        if args.outside is None:
+        if args.cluster_owned:
             counted = pulumi.Output.all(args.nodes, args.gpus_per_node)
             self.facts["devices"] = counted.apply(lambda each: len(each[0]) * each[1])
         else:
@@ -148,7 +152,7 @@ def _release(
             args.version,
             args.gpus_per_node,
             args.driver_root,
-            shared=args.outside is not None,
+            shared=not args.cluster_owned,
         ),
         # Only ComputeDomains have CRDs, and Helm would never remove them.
         skip_crds=True,

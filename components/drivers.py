@@ -59,14 +59,15 @@ def values(
     driver_root: pulumi.Input[str] | None = None,
     shared: bool = False,
 ) -> dict[str, Any]:
-    """The values of the driver's chart. devices: on each node, which only mocks have to be told, 0
-    for as many as the chart says; driver_root: folder of the node under which the GPU driver lies
+    """The values of the driver's chart. devices: on each node, which only mocks have to be told;
+    driver_root: folder of the node under which the GPU driver lies
     as distributions have it, None for the chart's own, "/". shared: whether the cluster is one of
-    others, whose nodes have no image of set-up: those of the charts are in registries."""
+    others: its nodes have no image of set-up, those of the charts are in registries, and mocks are
+    as many as the chart says."""
     if driver == "example":
         repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
-        image = {} if shared else {"image": {"repository": repository, "tag": tag}}
-        return image | ({"kubeletPlugin": {"numDevices": devices}} if devices != 0 else {})
+        image = {"repository": repository, "tag": tag}
+        return {} if shared else {"image": image, "kubeletPlugin": {"numDevices": devices}}
     return _of_nvidia(version, driver_root)
 
 

@@ -26,6 +26,8 @@ class ExistingDriverArgs:
 class ExistingDriver(pulumi.ComponentResource):
     """Implements `components.lab_context.GpuDriver`."""
 
+    owned = False
+
     def __init__(self, args: ExistingDriverArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:driver:ExistingDriver", "driver", None, opts)
         self.namespace: pulumi.Input[str] = args.found["namespace"]

@@ -61,13 +61,15 @@ class GpuNodes(Protocol):
 class GpuDriver(Protocol):
     """A DRA driver, brought by the lab or there already.
 
-    namespace: of its pods; plugin: its DaemonSet; version: which it has to be, attributes: by which
-    it describes devices, "" and [] where that is not the lab's to decide; classes: that the lab
-    needs; installed: the resources that bring the driver and its slices; identity: changes when one
-    of them was made anew; ready: depend on it for nodes that are ready and devices that are
-    published; first_uuid: of the first of them; facts: what the stack exports.
+    owned: whether the lab brings it; namespace: of its pods; plugin: its DaemonSet; version: which
+    it has to be, attributes: by which it describes devices, "" and [] where that is not the lab's
+    to decide; classes: that the lab needs; installed: the resources that bring the driver and its
+    slices; identity: changes when one of them was made anew; ready: depend on it for nodes that are
+    ready and devices that are published; first_uuid: of the first of them; facts: what the stack
+    exports.
     """
 
+    owned: bool
     namespace: pulumi.Input[str]
     plugin: pulumi.Input[str]
     version: pulumi.Input[str]
@@ -96,7 +98,7 @@ class LabContext:
     made_cluster: Cluster | None = None
     made_nodes: GpuNodes | None = None
     made_driver: GpuDriver | None = None
-    outside: pulumi.Input[list[str]] | None = None
+    outside: pulumi.Input[list[str]] = field(default_factory=list)
 
     @property
     def cluster(self) -> Cluster:

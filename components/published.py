@@ -17,16 +17,19 @@ PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
 
 @dataclass(frozen=True, kw_only=True)
 class GateArgs:
-    """kubeconfig: path; driver: name by which its devices are known; nodes and gpus_per_node: what
-    must be published before the gate opens, 0 where only the driver knows; target: UUID that must
-    be among it, None for any; memory_limit: what the GPUs must have memory for ({mib, clients}),
-    where module 5 is wanted; seconds: how long it waits."""
+    """kubeconfig: path; driver: name by which its devices are known.
 
+    What must be published before the gate opens: on an owned cluster gpus_per_node on each of
+    these nodes; on a shared one `target`, the UUID of a GPU, "" for any. memory_limit: what the
+    GPUs must have memory for ({mib, clients}), where module 5 is wanted; seconds: how long it
+    waits."""
+
+    cluster_owned: bool
     kubeconfig: str
     driver: str
     nodes: pulumi.Input[list[str]]
     gpus_per_node: pulumi.Input[int]
-    target: str | None = None
+    target: str = ""
     memory_limit: dict[str, int] | None = None
     seconds: int = PUBLISH_SECONDS
 
@@ -45,12 +48,12 @@ def devices_published(
         "namespace": namespace,
         "driver": args.driver,
         "nodes": args.nodes,
+        "clusterOwned": args.cluster_owned,
         "gpusPerNode": args.gpus_per_node,
+        "target": args.target,
         "seconds": args.seconds,
         "subjects": list(subjects),
         "memoryLimit": args.memory_limit,
         "digest": program.digest(*sources.of_check("driver")),
     }
-    if args.gpus_per_node == 0:
-        given["target"] = args.target or ""
     return program.run("devices-published", "checks gate-devices", pulumi.Output.all(**given), opts)

@@ -5,8 +5,8 @@ its devices are known), classes, version, nodes (names), gpusPerNode, attributes
 device of this driver version must have), uuids (of the GPUs that NVML sees on a real node), devices
 (GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
 
-With a parameter target the cluster is shared, only the driver knows how many there are, and one GPU
-is looked at (checks/shared_driver.py).
+clusterOwned: whether the lab made the cluster. Of a shared one only the driver knows how many GPUs
+there are; one of them, target, is looked at (checks/shared_driver.py).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ STEPS: tuple[Step[OwnDriver], ...] = (
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     kube = Kube(parameters["kubeconfig"])
-    if "target" in parameters:
+    if not parameters["clusterOwned"]:
         return shared_driver.run(kube, module, parameters)
     return verify(module, STEPS, OwnDriver(kube, parameters)).to_json()
 
@@ -122,7 +122,7 @@ def gate(parameters: dict[str, Any]) -> str:
     Raises CheckFailed that says what is missing, or that module 5's memory limit does not fit a
     GPU."""
     kube, seconds = Kube(parameters["kubeconfig"]), parameters["seconds"]
-    if "target" in parameters:
+    if not parameters["clusterOwned"]:
         return shared_driver.gate(kube, parameters)
     wait_for_nodes(kube, parameters["nodes"], seconds)
     scenario = OwnDriver(kube, parameters)

@@ -49,6 +49,7 @@ class ExistingClusterArgs:
 class ExistingCluster(pulumi.ComponentResource):
     """Implements `components.cluster.Cluster`."""
 
+    owned = False
     kubeconfig: str
     provider: k8s.Provider
     cluster_id: pulumi.Output[str]

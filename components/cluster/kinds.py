@@ -40,7 +40,6 @@ from components.modules.registry import Module
 from components.published import GateArgs
 from components.settings import Settings
 from components.workload import RUN
-from kube.ownership import OLDEST
 from kube.permissions import Permissions
 from machine import cluster_state
 from toolchain.images import KIND_IMAGES
@@ -60,10 +59,6 @@ class ClusterKind(ABC):
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         """Give the lab its cluster and nodes."""
 
-    def kubernetes_version(self, settings: Settings) -> str:
-        """What module 1 expects."""
-        return settings.kubernetes_version
-
     def slices(self, lab: LabContext) -> list[Any]:  # noqa: ARG002
         """Those that the lab publishes in place of the driver's plugin."""
         return []
@@ -75,13 +70,14 @@ class ClusterKind(ABC):
             driver=settings.driver,
             chart=settings.driver_chart,
             version=settings.driver_version,
+            cluster_owned=lab.cluster.owned,
             kubeconfig=lab.cluster.kubeconfig,
             nodes=lab.nodes.names,
             gpus_per_node=lab.nodes.gpus_per_node,
             publishers=self.slices(lab),
             driver_root=lab.nodes.driver_root,
             memory_limit=lab.memory_limit,
-            target=settings.target,
+            target=settings.target or "",
             labels=lab.cluster.namespace_labels,
             outside=lab.outside,
         )
@@ -235,7 +231,7 @@ class Existing(ClusterKind):
                     "namespaces": [*([kind.name] if installs else []), *namespaces],
                     "modules": {m.id: m.namespaces[0] for m in lab.modules if m.uses_gpu},
                     "makes": makes,
-                    "outside": lab.outside if lab.outside is not None else [],
+                    "outside": lab.outside,
                     "target": settings.target or "",
                     "workloadImage": settings.workload_image,
                     "featureGates": list(settings.feature_gates),
@@ -254,26 +250,23 @@ class Existing(ClusterKind):
                 plugin=kind.plugin,
                 install=settings.install_driver,
                 target=settings.target or "",
-                outside=lab.outside if lab.outside is not None else [],
+                outside=lab.outside,
             ),
             opts,
         )
         lab.made_cluster = cluster
         lab.made_nodes = ExistingNodes(cluster)
 
-    def kubernetes_version(self, settings: Settings) -> str:  # noqa: ARG002
-        """Whatever it is, if it is new enough."""
-        return f">={OLDEST}"
-
     def driver(self, lab: LabContext) -> GpuDriver:
         if lab.settings.install_driver:
             return super().driver(lab)
         gate = GateArgs(
+            cluster_owned=lab.cluster.owned,
             kubeconfig=lab.cluster.kubeconfig,
             driver=lab.kind_of_driver.domain,
             nodes=lab.nodes.names,
             gpus_per_node=lab.nodes.gpus_per_node,
-            target=lab.settings.target,
+            target=lab.settings.target or "",
             memory_limit=lab.memory_limit,
         )
         found = lab.cluster.facts["driver"]

@@ -34,6 +34,7 @@ class OwnCluster(pulumi.ComponentResource):
     then (pulumi 3.259.0).
     """
 
+    owned = True
     kubeconfig: str
     provider: k8s.Provider
     cluster_id: pulumi.Output[str]

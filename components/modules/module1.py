@@ -16,7 +16,8 @@ def build(lab: LabContext) -> list[Check]:
         "cluster",
         {
             "kubeconfig": lab.cluster.kubeconfig,
-            "kubernetesVersion": lab.kind.kubernetes_version(settings),
+            "clusterOwned": lab.cluster.owned,
+            "kubernetesVersion": settings.kubernetes_version,
             "featureGates": list(settings.feature_gates),
             "runtimeConfig": list(settings.runtime_config),
             "nodes": lab.nodes.names,

@@ -230,7 +230,7 @@ def test_a_gate_that_stays_shut_ends_the_update_with_a_message(
 ) -> None:
     kube = FakeKube().stand_in(monkeypatch, driver)
     given = {"kubeconfig": KUBECONFIG, "nodes": ["gpu-node-0"], "gpusPerNode": 1, "seconds": 5}
-    given["stack"] = "lab"
+    given |= {"stack": "lab", "clusterOwned": True}
     assert invoke("gate-devices", given=given) == 1
     assert capsys.readouterr().err == "after 5 s not ready: gpu-node-0\n"
     kube.refusals["*"] = UNREACHABLE
@@ -245,7 +245,8 @@ def test_a_gate_that_opens_tells_the_first_gpu(
     published = [gpu_slice(name, gpus=2) for name in reversed(nodes)]
     FakeKube(nodes=[node(name) for name in nodes], slices=published).stand_in(monkeypatch, driver)
     given = {"kubeconfig": KUBECONFIG, "nodes": nodes, "gpusPerNode": 2, "seconds": 5}
-    assert invoke("gate-devices", given=given | {"driver": "gpu.nvidia.com"}) == 0
+    given |= {"driver": "gpu.nvidia.com", "clusterOwned": True}
+    assert invoke("gate-devices", given=given) == 0
     assert json.loads(capsys.readouterr().out) == {"uuid": gpu_uuid("gpu-node-0", 0)}
 
 

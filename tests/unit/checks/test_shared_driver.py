@@ -30,6 +30,8 @@ NVIDIA = DRIVERS["nvidia"]
 TARGET = gpu_uuid("gpu-node-1", 1)
 THEIRS = {
     "kubeconfig": KUBECONFIG,
+    "clusterOwned": False,
+    "driverOwned": False,
     "namespace": NAMESPACE,
     "chart": NVIDIA.name,
     "plugin": "their-plugin",
@@ -44,7 +46,7 @@ THEIRS = {
     "devices": devices.GPU,
     "memoryLimit": None,
 }
-OURS = {"version": "0.5.0", "attributes": attribute_names("0.5.0")}
+OURS = {"driverOwned": True, "version": "0.5.0", "attributes": attribute_names("0.5.0")}
 
 
 def plugin_pod(on: str, ready: str = "True") -> Any:

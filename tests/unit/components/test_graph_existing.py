@@ -132,8 +132,8 @@ def test_checks_expect_no_numbers_and_look_at_the_one_gpu(graph: Graph) -> None:
     for command in ("devices-published", "check-driver"):
         told = stdin(graph, command)
         told = told.get("parameters", told)
-        assert (told["gpusPerNode"], told["target"]) == (0, TARGET)
-    assert stdin(graph, "check-cluster")["parameters"]["kubernetesVersion"] == ">=1.34.2"
+        assert (told["clusterOwned"], told["target"]) == (False, TARGET)
+    assert stdin(graph, "check-cluster")["parameters"]["clusterOwned"] is False
 
 
 def test_claims_name_the_one_gpu(graph: Graph) -> None:

@@ -33,6 +33,7 @@ apiserver_request_total{code="200"} 7
 """
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
+    "clusterOwned": True,
     "kubernetesVersion": "1.36.4",
     "featureGates": ["DRAAdminAccess=true", "DRAConsumableCapacity=false"],
     "runtimeConfig": ["resource.k8s.io/v1beta2=true", "resource.k8s.io/v1beta1=false"],
@@ -218,7 +219,7 @@ def test_nodes_that_cannot_be_listed_fail(kube: FakeKube) -> None:
 
 # --- a cluster of others -------------------------------------------------------------------------
 
-SHARED = {"kubernetesVersion": ">=1.34.2", "featureGates": [], "runtimeConfig": []}
+SHARED = {"clusterOwned": False, "featureGates": [], "runtimeConfig": []}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ NVIDIA = DRIVERS["nvidia"]
 ATTRIBUTES = attribute_names(DRIVER_VERSION)
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
+    "clusterOwned": True,
+    "driverOwned": True,
     "namespace": NAMESPACE,
     "version": DRIVER_VERSION,
     "nodes": NODES,
@@ -56,6 +58,7 @@ PARAMETERS = {
 }
 GATE = {
     "kubeconfig": KUBECONFIG,
+    "clusterOwned": True,
     "namespace": NAMESPACE,
     "driver": NVIDIA.domain,
     "nodes": NODES,
@@ -173,7 +176,7 @@ def test_a_plugin_that_waits_for_a_driver_says_so_in_its_own_words(kube: FakeKub
 
 
 def test_a_machine_without_gpus_has_none_to_wait_for(kube: FakeKube) -> None:
-    """Not a shared cluster, of which only the driver knows: there a target is told of."""
+    """Not a shared cluster, of which only the driver knows."""
     kube.slices = []
     assert json.loads(driver.gate(GATE | {"gpusPerNode": 0})) == {"uuid": ""}
     assert statuses(run(gpusPerNode=0))["plugin-ready"] == "passed"
