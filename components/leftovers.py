@@ -14,7 +14,7 @@ from components import program
 from components.lab_context import LabContext
 from components.modules.registry import modules
 from components.settings import Settings
-from components.settings.nodes import MOST_NODES
+from components.settings.cluster import MOST_NODES
 from components.simulated_gpus import node_names
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 from components.settings.model import SETTINGS, Settings
-from components.settings.rules import RULES
+from components.settings.rules import problems
 from components.settings.setting import SettingsError
 
 __all__ = ["Settings", "SettingsError", "parse", "read"]
@@ -55,6 +55,6 @@ def parse(given: Mapping[str, str], stack: str) -> Settings:
         setattr(found, field, value)
         found.configuration[setting.key] = setting.as_json(given, value)
     settings = Settings(**vars(found))
-    for rule in RULES:
-        rule(settings)
+    for problem in problems(settings):
+        raise SettingsError(*problem)
     return settings

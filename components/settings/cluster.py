@@ -1,23 +1,50 @@
-"""Settings of the cluster."""
+"""Settings of the cluster and of its nodes that have GPUs."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any
 
-from components.settings.parsers import listed, one_of, pairs, text, version
-from components.settings.setting import setting
+from components.settings.parsers import count, image, listed, one_of, pairs, strings, text, version
+from components.settings.setting import NotAllowed, setting
 from machine import kind_images
+from machine.host_networks import Networks, unusable
 
 CLUSTERS = ("embedded", "kind", "existing")
+NODES = ("simulated", "host")
+"""Of an embedded cluster; the others have nodes of their own."""
+OWN = "own"
+"""What `node` is where the cluster has nodes of its own."""
+MOST_NODES = 16
+"""More would be too many resources for Pulumi's file backend, whose cost grows quadratically."""
 KUBERNETES = "1.36.4"
 GATE = re.compile(r"[A-Z][A-Za-z0-9]*=(true|false)")
 API = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+){1,2}=(true|false)")
 
 
-def _version(value: str, _: Any) -> str:
-    return str(version(value))
+def _node(value: str, before: Any) -> str:
+    node = one_of(NODES, value)
+    if before.cluster == "embedded":
+        return node
+    if node == "host":
+        raise NotAllowed(value, "a host node belongs to cluster=embedded")
+    return OWN
+
+
+def _nodes(value: str, before: Any) -> int:
+    number = count(1, MOST_NODES, value)
+    if before.node == "host" and number != 1:
+        raise NotAllowed(value, "with node=host this machine is the only node: 1")
+    return number
+
+
+def _networks(value: str, _: Any) -> Networks:
+    items = strings(value)
+    if wrong := unusable(items):
+        raise NotAllowed(*wrong)
+    return Networks(*items)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,44 +53,71 @@ class ClusterSettings:
     kubectl's own choice."""
 
     cluster: str = setting(
-        "cluster",
         default="embedded",
-        meaning="Where the lab runs. embedded: a real control plane as processes of this "
-        "user, without containers. kind: containers of Docker. existing: a cluster that is "
-        "there, see context.",
-        parse=one_of(CLUSTERS),
+        meaning="Where the lab runs. embedded: a real control plane as processes of this user, "
+        "without containers. kind: containers of Docker. existing: a cluster that is there, see "
+        "context.",
+        parse=partial(one_of, CLUSTERS),
     )
     kubernetes_version: str = setting(
-        "kubernetesVersion",
         default=KUBERNETES,
         meaning=f"Version of Kubernetes. The embedded cluster has {KUBERNETES}; kind has "
         f"images of {listed(kind_images.DIGESTS, 'and')}.",
-        parse=_version,
+        parse=version,
     )
     feature_gates: tuple[str, ...] = setting(
-        "featureGates",
         default=(),
         meaning="Kubernetes feature gates, each as Name=true or Name=false.",
-        parse=pairs(GATE, "each is Name=true or Name=false"),
+        parse=partial(pairs, GATE, "each is Name=true or Name=false"),
     )
     runtime_config: tuple[str, ...] = setting(
-        "runtimeConfig",
         default=(),
         meaning="APIs to switch, each as group/version=true or group/version=false.",
-        parse=pairs(API, "each is group/version=true or group/version=false"),
+        parse=partial(pairs, API, "each is group/version=true or group/version=false"),
     )
     kubeconfig: str = setting(
-        "kubeconfig",
         default="",
-        meaning="Kubeconfig of the existing cluster; empty: $KUBECONFIG, else "
-        "~/.kube/config. It is only read.",
+        meaning="Kubeconfig of the existing cluster; empty: $KUBECONFIG, else ~/.kube/config. "
+        "It is only read.",
         parse=text,
         only="cluster=existing",
     )
     context: str = setting(
-        "context",
         default="",
         meaning="Context of the existing cluster; it is never guessed.",
         parse=text,
         only="cluster=existing",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """node: simulated, host, or OWN; node_image: "" for the one of the version of Kubernetes."""
+
+    node: str = setting(
+        default="simulated",
+        meaning="What the GPU nodes of an embedded cluster are. simulated: kwok runs their pods, "
+        "their GPUs are only described. host: this machine, with its own GPUs and a real kubelet "
+        "(Linux, root, make setup-host).",
+        parse=_node,
+    )
+    nodes: int = setting(
+        default="1",
+        meaning=f"How many GPU nodes, 1 to {MOST_NODES}. An existing cluster has its own.",
+        parse=_nodes,
+    )
+    node_image: str = setting(
+        default="",
+        meaning="Image of kind's nodes; empty: the one that make kind-node-image built, else "
+        "kind's own of that version, by its digest.",
+        parse=partial(image, "kindest/node:v1.36.4"),
+        only="cluster=kind",
+    )
+    host_networks: Networks = setting(
+        default=astuple(Networks()),
+        meaning="Networks of a host node: of services, of the node and of pods, in this order. "
+        "Each is private, from /16 to /24, and used by nothing else on the machine. A change "
+        "makes a new cluster.",
+        parse=_networks,
+        only="node=host",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import semver
 
-from components.settings.nodes import OWN
+from components.settings.cluster import OWN
 from components.settings.parsers import one_of, switch, version
 from components.settings.setting import NotAllowed, SettingsError, setting
 from toolchain.tools import DRIVER_CHARTS
@@ -26,7 +26,7 @@ CHART = re.compile(r"oci://[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9.
 
 
 def _driver(value: str, before: Any) -> str:
-    driver = str(one_of(DRIVERS)(value, before))
+    driver = one_of(DRIVERS, value)
     if driver == "example" and before.node != OWN:
         raise NotAllowed(value, "the example driver needs cluster=kind or existing")
     return driver
@@ -40,11 +40,11 @@ def _driver_version(value: str, before: Any) -> str:
         return EXAMPLE_DRIVER
     on_host = before.node == "host"
     found = version(value or (HOST_DRIVER if on_host else NEWEST_DRIVER))
-    if on_host and str(found) != HOST_DRIVER:
+    if on_host and found != HOST_DRIVER:
         raise NotAllowed(value, f"a host node runs {HOST_DRIVER} only")
-    if found < OLDEST_DRIVER:
+    if semver.Version.parse(found) < OLDEST_DRIVER:
         raise NotAllowed(value, f"{OLDEST_DRIVER} or later")
-    return str(found)
+    return found
 
 
 def _chart(value: str, before: Any) -> str:
@@ -75,10 +75,9 @@ def _own_chart(value: str) -> str:
 
 def _install(value: str, before: Any) -> bool:
     """Clusters of ours have no driver yet; into others one is only put when that is asked for."""
-    if value == "":
-        return bool(before.cluster != "existing")
-    wanted = switch(value, before)
-    if not wanted and before.cluster != "existing":
+    shared = before.cluster == "existing"
+    wanted = switch(value) if value else not shared
+    if not (wanted or shared):
         raise NotAllowed(value, "false is for cluster=existing")
     return wanted
 
@@ -89,14 +88,12 @@ class DriverSettings:
     to be there."""
 
     driver: str = setting(
-        "driver",
         default="nvidia",
         meaning="The DRA driver. nvidia, or example: dra-example-driver, whose devices are "
         "mocks, for kind and existing clusters without a GPU.",
         parse=_driver,
     )
     driver_version: str = setting(
-        "driverVersion",
         default="",
         meaning=f"Version of the DRA driver, {OLDEST_DRIVER} or later; decides the chart and "
         f"the shape of simulated slices. Empty: {NEWEST_DRIVER}, on a host node "
@@ -104,14 +101,12 @@ class DriverSettings:
         parse=_driver_version,
     )
     driver_chart: str = setting(
-        "driverChart",
         default="",
         meaning="Folder, .tgz or oci:// reference of the driver's chart; empty: set-up's copy "
         "of that version.",
         parse=_chart,
     )
     install_driver: bool = setting(
-        "installDriver",
         default="",
         meaning="Whether the DRA driver is brought to the cluster: true or false. Empty: "
         "true, on an existing cluster false.",

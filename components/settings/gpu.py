@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from components.gpu_profiles import GPU_PROFILES, GpuProfile
@@ -14,22 +15,22 @@ MOUNTS = ("auto", "toolkit", "cdi")
 MOST_GPUS = 16
 GPU_UUID = re.compile(r"(GPU|gpu)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """dra-example-driver writes its own with small letters."""
-SUBSET = re.compile(r"[0-9]+(\+[0-9]+)*")
+SUBSET = re.compile(r"[0-9]{1,3}(\+[0-9]{1,3})*")
 
 
-def _profile(value: str, before: Any) -> GpuProfile:
-    return GPU_PROFILES[one_of(GPU_PROFILES)(value, before)]
+def _profile(value: str, _: Any) -> GpuProfile:
+    return GPU_PROFILES[one_of(GPU_PROFILES, value)]
 
 
-def _target(value: str, before: Any) -> str | None:
-    uuid = matching(GPU_UUID, "the UUID of a GPU, as nvidia-smi -L prints it")
-    return str(uuid(value, before)) if value else None
+def _target(value: str, _: Any) -> str | None:
+    allowed = "the UUID of a GPU, as nvidia-smi -L prints it"
+    return matching(GPU_UUID, allowed, value) if value else None
 
 
-def _subsets(value: str, before: Any) -> tuple[tuple[int, ...], ...]:
-    subset = matching(SUBSET, "indices of GPUs joined by +, such as 0+1")
-    items = [str(subset(item, before)) for item in strings(value)]
-    return tuple(tuple(int(index) for index in item.split("+")) for item in items)
+def _subsets(value: str, _: Any) -> tuple[tuple[int, ...], ...]:
+    allowed = "indices of GPUs joined by +, such as 0+1"
+    items = [matching(SUBSET, allowed, item).split("+") for item in strings(value)]
+    return tuple(tuple(map(int, item)) for item in items)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,35 +39,30 @@ class GpuSettings:
     its GPUs, () for all to the only one."""
 
     gpus_per_node: int = setting(
-        "gpusPerNode",
         default="2",
         meaning="How many GPUs each simulated node has, or mock devices with driver=example, "
         f"1 to {MOST_GPUS}.",
-        parse=count(MOST_GPUS),
+        parse=partial(count, 1, MOST_GPUS),
     )
     gpu_profile: GpuProfile = setting(
-        "gpuProfile",
         default="h200",
         meaning=f"Model of the simulated GPUs: {listed(GPU_PROFILES, 'or')}.",
         parse=_profile,
     )
     target: str | None = setting(
-        "target",
         default="",
         meaning="UUID of the GPU that modules 3, 4 and 5 claim; empty: the first one. An "
         "existing cluster needs it named.",
         parse=_target,
     )
     gpu_mounts: str = setting(
-        "gpuMounts",
         default="auto",
         meaning="How a kind node gets the GPU driver. toolkit: NVIDIA's container runtime "
         "injects it. cdi: mounts by this machine's CDI spec. auto: toolkit where Docker is "
         "set up for it.",
-        parse=one_of(MOUNTS),
+        parse=partial(one_of, MOUNTS),
     )
     gpu_subsets: tuple[tuple[int, ...], ...] = setting(
-        "gpuSubsets",
         default=(),
         meaning="For each kind node the indices of its GPUs, joined by +, such as 0+1; empty, "
         "all to the only node.",

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.settings.cluster import ClusterSettings
+from components.settings.cluster import ClusterSettings, NodeSettings
 from components.settings.driver import DriverSettings
 from components.settings.gpu import GpuSettings
-from components.settings.lab import LabSettings
+from components.settings.lab import LabSettings, WorkloadSettings
 from components.settings.mps import MpsSettings
-from components.settings.nodes import NodeSettings
 from components.settings.setting import declared_in
-from components.settings.workload import WorkloadSettings
 
 GROUPS = {
     "Lab": LabSettings,
@@ -45,7 +43,3 @@ class Settings(
 
     stack: str
     configuration: Mapping[str, Any]
-
-    @property
-    def expected_devices(self) -> int:
-        return self.nodes * self.gpus_per_node

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from components.settings.parsers import count, listed, require_distinct, strings
+from components.settings.parsers import count, listed, matching, require_distinct, strings
 from components.settings.setting import NotAllowed, setting
 from kube.quantity import mebibytes
 
@@ -18,9 +19,9 @@ MEMORY_UNITS = ("Ki", "Mi", "Gi", "Ti")
 MEMORY = re.compile(r"[0-9]{1,12}(" + "|".join(MEMORY_UNITS) + ")")
 
 
-def _percentages(value: str, before: Any) -> tuple[int, ...]:
+def _percentages(value: str, _: Any) -> tuple[int, ...]:
     items = strings(value)
-    found = [int(count(100)(item, before)) for item in items]
+    found = [count(1, 100, item) for item in items]
     require_distinct(items, "percentage")
     if 100 not in found:
         raise NotAllowed(items, "100 must be among them, to compare with")
@@ -30,9 +31,8 @@ def _percentages(value: str, before: Any) -> tuple[int, ...]:
 def _memory_limit(value: str, _: Any) -> str:
     if value == NO_LIMIT:
         return value
-    if not MEMORY.fullmatch(value):
-        units = ", ".join(MEMORY_UNITS)
-        raise NotAllowed(value, f"a whole number with {units}, such as 1Gi, or {NO_LIMIT}")
+    units = ", ".join(MEMORY_UNITS)
+    matching(MEMORY, f"a whole number with {units}, such as 1Gi, or {NO_LIMIT}", value)
     if mebibytes(value) < 1:
         raise NotAllowed(value, "at least 1Mi: MPS counts whole MiB")
     return value
@@ -41,26 +41,22 @@ def _memory_limit(value: str, _: Any) -> str:
 @dataclass(frozen=True, kw_only=True)
 class MpsSettings:
     mps_percentages: tuple[int, ...] = setting(
-        "mpsPercentages",
         default=("100", "50", "20", "10", "1"),
         meaning="Thread percentages that module 5 measures one after the other, each 1 to "
         "100, 100 among them.",
         parse=_percentages,
     )
     mps_clients: int = setting(
-        "mpsClients",
         default="3",
         meaning=f"How many clients share the GPU at a time in module 5, 2 to {MOST_CLIENTS}.",
-        parse=count(MOST_CLIENTS, least=2),
+        parse=partial(count, 2, MOST_CLIENTS),
     )
     mps_share_percentage: int = setting(
-        "mpsSharePercentage",
         default="20",
         meaning="Thread percentage of each of them, 1 to 100.",
-        parse=count(100),
+        parse=partial(count, 1, 100),
     )
     mps_memory_limit: str = setting(
-        "mpsMemoryLimit",
         default="1Gi",
         meaning=f"Memory limit of a client in module 5, with {listed(MEMORY_UNITS, 'or')}, at "
         f"least 1Mi; times mpsClients it must fit the GPU. {NO_LIMIT}: no client has one, for "

@@ -1,4 +1,4 @@
-"""From the text of a value to what the program works with."""
+"""From the text of a value to what the program works with. Each raises NotAllowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import semver
 
-from components.settings.setting import NotAllowed, Parser
+from components.settings.setting import NotAllowed
 from toolchain.numbers import whole
 
 PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -24,54 +24,40 @@ def text(value: str, _: Any) -> str:
     return value
 
 
-def switch(value: str, before: Any) -> bool:
-    return bool(one_of(("true", "false"))(value, before) == "true")
+def switch(value: str, _: Any = None) -> bool:
+    return one_of(("true", "false"), value) == "true"
 
 
-def one_of(allowed: Collection[str]) -> Parser:
-    def parse(value: str, _: Any) -> str:
-        if value not in allowed:
-            raise NotAllowed(value, f"allowed: {', '.join(allowed)}")
-        return value
-
-    return parse
+def one_of(allowed: Collection[str], value: str, _: Any = None) -> str:
+    if value not in allowed:
+        raise NotAllowed(value, f"allowed: {', '.join(allowed)}")
+    return value
 
 
-def matching(pattern: re.Pattern[str], allowed: str) -> Parser:
-    def parse(value: str, _: Any) -> str:
-        if not pattern.fullmatch(value) or len(value) > 63:
-            raise NotAllowed(value, allowed)
-        return value
-
-    return parse
+def matching(pattern: re.Pattern[str], allowed: str, value: str) -> str:
+    if not pattern.fullmatch(value):
+        raise NotAllowed(value, allowed)
+    return value
 
 
-def count(most: int, least: int = 1) -> Parser:
-    def parse(value: str, _: Any) -> int:
-        try:
-            return whole(value, least, most)
-        except ValueError as error:
-            raise NotAllowed(value, str(error)) from None
-
-    return parse
-
-
-def version(value: str) -> semver.Version:
+def count(least: int, most: int, value: str, _: Any = None) -> int:
     try:
-        return semver.Version.parse(value)
+        return whole(value, least, most)
+    except ValueError as error:
+        raise NotAllowed(value, str(error)) from None
+
+
+def version(value: str, _: Any = None) -> str:
+    """The version of which "1.36.4" is an example, as it is written."""
+    try:
+        return str(semver.Version.parse(value))
     except (ValueError, TypeError):
         raise NotAllowed(value, "a version such as 1.36.4, without a leading v") from None
 
 
-def image(example: str) -> Parser:
-    """Of a container image; empty for none."""
-
-    def parse(value: str, _: Any) -> str:
-        if value and not IMAGE.fullmatch(value):
-            raise NotAllowed(value, f"a reference, such as {example}")
-        return value
-
-    return parse
+def image(example: str, value: str, _: Any = None) -> str:
+    """Of a container; "" for none."""
+    return value and matching(IMAGE, f"a reference, such as {example}", value)
 
 
 def strings(value: str) -> list[str]:
@@ -91,20 +77,16 @@ def require_distinct(items: Sequence[str], what: str) -> None:
             raise NotAllowed(item, f"each {what} is named once")
 
 
-def pairs(pattern: re.Pattern[str], allowed: str) -> Parser:
+def pairs(pattern: re.Pattern[str], allowed: str, value: str, _: Any = None) -> tuple[str, ...]:
     """Switches, each as name=value."""
-
-    def parse(value: str, _: Any) -> tuple[str, ...]:
-        items = strings(value)
-        names = [item.partition("=")[0] for item in items]
-        for position, item in enumerate(items):
-            if not pattern.fullmatch(item):
-                raise NotAllowed(item, allowed)
-            if names[position] in names[:position]:
-                raise NotAllowed(item, f"{names[position]} is named twice")
-        return tuple(items)
-
-    return parse
+    names: set[str] = set()
+    items = strings(value)
+    for item in items:
+        name = matching(pattern, allowed, item).partition("=")[0]
+        if name in names:
+            raise NotAllowed(item, f"{name} is named twice")
+        names.add(name)
+    return tuple(items)
 
 
 def listed(items: Collection[object], last: str) -> str:

@@ -29,7 +29,7 @@ Parser = Callable[[str, Any], Any]
 A list is JSON text. Raises NotAllowed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """One key of the configuration.
 
@@ -41,7 +41,7 @@ class Setting:
     default: str | tuple[str, ...]
     meaning: str
     parse: Parser
-    only: str = ""
+    only: str
 
     @property
     def is_list(self) -> bool:
@@ -51,38 +51,40 @@ class Setting:
     def description(self) -> str:
         return f"{self.meaning} Only with {self.only}." if self.only else self.meaning
 
-    @property
-    def default_text(self) -> str:
-        return self.default if isinstance(self.default, str) else json.dumps(self.default)
+    def text(self, given: Mapping[str, str]) -> str:
+        return given.get(self.key, json.dumps(self.default) if self.is_list else str(self.default))
 
     def read(self, given: Mapping[str, str], before: Any) -> Any:
-        text = given.get(self.key, self.default_text)
+        text = self.text(given)
         try:
             value = self.parse(text, before)
         except NotAllowed as error:
             raise SettingsError(self.key, error.value, error.allowed) from None
         needed, _, wanted = self.only.partition("=")
         other = needed and getattr(before, needed) != wanted
-        if other and value != self.parse(self.default_text, before):
+        if other and value != self.parse(self.text({}), before):
             raise SettingsError(self.key, text, f"only with {self.only}")
         return value
 
     def as_json(self, given: Mapping[str, str], value: Any) -> Any:
         """What was given: a list, a number, true or false where `value`, as it was read, is one,
         else a text."""
-        text = given.get(self.key, self.default_text)
+        text = self.text(given)
         if self.is_list:
             return json.loads(text)
         return value if isinstance(value, int) else text
 
 
-def setting(
-    key: str, *, default: str | tuple[str, ...], meaning: str, parse: Parser, only: str = ""
-) -> Any:
-    """The field of a group's dataclass that holds the setting."""
-    return field(metadata={"setting": Setting(key, default, meaning, parse, only)})
+def setting(*, default: str | tuple[str, ...], meaning: str, parse: Parser, only: str = "") -> Any:
+    """The field of a group's dataclass that holds a setting; its key is the name in camel case."""
+    return field(metadata={"default": default, "meaning": meaning, "parse": parse, "only": only})
 
 
 def declared_in(group: Any) -> dict[str, Setting]:
     """The settings of a group's dataclass, by the names of their fields."""
-    return {each.name: each.metadata["setting"] for each in fields(group)}
+    return {each.name: Setting(key=_key(each.name), **each.metadata) for each in fields(group)}
+
+
+def _key(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

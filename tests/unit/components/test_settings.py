@@ -19,7 +19,7 @@ DEFAULTS = read_configuration("dev")
 def test_defaults_of_the_project_are_valid() -> None:
     settings = parse(DEFAULTS, "dev")
     assert settings.modules == ("0", "1", "2", "3")
-    assert settings.expected_devices == 2
+    assert (settings.nodes, settings.gpus_per_node) == (1, 2)
     assert settings.driver_chart == "./.tools/charts/dra-driver-nvidia-gpu-0.5.0"
     assert settings.strict
 

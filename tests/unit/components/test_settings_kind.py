@@ -133,7 +133,7 @@ def test_subsets_that_two_nodes_can_have() -> None:
 
 
 def test_nodes_that_need_no_gpu_need_no_subsets() -> None:
-    assert parse(EXAMPLE | {"nodes": "3"}, "dev").expected_devices == 6
+    assert parse(EXAMPLE | {"nodes": "3"}, "dev").nodes == 3
     bare = {"nodes": "3", "modules": '["1"]'}
     assert parse(KIND | bare, "dev").gpu_subsets == ()
 
