@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from components import program
+from components.settings import Settings
 
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -23,15 +23,6 @@ def kernel_driver() -> str:
         return ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GpuHostArgs:
-    """mounts: auto, toolkit or cdi; subsets: for each worker the indices of its GPUs, () for one
-    worker with all."""
-
-    mounts: str
-    subsets: tuple[tuple[int, ...], ...]
-
-
 class GpuHost(pulumi.ComponentResource):
     """Asked once, before the cluster is made, and again when the driver is another.
 
@@ -40,27 +31,25 @@ class GpuHost(pulumi.ComponentResource):
     is asked again what the nodes need of it, with a digest of that.
     """
 
-    def __init__(self, args: GpuHostArgs, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, settings: Settings, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:node:GpuHost", "gpu-host", None, opts)
         asked = {
-            "mounts": args.mounts,
-            "subsets": [list(subset) for subset in args.subsets],
+            "mounts": settings.gpu_mounts,
+            "subsets": [list(subset) for subset in settings.gpu_subsets],
             "driver": kernel_driver(),
         }
         command = program.run(
             "gpu-host",
             "operations gpu-host",
-            # What it told before there was a digest is not to be kept: another input, another run.
+            # Its output of before there was a digest is not to be kept: another input, another run.
             asked | {"tells": ["needs"]},
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
         )
         found: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
         self.workers: pulumi.Output[list[dict[str, Any]]] = found["workers"]
-        needs = found.apply(lambda told: told.get("needs", ""))
+        needs = found.apply(lambda printed: printed.get("needs", ""))
         self.asked: pulumi.Output[dict[str, Any]] = pulumi.Output.all(needs=needs, **asked)
         self.facts: pulumi.Output[dict[str, Any]] = found["facts"]
         self.uuids: pulumi.Output[list[str]] = found["uuids"]
-        self.gpus_per_worker: pulumi.Output[int] = self.workers.apply(
-            lambda workers: len(workers[0]["gpus"])
-        )
+        self.gpus_per_worker = self.workers.apply(lambda workers: len(workers[0]["gpus"]))
         self.register_outputs({"facts": self.facts})

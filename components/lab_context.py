@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
 from components.check import Check, Program
-from components.cluster import Cluster
+from components.cluster.cluster import Cluster
 from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
 from components.runs import Run, run_of
@@ -18,7 +18,7 @@ from components.settings import Settings
 from kube.devices import SIMULATED
 
 if TYPE_CHECKING:
-    from components.cluster.kinds import ClusterKind
+    from components.cluster.base import ClusterKind
 
 AWAIT, AWAIT_CONTAINERS = "90s", "3m"
 """How long the provider waits for an object, and where containers really start: an image may have
@@ -35,30 +35,32 @@ class ModuleComponent(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-class GpuNodes(Protocol):
+@dataclass(kw_only=True)
+class GpuNodes:
     """The nodes that have GPUs, simulated or real.
 
-    names: of the nodes; subjects: change when one of them is made anew; made: depend on it for
-    pods; gpus_per_node: how many GPUs each has, 0 where only the driver knows; uuids: of the first
-    node's GPUs, as this machine tells them, [] where only the driver does; seen: those of all
-    nodes, as nvidia-smi tells them, [] where nobody has asked it; devices: GPU, MOCK or SIMULATED;
+    names: of the nodes; devices: GPU, MOCK or SIMULATED; subjects: change when one of them is made
+    anew; made: depend on it for pods; gpus_per_node: how many GPUs each has, 0 where only the
+    driver knows; uuids: of the first node's GPUs, as this machine reports them, [] where only the
+    driver does; seen: those of all nodes, as nvidia-smi reports them, [] where nobody has asked it;
     driver_root: folder under which the GPU driver lies in them, None for "/"; facts: what the stack
     exports, {} for nothing; checks: programs that module 1 runs for them beside its own.
     """
 
     names: pulumi.Input[list[str]]
+    devices: pulumi.Input[str]
     subjects: list[pulumi.Output[str]]
     made: list[pulumi.Resource]
-    gpus_per_node: pulumi.Input[int]
-    uuids: pulumi.Input[list[str]]
-    seen: pulumi.Input[list[str]]
-    devices: pulumi.Input[str]
-    driver_root: pulumi.Input[str] | None
-    facts: pulumi.Input[dict[str, Any]]
-    checks: Sequence[Program]
+    gpus_per_node: pulumi.Input[int] = 0
+    uuids: pulumi.Input[list[str]] = field(default_factory=list)
+    seen: pulumi.Input[list[str]] = field(default_factory=list)
+    driver_root: pulumi.Input[str] | None = None
+    facts: pulumi.Input[dict[str, Any]] = field(default_factory=dict)
+    checks: Sequence[Program] = ()
 
 
-class GpuDriver(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class GpuDriver:
     """A DRA driver, brought by the lab or there already.
 
     owned: whether the lab brings it; namespace: of its pods; plugin: its DaemonSet; version: which
@@ -72,8 +74,8 @@ class GpuDriver(Protocol):
     owned: bool
     namespace: pulumi.Input[str]
     plugin: pulumi.Input[str]
-    version: pulumi.Input[str]
-    attributes: list[str]
+    version: str = ""
+    attributes: list[str] = field(default_factory=list)
     classes: list[str]
     installed: list[pulumi.Resource]
     identity: list[pulumi.Output[str]]
@@ -153,6 +155,11 @@ class LabContext:
     def has(self, module: str) -> bool:
         """Whether the module of that id is one of them."""
         return any(each.id == module for each in self.modules)
+
+    @property
+    def needs_driver(self) -> bool:
+        """A bare cluster needs none."""
+        return any("driver" in module.requires for module in self.modules)
 
     @property
     def memory_limit(self) -> dict[str, int] | None:

@@ -2,58 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 from pulumi_command import local
 
 from components import program, sources
+from components.lab_context import LabContext
 
 PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
 """On a real node the driver's plugin has to be fetched and started first."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GateArgs:
-    """kubeconfig: path; driver: name by which its devices are known.
-
-    What must be published before the gate opens: on an owned cluster gpus_per_node on each of
-    these nodes; on a shared one `target`, the UUID of a GPU, "" for any. memory_limit: what the
-    GPUs must have memory for ({mib, clients}), where module 5 is wanted; seconds: how long it
-    waits."""
-
-    cluster_owned: bool
-    kubeconfig: str
-    driver: str
-    nodes: pulumi.Input[list[str]]
-    gpus_per_node: pulumi.Input[int]
-    target: str = ""
-    memory_limit: dict[str, int] | None = None
-    seconds: int = PUBLISH_SECONDS
-
-
 def devices_published(
-    args: GateArgs,
+    lab: LabContext,
     namespace: pulumi.Input[str],
     subjects: Sequence[pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
-) -> local.Command:
-    """The gate, which prints {"uuid"} of the first device. namespace: of the driver's pods;
-    subjects: change when the driver was installed anew."""
-    given: dict[str, pulumi.Input[Any]] = {
-        "stack": pulumi.get_stack(),
-        "kubeconfig": args.kubeconfig,
-        "namespace": namespace,
-        "driver": args.driver,
-        "nodes": args.nodes,
-        "clusterOwned": args.cluster_owned,
-        "gpusPerNode": args.gpus_per_node,
-        "target": args.target,
-        "seconds": args.seconds,
-        "subjects": list(subjects),
-        "memoryLimit": args.memory_limit,
-        "digest": program.digest(*sources.of_check("driver")),
-    }
-    return program.run("devices-published", "checks gate-devices", pulumi.Output.all(**given), opts)
+    seconds: int = PUBLISH_SECONDS,
+) -> tuple[local.Command, pulumi.Output[str]]:
+    """The gate, and the UUID of the first device.
+
+    On an owned cluster every GPU of the nodes must be published before it opens, on a shared one
+    the target. namespace: of the driver's pods; subjects: change when the driver was installed
+    anew; seconds: how long the gate waits.
+    """
+    given = pulumi.Output.all(
+        stack=lab.settings.stack,
+        kubeconfig=lab.cluster.kubeconfig,
+        namespace=namespace,
+        driver=lab.kind_of_driver.domain,
+        nodes=lab.nodes.names,
+        clusterOwned=lab.cluster.owned,
+        gpusPerNode=lab.nodes.gpus_per_node,
+        target=lab.settings.target,
+        seconds=seconds,
+        subjects=list(subjects),
+        memoryLimit=lab.memory_limit,
+        digest=program.digest(*sources.of_check("driver")),
+    )
+    gate = program.run("devices-published", "checks gate-devices", given, opts)
+    return gate, gate.stdout.apply(json.loads)["uuid"]

@@ -15,20 +15,14 @@ from components.check import Check, CheckArgs
 from components.drivers import Driver
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
-from components.runs import Run
 from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
 PODS = ("Job", "Pod")
 INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
 BENCHMARK = (
-    "gpu_benchmark",
-    "cuda_driver",
-    "gpu_kernels",
-    "gpu_measures",
-    "mps_client",
-    "nvml",
-    "start_barrier",
+    *("gpu_benchmark", "cuda_driver", "figures", "gpu_kernels", "gpu_measures"),
+    *("mps_client", "nvml", "start_barrier"),
 )
 """Programs with the files that they import, which lie side by side in a pod."""
 RUN = ("v1", "ConfigMap")
@@ -53,28 +47,6 @@ def selecting(domain: str, uuid: str) -> str:
     return f'device.attributes["{domain}"].uuid == "{uuid}"'
 
 
-def limited(
-    claim: manifests.Manifest, percentage: int, memory: str | None = None
-) -> manifests.Manifest:
-    """The claim with these limits for every client of MPS. memory: a quantity, such as 1Gi."""
-    changed = copy.deepcopy(claim)
-    for config in changed["spec"]["devices"]["config"]:
-        limits = config["opaque"]["parameters"]["sharing"]["mpsConfig"]
-        limits["defaultActiveThreadPercentage"] = percentage
-        if memory is not None:
-            limits["defaultPinnedDeviceMemoryLimit"] = memory
-    return changed
-
-
-def renamed(manifest: manifests.Manifest, name: str, claim: str) -> manifests.Manifest:
-    """The pod or Job under another name, with another claim."""
-    changed = copy.deepcopy(manifest)
-    changed["metadata"]["name"] = name
-    for reference in pod_of(changed)["spec"]["resourceClaims"]:
-        reference["resourceClaimName"] = claim
-    return changed
-
-
 def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
     """The pod itself, or a Job's template of one."""
     pod: manifests.Manifest = (
@@ -84,13 +56,12 @@ def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
 
 
 def with_image(objects: manifests.Objects, image: str) -> manifests.Objects:
-    """The objects with that image in the place of set-up's, which is the one in the files."""
-    changed = copy.deepcopy(objects)
-    for item in changed.values():
+    """The objects, changed to have that image in the place of set-up's, as it is in the files."""
+    for item in objects.values():
         for container in pod_of(item)["spec"]["containers"] if item["kind"] in PODS else []:
             if container["image"] == WORKLOAD_IMAGE:
                 container["image"] = image
-    return changed
+    return objects
 
 
 def in_run(
@@ -105,13 +76,11 @@ def in_run(
     `claim` is the one that it uses: a limit that changes is another claim, and so another pod.
     """
     running = copy.deepcopy(manifest)
-    made = {"DRA_WORKSHOP_RUN": run}
+    variables = [{"name": "DRA_WORKSHOP_RUN", "value": run}]
     if claim is not None:
-        made["DRA_WORKSHOP_CLAIM"] = manifests.uid(claim)
+        variables.append({"name": "DRA_WORKSHOP_CLAIM", "value": manifests.uid(claim)})
     for container in pod_of(running)["spec"]["containers"]:
-        container.setdefault("env", []).extend(
-            {"name": name, "value": uid} for name, uid in made.items()
-        )
+        container["env"] = [*container.get("env", []), *variables]
     return running
 
 
@@ -122,26 +91,12 @@ def unawaited(pod: manifests.Manifest) -> manifests.Manifest:
     return waiting
 
 
-def observed(folder: str, programs: Sequence[str]) -> tuple[Path, ...]:
-    """The files whose change asks for a new run: a module's manifests, its pods' programs."""
-    return (manifests.MANIFESTS / folder, *(PROGRAMS / f"{name}.py" for name in programs))
-
-
-def labelled(
-    manifest: manifests.Manifest, labels: Mapping[str, pulumi.Input[str]]
-) -> manifests.Manifest:
-    """The object with these labels too."""
-    changed = copy.deepcopy(manifest)
-    changed["metadata"].setdefault("labels", {}).update(labels)
-    return changed
-
-
 class ModuleNamespace:
     """How a module whose pods use the GPU begins.
 
     Its namespace waits for the driver, for those that use the GPU before it, and until nobody
     else holds the GPU. programs: of the pods of each of its checks; runs: that each check
-    is in; objects: its manifests; inside: the options of what lies in its namespace.
+    is in; objects: its manifests; made: the namespace, as a resource.
     """
 
     def __init__(
@@ -151,33 +106,29 @@ class ModuleNamespace:
         (self.namespace,) = module.namespaces
         self.component = ModuleComponent(module)
         self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
-        self.programs = programs
-        self.runs: dict[str, Run] = {
-            check: lab.run_of(check, observed(self.folder, programs[check])) for check in programs
+        self.files = {
+            check: [PROGRAMS / f"{name}.py" for name in names] for check, names in programs.items()
         }
+        self.runs = {
+            check: lab.run_of(check, [manifests.MANIFESTS / self.folder, *files])
+            for check, files in self.files.items()
+        }
+        namespace = self.objects[f"Namespace/{self.namespace}"]
+        namespace["metadata"].setdefault("labels", {}).update(lab.cluster.namespace_labels)
         free = self._gpu_free(lab.driver.ready, *lab.gpu_users)
-        made = manifests.create(
-            labelled(self.objects[f"Namespace/{self.namespace}"], lab.cluster.namespace_labels),
-            self.folder,
-            lab.objects(self.component, free),
-        )
-        self.inside = lab.objects(self.component, made)
+        self.made = manifests.create(namespace, self.folder, lab.objects(self.component, free))
 
     def _gpu_free(self, *after: pulumi.Resource) -> pulumi.Resource:
         """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""
         lab = self.lab
+        names = [name for module in lab.modules for name in module.namespaces]
         given = {
             "stack": lab.settings.stack,
             "kubeconfig": lab.cluster.kubeconfig,
             "driver": lab.kind_of_driver.domain,
             "uuid": lab.target,
             "namespace": self.namespace,
-            "others": [
-                namespace
-                for each in lab.modules
-                for namespace in each.namespaces
-                if namespace != self.namespace
-            ],
+            "others": [name for name in names if name != self.namespace],
             "runs": [run.id for run in self.runs.values()],
         }
         return program.run(
@@ -187,12 +138,18 @@ class ModuleNamespace:
             pulumi.ResourceOptions(parent=self.component, depends_on=list(after)),
         )
 
-    def claim(self, name: str, resource: str) -> Any:
-        """The claim of that name for the lab's GPU, as a resource of the other name."""
-        claim = naming(
-            self.objects[f"ResourceClaim/{name}"], self.lab.target, self.lab.kind_of_driver
-        )
-        return manifests.create(claim, resource, self.inside)
+    def parameters(self, **more: Any) -> dict[str, pulumi.Input[Any]]:
+        """What each of its checks gets, and these."""
+        return more | {
+            "kubeconfig": self.lab.cluster.kubeconfig,
+            "namespace": self.namespace,
+            "uuid": self.lab.target,
+        }
+
+    def claim(self, claim: manifests.Manifest, resource: str) -> manifests.KubernetesObject:
+        """The claim, for the lab's GPU, as a resource of that name."""
+        named = naming(claim, self.lab.target, self.lab.kind_of_driver)
+        return manifests.create(named, resource, self.lab.objects(self.component, self.made))
 
     def run(
         self,
@@ -206,16 +163,36 @@ class ModuleNamespace:
         parameters: of the check, which looks again when they change. It needs fresh pods for that,
         and those that the configuration names no more must be gone.
         """
-        programs = self.programs[check]
-        files = {f"{each}.py": (PROGRAMS / f"{each}.py").read_text() for each in programs}
-        told = {"run": self.runs[check].id, "parameters": program.digest_of_values(parameters)}
-        held = {
+        data: dict[str, pulumi.Input[str]] = {
+            file.name: file.read_text() for file in self.files[check]
+        }
+        data |= {"run": self.runs[check].id, "parameters": program.digest_of_values(parameters)}
+        config = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": self.namespace},
-            "data": files | told,
+            "data": data,
         }
-        return manifests.uid(manifests.create(held, f"{self.folder}-{name}", self.inside))
+        opts = self.lab.objects(self.component, self.made)
+        return manifests.uid(manifests.create(config, f"{self.folder}-{name}", opts))
+
+    def start(
+        self,
+        manifest: manifests.Manifest,
+        run: pulumi.Input[str],
+        claim: Any,
+        *after: pulumi.Resource,
+        minutes: int = 0,
+    ) -> manifests.KubernetesObject:
+        """The pod, or Job, in that run, with that claim or None, made after the other resources.
+
+        minutes: how long Pulumi waits for it, 0 for as long as for any pod.
+        """
+        opts = self.lab.objects(self.component, *after)
+        if minutes:
+            opts.custom_timeouts = pulumi.CustomTimeouts(create=f"{minutes}m")
+        name = f"{self.folder}-{manifest['metadata']['name']}"
+        return manifests.create(in_run(manifest, run, claim), name, opts)
 
     def verified(
         self, check: str, parameters: Mapping[str, pulumi.Input[Any]], pods: Sequence[Any]

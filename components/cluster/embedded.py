@@ -1,47 +1,72 @@
 """A real Kubernetes control plane as plain processes of this user, without containers.
 
 etcd, kube-apiserver, kube-scheduler and kube-controller-manager run on loopback ports, kwok
-beside them for simulated nodes. All files of the cluster lie in `.run/<stack>/`.
+beside them for simulated nodes. All files of the cluster lie in `.run/<stack>/`. Made by
+operations/embedded/cluster.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import pulumi
 
 from components import program
-from components.cluster.own import OwnCluster, OwnClusterArgs
+from components.check import Program
+from components.cluster.base import ClusterKind
+from components.cluster.cluster import Cluster, ClusterArgs
+from components.dra_driver import DraDriver
+from components.gpu_node import SimulatedNodes, SimulatedSlices
+from components.lab_context import GpuDriver, LabContext
+from components.settings import Settings
 from machine import cluster_state
-from machine.host_networks import Networks
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmbeddedClusterArgs:
-    """kubernetes_version without "v"; gates and API switches as "Name=true" strings; disposable:
-    see OwnClusterArgs; networks: what a host node of it uses."""
+class Embedded(ClusterKind):
+    """The control plane with simulated nodes."""
 
-    kubernetes_version: str
-    feature_gates: tuple[str, ...] = ()
-    runtime_config: tuple[str, ...] = ()
-    disposable: bool = True
-    networks: Networks = field(default_factory=Networks)
+    def prerequisites(self, lab: LabContext) -> list[Program]:
+        return [control_plane_tools(lab.settings)]
+
+    def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
+        lab.made_cluster = control_plane(lab.settings, opts, disposable=True)
+        lab.made_nodes = SimulatedNodes(lab.settings, lab.objects(None)).nodes
+
+    def driver(self, lab: LabContext) -> GpuDriver:
+        slices = SimulatedSlices(lab.settings, lab.nodes.subjects, lab.objects(None)).slices
+        return DraDriver(lab, publishers=slices).driver
 
 
-class EmbeddedCluster(OwnCluster):
-    """Made by operations/embedded/cluster.py."""
+def control_plane_tools(settings: Settings) -> Program:
+    """What module 0 verifies for a control plane as processes."""
+    return (
+        "prerequisites",
+        {
+            "stack": settings.stack,
+            "kubernetesVersion": settings.kubernetes_version,
+            "driverChart": settings.driver_chart,
+            "featureGates": list(settings.feature_gates),
+            "runtimeConfig": list(settings.runtime_config),
+        },
+    )
 
-    def __init__(self, args: EmbeddedClusterArgs, opts: pulumi.ResourceOptions) -> None:
-        specification = {
-            "stack": pulumi.get_stack(),
-            "kubernetes_version": args.kubernetes_version,
-            "feature_gates": list(args.feature_gates),
-            "runtime_config": list(args.runtime_config),
-            "networks": asdict(args.networks),
+
+def control_plane(settings: Settings, opts: pulumi.ResourceOptions, *, disposable: bool) -> Cluster:
+    """disposable: see ClusterArgs."""
+    args = ClusterArgs(
+        create="cluster create",
+        restart="cluster revive",
+        remove="cluster down",
+        specification={
+            "stack": settings.stack,
+            "kubernetes_version": settings.kubernetes_version,
+            "feature_gates": list(settings.feature_gates),
+            "runtime_config": list(settings.runtime_config),
+            "networks": asdict(settings.host_networks),
             "stages": program.digest(cluster_state.STAGES),
             "recipe": cluster_state.RECIPE,
-        }
-        own = OwnClusterArgs(
-            group="cluster", specification=specification, disposable=args.disposable, create="3m"
-        )
-        super().__init__("EmbeddedCluster", own, opts)
+        },
+        disposable=disposable,
+        timeout="3m",
+    )
+    return Cluster("EmbeddedCluster", args, opts)

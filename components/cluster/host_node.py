@@ -5,7 +5,6 @@ the stack is destroyed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,17 +12,38 @@ import pulumi
 
 from components import program
 from components.check import Program
-from components.cluster import Cluster
+from components.cluster.base import ClusterKind
+from components.cluster.cluster import Cluster
+from components.cluster.embedded import control_plane, control_plane_tools
+from components.lab_context import GpuNodes, LabContext
 from kube.devices import GPU
 from machine import host_places, identity
 from machine.host_networks import Networks
 
 
-class HostNode(pulumi.ComponentResource):
-    """Implements `components.lab_context.GpuNodes`.
+class WithHostNode(ClusterKind):
+    """The control plane of an embedded cluster, with this machine as its node."""
 
-    facts: what the stack exports; driver_root: where NVIDIA's plugin finds the GPU driver.
-    """
+    def prerequisites(self, lab: LabContext) -> list[Program]:
+        settings = lab.settings
+        host = {
+            "stack": settings.stack,
+            "gpu": lab.needs_driver,
+            "networks": asdict(settings.host_networks),
+        }
+        return [control_plane_tools(settings), ("host", host)]
+
+    def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
+        # A real driver has something to undo for each claim.
+        lab.made_cluster = control_plane(lab.settings, opts, disposable=False)
+        ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
+        lab.made_nodes = HostNode(lab.cluster, lab.settings.host_networks, ready).nodes
+
+
+class HostNode(pulumi.ComponentResource):
+    """The machine as a node, which belongs to one cluster: for another one it is made anew."""
+
+    nodes: GpuNodes
 
     def __init__(self, cluster: Cluster, networks: Networks, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:HostNode", "node", None, opts)
@@ -35,7 +55,6 @@ class HostNode(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,
-                # A node belongs to one cluster: for another one it is made anew.
                 custom_timeouts=pulumi.CustomTimeouts(create="5m", update="5m", delete="2m"),
             ),
             delete=f"operations node remove --stack {stack}",
@@ -53,15 +72,16 @@ class HostNode(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="3m", update="3m"),
             ),
         )
-        self.names: pulumi.Input[list[str]] = [host_places.NODE]
-        self.devices: pulumi.Input[str] = GPU
-        self.checks: Sequence[Program] = ()
-        self.facts: pulumi.Input[dict[str, Any]] = facts
-        self.subjects: list[pulumi.Output[str]] = [facts["cluster_id"]]
-        self.made: list[pulumi.Resource] = [running]
         uuids = facts.apply(lambda found: [gpu["uuid"] for gpu in found["gpus"]])
-        self.uuids: pulumi.Input[list[str]] = uuids
-        self.seen: pulumi.Input[list[str]] = uuids
-        self.gpus_per_node: pulumi.Input[int] = uuids.apply(len)
-        self.driver_root: pulumi.Input[str] | None = facts["driverRoot"]
-        self.register_outputs({"facts": self.facts})
+        self.nodes = GpuNodes(
+            names=[host_places.NODE],
+            devices=GPU,
+            subjects=[facts["cluster_id"]],
+            made=[running],
+            gpus_per_node=uuids.apply(len),
+            uuids=uuids,
+            seen=uuids,
+            driver_root=facts["driverRoot"],
+            facts=facts,
+        )
+        self.register_outputs({"facts": facts})

@@ -1,75 +1,91 @@
-"""A Kubernetes whose nodes are containers, made by kind, with this machine's GPUs inside."""
+"""A Kubernetes whose nodes are containers, made by kind, with this machine's GPUs inside.
+
+Made by operations/kind/cluster.py. The driver has something to undo for every claim, on GPUs that
+outlive the cluster; so its objects are removed one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from components.check import Program
-from components.cluster.own import OwnCluster, OwnClusterArgs
+from components.cluster.base import ClusterKind
+from components.cluster.cluster import Cluster, ClusterArgs
 from components.gpu_host import GpuHost
+from components.lab_context import GpuNodes, LabContext
 from machine import kind_places
+from toolchain.images import KIND_IMAGES
+
+IMAGES = Path(".tools/images")
+"""Relative, as all that Commands are told: a checkout that was moved can still remove its lab."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class KindClusterArgs:
-    """kubernetes_version without "v"; gates and API switches as "Name=true" strings; image: of the
-    nodes, "" for the one of the version; workers: how many have GPUs; images: archives that every
-    node gets; host: what the workers need of this machine's GPU driver, None without GPUs."""
+class Kind(ClusterKind):
+    """Containers of Docker, with this machine's GPUs inside."""
 
-    kubernetes_version: str
-    feature_gates: tuple[str, ...]
-    runtime_config: tuple[str, ...]
-    image: str
-    workers: int
-    images: tuple[str, ...]
-    host: GpuHost | None
-
-
-class KindCluster(OwnCluster):
-    """Made by operations/kind/cluster.py. The driver has something to undo for every claim, on GPUs
-    that outlive the cluster; so its objects are removed one by one."""
-
-    def __init__(self, args: KindClusterArgs, opts: pulumi.ResourceOptions) -> None:
-        of_host = {"host": args.host.asked} if args.host else {}
-        specification = pulumi.Output.all(
-            stack=pulumi.get_stack(),
-            kubernetes_version=args.kubernetes_version,
-            feature_gates=list(args.feature_gates),
-            runtime_config=list(args.runtime_config),
-            image=args.image,
-            images=list(args.images),
-            workers=args.host.workers if args.host else [{}] * args.workers,
-            **of_host,
-        )
-        own = OwnClusterArgs(
-            group="kind", specification=specification, disposable=False, create="10m"
-        )
-        super().__init__("KindCluster", own, opts)
-
-
-class KindNodes:
-    """The workers. Implements `components.lab_context.GpuNodes`."""
-
-    def __init__(
-        self, cluster: KindCluster, workers: int, mocks: int, devices: str, host: GpuHost | None
-    ) -> None:
-        self.names: pulumi.Input[list[str]] = kind_places.workers(pulumi.get_stack(), workers)
-        self.subjects: list[pulumi.Output[str]] = [cluster.cluster_id]
-        self.made: list[pulumi.Resource] = [cluster.running]
-        self.driver_root: pulumi.Input[str] | None = None
-        self.facts: pulumi.Input[dict[str, Any]] = host.facts if host else {}
-        self.devices: pulumi.Input[str] = devices
-        self.seen: pulumi.Input[list[str]] = host.uuids if host else []
-        self.uuids: pulumi.Input[list[str]] = self.seen
-        self.gpus_per_node: pulumi.Input[int] = host.gpus_per_worker if host else mocks
-        self.checks: Sequence[Program] = ()
-        if host:
-            gpus = host.workers.apply(lambda workers: [worker["gpus"] for worker in workers])
-            nodes = pulumi.Output.all(self.names, gpus).apply(
-                lambda each: dict(zip(*each, strict=True))
+    def prerequisites(self, lab: LabContext) -> list[Program]:
+        settings = lab.settings
+        return [
+            (
+                "workstation",
+                {
+                    "stack": settings.stack,
+                    "kubernetesVersion": settings.kubernetes_version,
+                    "driver": settings.driver,
+                    "gpu": lab.needs_driver,
+                    "driverChart": settings.driver_chart if lab.needs_driver else "",
+                    "nodeImage": settings.node_image,
+                    "strategy": settings.gpu_mounts,
+                    "gpus": [str(index) for subset in settings.gpu_subsets for index in subset],
+                    "workers": settings.nodes,
+                    "ports": [],
+                    "strict": settings.strict,
+                },
             )
-            self.checks = [("kind-nodes", {"nodes": nodes})]
+        ]
+
+    def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
+        settings = lab.settings
+        wants_gpus = settings.driver == "nvidia" and lab.needs_driver
+        host = GpuHost(settings, opts) if wants_gpus else None
+        specification: dict[str, Any] = {
+            "stack": settings.stack,
+            "kubernetes_version": settings.kubernetes_version,
+            "feature_gates": list(settings.feature_gates),
+            "runtime_config": list(settings.runtime_config),
+            "image": settings.node_image,
+            "images": [str(IMAGES / image.file) for image in KIND_IMAGES],
+            "workers": host.workers if host else [{}] * settings.nodes,
+        }
+        args = ClusterArgs(
+            create="kind create",
+            restart="kind revive",
+            remove="kind down",
+            specification=specification | ({"host": host.asked} if host else {}),
+            timeout="10m",
+        )
+        lab.made_cluster = Cluster("KindCluster", args, opts)
+        lab.made_nodes = _workers(lab, host)
+
+
+def _workers(lab: LabContext, host: GpuHost | None) -> GpuNodes:
+    settings = lab.settings
+    nodes = GpuNodes(
+        names=kind_places.workers(settings.stack, settings.nodes),
+        devices=lab.kind_of_driver.devices,
+        subjects=[lab.cluster.cluster_id],
+        made=[lab.cluster.running],
+        gpus_per_node=settings.gpus_per_node,
+    )
+    if host:
+        gpus = host.workers.apply(lambda workers: [worker["gpus"] for worker in workers])
+        by_node = pulumi.Output.all(nodes.names, gpus).apply(
+            lambda each: dict(zip(*each, strict=True))
+        )
+        nodes.checks = [("kind-nodes", {"nodes": by_node})]
+        nodes.facts, nodes.gpus_per_node = host.facts, host.gpus_per_worker
+        nodes.uuids = nodes.seen = host.uuids
+    return nodes

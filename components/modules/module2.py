@@ -30,7 +30,7 @@ def build(lab: LabContext) -> list[Check]:
                 "attributes": lab.driver.attributes,
                 "uuids": lab.nodes.seen,
                 "devices": lab.devices,
-                "target": settings.target or "",
+                "target": settings.target,
                 "memoryLimit": lab.memory_limit,
             },
             subjects=[lab.cluster.cluster_id, *lab.driver.identity],

@@ -5,11 +5,10 @@ A third pod has no claim, and so must see no GPU.
 
 from __future__ import annotations
 
-from components import manifests
 from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from components.workload import INSPECT, ModuleNamespace, in_run, unawaited
+from components.workload import INSPECT, ModuleNamespace, unawaited
 
 NAMESPACE = "dra-module3"
 CHECK = "exclusive"
@@ -17,29 +16,16 @@ CHECK = "exclusive"
 
 def build(lab: LabContext) -> list[Check]:
     namespace = ModuleNamespace(lab, MODULE, {CHECK: INSPECT})
-    component, objects = namespace.component, namespace.objects
-    claims = [namespace.claim(name, f"module3-{name}") for name in ("claim-1", "claim-2")]
-    parameters = {
-        "kubeconfig": lab.cluster.kubeconfig,
-        "namespace": NAMESPACE,
-        "uuid": lab.target,
-        "driver": lab.kind_of_driver.domain,
-        "devices": lab.devices,
-    }
+    objects = namespace.objects
+    claims = [
+        namespace.claim(objects[f"ResourceClaim/{name}"], f"module3-{name}")
+        for name in ("claim-1", "claim-2")
+    ]
+    parameters = namespace.parameters(driver=lab.kind_of_driver.domain, devices=lab.devices)
     run = namespace.run(CHECK, parameters)
-    unclaimed = manifests.create(
-        in_run(objects["Pod/unclaimed"], run), "module3-unclaimed", namespace.inside
-    )
-    pod_1 = manifests.create(
-        in_run(objects["Pod/pod-1"], run, claims[0]),
-        "module3-pod-1",
-        lab.objects(component, *claims),
-    )
-    pod_2 = manifests.create(
-        in_run(unawaited(objects["Pod/pod-2"]), run, claims[-1]),
-        "module3-pod-2",
-        lab.objects(component, *claims, pod_1),
-    )
+    unclaimed = namespace.start(objects["Pod/unclaimed"], run, None, namespace.made)
+    pod_1 = namespace.start(objects["Pod/pod-1"], run, claims[0], *claims)
+    pod_2 = namespace.start(unawaited(objects["Pod/pod-2"]), run, claims[1], *claims, pod_1)
     return [namespace.verified(CHECK, parameters, [pod_1, pod_2, unclaimed])]
 
 

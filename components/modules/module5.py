@@ -7,20 +7,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import pulumi
-
-from components import manifests
 from components.check import Check
 from components.lab_context import LabContext
+from components.manifests import Manifest
 from components.modules.registry import Module
-from components.workload import (
-    BENCHMARK,
-    ModuleNamespace,
-    in_run,
-    limited,
-    naming,
-    renamed,
-)
+from components.workload import BENCHMARK, ModuleNamespace, pod_of
 
 NAMESPACE = "dra-module5"
 PERCENTAGE, MEMORY = "mps-percentage", "mps-memory"
@@ -32,11 +23,64 @@ JOB_MINUTES = 6
 
 
 def build(lab: LabContext) -> list[Check]:
-    limits = Limits(lab, MODULE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
-    percentage = limits.percentage()
+    namespace = ModuleNamespace(lab, MODULE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
+    percentage = limit_threads(namespace)
     if not lab.settings.mps_memory_mib:
         return [percentage]
-    return [percentage, limits.memory(percentage)]
+    return [percentage, limit_memory(namespace, percentage)]
+
+
+def limit_threads(namespace: ModuleNamespace) -> Check:
+    """The sweep, then the clients that share."""
+    settings, objects = namespace.lab.settings, namespace.objects
+    share = settings.mps_share_percentage
+    sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
+    parameters = _parameters(
+        namespace,
+        percentages=list(settings.mps_percentages),
+        sharePercentage=share,
+        pods=sharing,
+    )
+    run = namespace.run(PERCENTAGE, parameters, "percentage")
+    jobs: list[Any] = []
+    for percentage in settings.mps_percentages:
+        name = f"percentage-{percentage}"
+        manifest = limited(objects["ResourceClaim/percentage-100"], percentage, name=name)
+        claim = namespace.claim(manifest, f"module5-{name}-claim")
+        job = renamed(objects["Job/percentage-100"], name, claim=name)
+        before = jobs[-1:]
+        jobs.append(namespace.start(job, run, claim, claim, *before, minutes=JOB_MINUTES))
+    claim = namespace.claim(limited(objects["ResourceClaim/share"], share), "module5-share-claim")
+    pods = [
+        namespace.start(
+            renamed(objects["Pod/share-1"], name, claim="share"), run, claim, claim, *jobs[-1:]
+        )
+        for name in sharing
+    ]
+    return namespace.verified(PERCENTAGE, parameters, [*jobs, *pods])
+
+
+def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
+    """Clients under a memory limit, when the GPU is free again."""
+    settings, objects = namespace.lab.settings, namespace.objects
+    limit, share = settings.mps_memory_mib, settings.mps_share_percentage
+    small, large = under(limit), over(limit)
+    parameters = _parameters(
+        namespace, sharePercentage=share, limitMib=limit, under=small, over=large
+    )
+    run = namespace.run(MEMORY, parameters, "memory")
+    manifest = limited(objects["ResourceClaim/memory"], share, settings.mps_memory_limit)
+    claim = namespace.claim(manifest, "module5-memory-claim")
+    neighbour, allocator, raiser, escaper = (objects[f"Pod/{name}"] for name in CLIENTS)
+    beyond = f"0={2 * limit}M,1={4 * limit}M"
+    clients = [
+        neighbour,
+        allocating(allocator, [*small, *large]),
+        asking(allocating(raiser, large), f"0={64 * limit}M"),
+        asking(allocating(escaper, large[1:]), beyond),
+    ]
+    pods = [namespace.start(client, run, claim, claim, percentage) for client in clients]
+    return namespace.verified(MEMORY, parameters, pods)
 
 
 def under(limit_mib: int) -> list[int]:
@@ -49,18 +93,42 @@ def over(limit_mib: int) -> list[int]:
     return [limit_mib * 1100 // 1024, limit_mib * 2]
 
 
-def allocating(pod: manifests.Manifest, sizes: Sequence[int]) -> manifests.Manifest:
+def limited(
+    claim: Manifest, percentage: int, memory: str | None = None, name: str = ""
+) -> Manifest:
+    """The claim with these limits for every client of MPS. memory: a quantity, such as 1Gi; name:
+    of the claim, "" for the one that it has."""
+    changed = copy.deepcopy(claim)
+    for config in changed["spec"]["devices"]["config"]:
+        limits = config["opaque"]["parameters"]["sharing"]["mpsConfig"]
+        limits["defaultActiveThreadPercentage"] = percentage
+        if memory is not None:
+            limits["defaultPinnedDeviceMemoryLimit"] = memory
+    changed["metadata"]["name"] = name or claim["metadata"]["name"]
+    return changed
+
+
+def renamed(manifest: Manifest, name: str, claim: str) -> Manifest:
+    """The pod or Job under another name, with another claim."""
+    changed = copy.deepcopy(manifest)
+    changed["metadata"]["name"] = name
+    for reference in pod_of(changed)["spec"]["resourceClaims"]:
+        reference["resourceClaimName"] = claim
+    return changed
+
+
+def allocating(pod: Manifest, sizes: Sequence[int]) -> Manifest:
     """The pod that tries these sizes, in MiB."""
     changed = copy.deepcopy(pod)
     for container in changed["spec"]["containers"]:
         command = container["command"]
         first = command.index("--allocate") + 1
         last = next(i for i in range(first, len(command)) if command[i].startswith("--"))
-        command[first:last] = [str(size) for size in sizes]
+        command[first:last] = map(str, sizes)
     return changed
 
 
-def asking(pod: manifests.Manifest, limit: str) -> manifests.Manifest:
+def asking(pod: Manifest, limit: str) -> Manifest:
     """The pod whose environment asks MPS for that memory limit."""
     changed = copy.deepcopy(pod)
     for container in changed["spec"]["containers"]:
@@ -70,86 +138,11 @@ def asking(pod: manifests.Manifest, limit: str) -> manifests.Manifest:
     return changed
 
 
-class Limits(ModuleNamespace):
-    def limited_claim(
-        self, name: str, percentage: int, memory: str | None = None, like: str = ""
-    ) -> Any:
-        """The claim of the manifests, or one like it under another name."""
-        claim = copy.deepcopy(self.objects[f"ResourceClaim/{like or name}"])
-        claim["metadata"]["name"] = name
-        named = naming(limited(claim, percentage, memory), self.lab.target, self.lab.kind_of_driver)
-        return manifests.create(named, f"module5-{name}-claim", self.inside)
-
-    def percentage(self) -> Check:
-        """The sweep, then the clients that share."""
-        settings = self.lab.settings
-        sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
-        parameters = self.parameters(
-            percentages=list(settings.mps_percentages),
-            sharePercentage=settings.mps_share_percentage,
-            pods=sharing,
-        )
-        run = self.run(PERCENTAGE, parameters, "percentage")
-        jobs: list[Any] = []
-        for percentage in settings.mps_percentages:
-            name = f"percentage-{percentage}"
-            claim = self.limited_claim(name, percentage, like="percentage-100")
-            job = renamed(self.objects["Job/percentage-100"], name, claim=name)
-            minutes = pulumi.CustomTimeouts(create=f"{JOB_MINUTES}m")
-            opts = pulumi.ResourceOptions.merge(
-                self.lab.objects(self.component, claim, *jobs[-1:]),
-                pulumi.ResourceOptions(custom_timeouts=minutes),
-            )
-            jobs.append(manifests.create(in_run(job, run, claim), f"module5-{name}", opts))
-        claim = self.limited_claim("share", settings.mps_share_percentage)
-        pods = [
-            manifests.create(
-                in_run(renamed(self.objects["Pod/share-1"], name, claim="share"), run, claim),
-                f"module5-{name}",
-                self.lab.objects(self.component, claim, *jobs[-1:]),
-            )
-            for name in sharing
-        ]
-        return self.verified(PERCENTAGE, parameters, [*jobs, *pods])
-
-    def memory(self, percentage: Check) -> Check:
-        """Clients under a memory limit, when the GPU is free again."""
-        settings = self.lab.settings
-        limit = settings.mps_memory_mib
-        share = settings.mps_share_percentage
-        parameters = self.parameters(
-            sharePercentage=share, limitMib=limit, under=under(limit), over=over(limit)
-        )
-        run = self.run(MEMORY, parameters, "memory")
-        claim = self.limited_claim("memory", share, settings.mps_memory_limit)
-        pod = {name: self.objects[f"Pod/{name}"] for name in CLIENTS}
-        pod["allocator"] = allocating(pod["allocator"], [*under(limit), *over(limit)])
-        pod["raiser"] = asking(allocating(pod["raiser"], over(limit)), f"0={64 * limit}M")
-        beyond = f"0={2 * limit}M,1={4 * limit}M"
-        pod["escaper"] = asking(allocating(pod["escaper"], over(limit)[1:]), beyond)
-        pods = [
-            manifests.create(
-                in_run(pod[name], run, claim),
-                f"module5-{name}",
-                self.lab.objects(self.component, claim, percentage),
-            )
-            for name in CLIENTS
-        ]
-        return self.verified(MEMORY, parameters, pods)
-
-    def parameters(self, **more: Any) -> dict[str, Any]:
-        """What a check is told beside what both are told."""
-        settings = self.lab.settings
-        return more | {
-            "kubeconfig": self.lab.cluster.kubeconfig,
-            "namespace": NAMESPACE,
-            "uuid": self.lab.target,
-            "simulated": self.lab.simulated,
-            "versions": {
-                "kubernetes": settings.kubernetes_version,
-                "dra_driver": settings.driver_version,
-            },
-        }
+def _parameters(namespace: ModuleNamespace, **more: Any) -> dict[str, Any]:
+    """What one of the two checks gets: these, and what both get."""
+    settings = namespace.lab.settings
+    versions = {"kubernetes": settings.kubernetes_version, "dra_driver": settings.driver_version}
+    return namespace.parameters(simulated=namespace.lab.simulated, versions=versions, **more)
 
 
 MODULE = Module(

@@ -22,9 +22,8 @@ def _profile(value: str, _: Any) -> GpuProfile:
     return GPU_PROFILES[one_of(GPU_PROFILES, value)]
 
 
-def _target(value: str, _: Any) -> str | None:
-    allowed = "the UUID of a GPU, as nvidia-smi -L prints it"
-    return matching(GPU_UUID, allowed, value) if value else None
+def _target(value: str, _: Any) -> str:
+    return value and matching(GPU_UUID, "the UUID of a GPU, as nvidia-smi -L prints it", value)
 
 
 def _subsets(value: str, _: Any) -> tuple[tuple[int, ...], ...]:
@@ -35,8 +34,8 @@ def _subsets(value: str, _: Any) -> tuple[tuple[int, ...], ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSettings:
-    """target: a GPU's UUID or None; gpu_subsets: for each worker of a Kind cluster the indices of
-    its GPUs, () for all to the only one."""
+    """target: a GPU's UUID, "" where none is named; gpu_subsets: for each worker of a kind cluster
+    the indices of its GPUs, () for all to the only one."""
 
     gpus_per_node: int = setting(
         default="2",
@@ -49,7 +48,7 @@ class GpuSettings:
         meaning=f"Model of the simulated GPUs: {listed(GPU_PROFILES, 'or')}.",
         parse=_profile,
     )
-    target: str | None = setting(
+    target: str = setting(
         default="",
         meaning="UUID of the GPU that modules 3, 4 and 5 claim; empty: the first one. An "
         "existing cluster needs it named.",

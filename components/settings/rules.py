@@ -41,7 +41,7 @@ def _of_simulated_gpus(settings: Settings) -> Iterator[Problem]:
     """On simulated nodes it is known which GPUs there will be; on real ones module 2 looks."""
     nodes, gpus, profile = settings.nodes, settings.gpus_per_node, settings.gpu_profile
     known = [gpu_uuid(node, index) for node in node_names(nodes) for index in range(gpus)]
-    if settings.target not in (None, *known):
+    if settings.target not in ("", *known):
         yield "target", settings.target, f"allowed: {', '.join(known)}"
     if problem := too_much(settings.mps_memory_mib, settings.mps_clients, profile.memory_mib):
         yield "mpsMemoryLimit", settings.mps_memory_limit, f"{problem} ({profile.product})"

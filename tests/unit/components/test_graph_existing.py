@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.cluster.existing import outside
+from components.chart import outside
 from kube.ownership import LAB
 from kube.permissions import DRA, Permission, on, within
 from tests.unit.graph import Graph, build

@@ -14,9 +14,9 @@ import pytest
 
 from components import manifests
 from components.drivers import DRIVERS
-from components.modules.module5 import allocating, asking, over, under
+from components.modules.module5 import allocating, asking, limited, over, under
 from components.simulated_gpus import gpu_uuid
-from components.workload import BENCHMARK, INSPECT, in_run, limited, naming, pod_of, unawaited
+from components.workload import BENCHMARK, INSPECT, in_run, naming, pod_of, unawaited
 from workloads import gpu_benchmark
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"

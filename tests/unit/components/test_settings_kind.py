@@ -199,7 +199,7 @@ def test_what_an_existing_cluster_cannot_be(key: str, value: str, said: str) -> 
 
 
 def test_modules_that_use_no_gpu_need_no_target() -> None:
-    assert parse(EXISTING | {"target": "", "modules": '["2"]'}, "dev").target is None
+    assert parse(EXISTING | {"target": "", "modules": '["2"]'}, "dev").target == ""
 
 
 # --- the image of pods -------------------------------------------------------------------------
