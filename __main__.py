@@ -4,5 +4,5 @@ import pulumi
 
 from components import lab, settings
 
-for name, value in lab.build(settings.read()).outputs.items():
+for name, value in lab.build(settings.read()).items():
     pulumi.export(name, value)

@@ -22,8 +22,18 @@ SERVED = [
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
 ]
 INSIDE = (
-    *("ConfigMap", "DaemonSet", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget"),
-    *("Role", "RoleBinding", "Secret", "Service", "ServiceAccount", "StatefulSet"),
+    "ConfigMap",
+    "DaemonSet",
+    "Deployment",
+    "Job",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "Role",
+    "RoleBinding",
+    "Secret",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
 )
 """Kinds that lie in a namespace. Any other that a chart makes is reported: to report too much does
 no harm."""

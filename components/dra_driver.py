@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
+from pulumi_command import local
 
-from components import manifests
+from components import manifests, program, sources
 from components.drivers import attributes, values
 from components.lab_context import GpuDriver, LabContext
-from components.published import PUBLISH_SECONDS, SIMULATED_SECONDS, devices_published
+
+PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
+"""On a real node the driver's plugin has to be fetched and started first."""
 
 
 class DraDriver(pulumi.ComponentResource):
@@ -102,3 +106,34 @@ def _release(
             pulumi.ResourceOptions(retain_on_delete=lab.cluster.disposable is not None),
         ),
     )
+
+
+def devices_published(
+    lab: LabContext,
+    namespace: pulumi.Input[str],
+    subjects: Sequence[pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+    seconds: int = PUBLISH_SECONDS,
+) -> tuple[local.Command, pulumi.Output[str]]:
+    """The gate, and the UUID of the first device.
+
+    On an owned cluster every GPU of the nodes must be published before it opens, on a shared one
+    the target. namespace: of the driver's pods; subjects: change when the driver was installed
+    anew; seconds: how long the gate waits.
+    """
+    given = pulumi.Output.all(
+        stack=lab.settings.stack,
+        kubeconfig=lab.cluster.kubeconfig,
+        namespace=namespace,
+        driver=lab.kind_of_driver.domain,
+        nodes=lab.nodes.names,
+        clusterOwned=lab.cluster.owned,
+        gpusPerNode=lab.nodes.gpus_per_node,
+        target=lab.settings.target,
+        seconds=seconds,
+        subjects=list(subjects),
+        memoryLimit=lab.memory_limit,
+        digest=program.digest(*sources.of_check("driver")),
+    )
+    gate = program.run("devices-published", "checks gate-devices", given, opts)
+    return gate, gate.stdout.apply(json.loads)["uuid"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
+from components.dra_driver import devices_published
 from components.lab_context import GpuDriver, LabContext
-from components.published import devices_published
 
 
 class ExistingDriver(pulumi.ComponentResource):

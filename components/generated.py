@@ -19,11 +19,10 @@ def config() -> str:
     """The keys of Pulumi.yaml."""
     lines = []
     for each in SETTINGS.values():
-        kind = ["array", "items: {type: string}"] if each.is_list else ["string"]
+        kind = "array\n    items: {type: string}" if each.is_list else "string"
         lines += [
             f"  {each.key}:",
-            f"    type: {kind[0]}",
-            *(f"    {line}" for line in kind[1:]),
+            f"    type: {kind}",
             f"    default: {json.dumps(each.default)}",
             f"    description: {json.dumps(each.description)}",
         ]
@@ -42,14 +41,11 @@ def settings() -> str:
 
 
 def list_of_stacks() -> str:
-    rows = [row._replace(stack=_linked(row.stack)) for row in stacks.rows()]
+    """Each with a link to its module's page where it has one."""
+    pages = {row.stack: Path(f"docs/modules/{row.stack}.md") for row in stacks.rows()}
+    links = {stack: f"[{stack}]({page})" for stack, page in pages.items() if page.exists()}
+    rows = [row._replace(stack=links.get(row.stack, row.stack)) for row in stacks.rows()]
     return _table(stacks.Row._fields, rows)
-
-
-def _linked(stack: str) -> str:
-    """The name, with a link to the module's page where it has one."""
-    page = Path(f"docs/modules/{stack}.md")
-    return f"[{stack}]({page})" if page.exists() else stack
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -86,10 +82,7 @@ class Part:
 PARTS = (
     Part(Path("Pulumi.yaml"), "\nconfig:\n", "", config),
     Part(
-        Path("docs/configuration.md"),
-        "<!-- settings -->\n",
-        "<!-- end of settings -->",
-        settings,
+        Path("docs/configuration.md"), "<!-- settings -->\n", "<!-- end of settings -->", settings
     ),
     Part(Path("README.md"), "<!-- stacks -->\n", "<!-- end of stacks -->", list_of_stacks),
 )

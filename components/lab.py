@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -17,15 +16,11 @@ from components.settings import Settings
 from kube.devices import GPU, MOCK, SIMULATED
 from results.status import joined, merged_results, verdict
 
-
-@dataclass(frozen=True)
-class Lab:
-    """What a stack exports."""
-
-    outputs: dict[str, pulumi.Input[Any]]
+Outputs = dict[str, pulumi.Input[Any]]
+"""What a stack exports, by name."""
 
 
-def build(settings: Settings) -> Lab:
+def build(settings: Settings) -> Outputs:
     """Everything that the wanted modules need, in order, and the verdict over it."""
     modules = closure(settings.modules)
     manifests.require(module.stack for module in modules)
@@ -34,15 +29,23 @@ def build(settings: Settings) -> Lab:
         if module.id == "1":
             add_cluster(lab)
         if module.id == "2":
-            lab.made_driver = lab.kind.driver(lab)
+            lab.driver = lab.kind.driver(lab)
         lab.checks[module.id] = module.build(lab)
-    results = {module.id: merged(lab.checks[module.id]) for module in modules}
+    # One result for all the checks of a module, without what they measured.
+    results = {
+        module: pulumi.Output.all(*(check.result for check in checks)).apply(merged_results)
+        for module, checks in lab.checks.items()
+    }
     outputs = exports(lab, modules, results)
-    kept = {name: outputs[name] for name in ("simulated", "benchmarks")}
-    kept |= {"run": runs.verdict_run(settings.stack), "versions": versions(lab)}
-    kept["configuration"] = dict(settings.configuration)
-    Verdict(settings.strict, results, kept)
-    return Lab(outputs)
+    report = {
+        "simulated": outputs["simulated"],
+        "benchmarks": outputs["benchmarks"],
+        "run": runs.verdict_run(settings.stack),
+        "versions": versions(lab),
+        "configuration": dict(settings.configuration),
+    }
+    Verdict(settings.strict, results, report)
+    return outputs
 
 
 def add_cluster(lab: LabContext) -> None:
@@ -52,22 +55,15 @@ def add_cluster(lab: LabContext) -> None:
     lab.nodes.made.append(leftovers.removed(lab))
 
 
-def merged(checks: Sequence[Check]) -> pulumi.Output[Result]:
-    """One result for all the checks of a module, without what they measured."""
-    return pulumi.Output.all(*(check.result for check in checks)).apply(merged_results)
-
-
 def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, Any]]:
     """The tables of each module that has some, by name: {module: {name: table}}."""
 
     def collect(results: dict[str, list[Result]]) -> dict[str, Any]:
         found: dict[str, dict[str, Any]] = {}
         for module, programs in results.items():
-            for result in programs:
-                for name, table in result.get("benchmarks", {}).items():
-                    found.setdefault(module, {})[name] = joined(
-                        found.get(module, {}).get(name), table
-                    )
+            for name, table in (item for p in programs for item in p.get("benchmarks", {}).items()):
+                tables = found.setdefault(module, {})
+                tables[name] = joined(tables.get(name), table)
         return found
 
     return pulumi.Output.all(
@@ -77,51 +73,49 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
 
 def how_much_is_simulated(lab: LabContext) -> pulumi.Input[str]:
     """none, partly (mock devices on real nodes) or all; without a cluster, what it would be."""
-    if lab.made_nodes is None:
+    if not lab.has("1"):
         return "all" if lab.settings.node == "simulated" else "none"
     words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
-    return pulumi.Output.all(lab.devices).apply(lambda kinds: words[kinds[0]])
+    return pulumi.Output.from_input(lab.nodes.devices).apply(words.__getitem__)
 
 
-def versions(lab: LabContext) -> dict[str, pulumi.Input[Any]]:
+def versions(lab: LabContext) -> Outputs:
     """Of Kubernetes, the DRA driver and the GPU driver, "" where there is none or nobody knows."""
     wanted = lab.settings.kubernetes_version
-    found: dict[str, pulumi.Input[Any]] = {"kubernetes": "", "draDriver": "", "gpuDriver": ""}
-    if lab.made_cluster:  # the facts of one of others say its version
-        found["kubernetes"] = lab.made_cluster.facts.apply(lambda told: told.get("version", wanted))
-    if lab.made_driver:
-        found["draDriver"] = lab.made_driver.facts["version"]
-    if lab.made_nodes:
-        told = pulumi.Output.from_input(lab.made_nodes.facts)
-        found["gpuDriver"] = told.apply(lambda facts: facts.get("driverVersion", ""))
+    found: Outputs = {"kubernetes": "", "draDriver": "", "gpuDriver": ""}
+    if lab.has("1"):  # the facts of a shared cluster have its version
+        found["kubernetes"] = lab.cluster.facts.apply(lambda has: has.get("version", wanted))
+        facts = pulumi.Output.from_input(lab.nodes.facts)
+        found["gpuDriver"] = facts.apply(lambda has: has.get("driverVersion", ""))
+    if lab.has("2"):
+        found["draDriver"] = lab.driver.facts["version"]
     return found
 
 
 def exports(
-    lab: LabContext, modules: Sequence[Module], results: dict[str, pulumi.Output[Result]]
-) -> dict[str, pulumi.Input[Any]]:
+    lab: LabContext, modules: Sequence[Module], results: Mapping[str, pulumi.Output[Result]]
+) -> Outputs:
     """The stack's outputs (docs/results.md); what it does not make is empty.
 
     Never None: Pulumi drops such an output.
     """
+    status = {module: result["status"] for module, result in results.items()}
     return {
-        "cluster": lab.made_cluster.facts if lab.made_cluster else {},
-        "node": lab.made_nodes.facts if lab.made_nodes else {},
-        "driver": dict(lab.made_driver.facts) if lab.made_driver else {},
+        "cluster": lab.cluster.facts if lab.has("1") else {},
+        "node": lab.nodes.facts if lab.has("1") else {},
+        "driver": dict(lab.driver.facts) if lab.has("2") else {},
         "modules": {
             module.id: {
                 "title": module.title,
                 "needs": list(module.needs),
-                "status": results[module.id].apply(lambda result: result["status"]),
+                "status": status[module.id],
             }
             for module in modules
         },
-        "verification": results,
+        "verification": dict(results),
         "benchmarks": measured(lab.checks),
         "evaluation": {},
         "simulated": how_much_is_simulated(lab),
-        "status": pulumi.Output.all(**results).apply(
-            lambda found: verdict(result["status"] for result in found.values())
-        ),
+        "status": pulumi.Output.all(*status.values()).apply(verdict),
         "report": f".results/{lab.settings.stack}/latest/results.json",
     }

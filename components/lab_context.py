@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from components.check import Check, Program
+from components.check import Check, CheckArgs, Program
 from components.cluster.cluster import Cluster
 from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
@@ -28,11 +28,30 @@ to be fetched."""
 class ModuleComponent(pulumi.ComponentResource):
     """The parent of all that one module makes."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, lab: LabContext, module: Module) -> None:
         former = pulumi.Alias(type_="dra-workshop:modules:Chapter")  # in labs of earlier versions
         opts = pulumi.ResourceOptions(aliases=[former])
         super().__init__("dra-workshop:modules:Module", module.stack, None, opts)
+        self.module = module
+        self.needs = [check for need in module.needs for check in lab.checks[need]]
         self.register_outputs({})
+
+    def check(
+        self,
+        run: Run,
+        parameters: Mapping[str, pulumi.Input[Any]],
+        subjects: Sequence[pulumi.Input[str]] = (),
+        after: Sequence[pulumi.Resource] = (),
+    ) -> Check:
+        """One of the module's checks; see CheckArgs."""
+        args = CheckArgs(
+            run=run,
+            module=self.module.id,
+            parameters=parameters,
+            subjects=subjects,
+            needs=self.needs,
+        )
+        return Check(args, pulumi.ResourceOptions(parent=self, depends_on=list(after)))
 
 
 @dataclass(kw_only=True)
@@ -91,50 +110,29 @@ class LabContext:
     kind: of its cluster.
     gpu_users: the checks that leave the GPU `target` free again; modules that use it take turns.
     outside: what the driver's chart makes outside its namespace, where the cluster is shared.
+    cluster, nodes: from module 1 on; driver: from module 2 on.
     """
 
     settings: Settings
     kind: ClusterKind
     checks: dict[str, list[Check]] = field(default_factory=dict)
     gpu_users: list[Check] = field(default_factory=list)
-    made_cluster: Cluster | None = None
-    made_nodes: GpuNodes | None = None
-    made_driver: GpuDriver | None = None
     outside: pulumi.Input[list[str]] = field(default_factory=list)
+    cluster: Cluster = field(init=False)
+    nodes: GpuNodes = field(init=False)
+    driver: GpuDriver = field(init=False)
 
     @property
-    def cluster(self) -> Cluster:
-        assert self.made_cluster is not None, "module 1 makes the cluster"  # noqa: S101
-        return self.made_cluster
-
-    @property
-    def nodes(self) -> GpuNodes:
-        assert self.made_nodes is not None, "module 1 makes the nodes"  # noqa: S101
-        return self.made_nodes
-
-    @property
-    def driver(self) -> GpuDriver:
-        assert self.made_driver is not None, "module 2 makes the driver"  # noqa: S101
-        return self.made_driver
-
-    @property
-    def simulated(self) -> pulumi.Input[bool]:
+    def simulated(self) -> pulumi.Output[bool]:
         """Whether nodes and devices are simulated."""
-        devices = self.devices
-        if isinstance(devices, str):
-            return devices == SIMULATED
-        return pulumi.Output.all(devices).apply(lambda kinds: kinds[0] == SIMULATED)
-
-    @property
-    def devices(self) -> pulumi.Input[str]:
-        """What the devices are: GPU, MOCK or SIMULATED (kube/devices.py)."""
-        return self.nodes.devices
+        devices = pulumi.Output.from_input(self.nodes.devices)
+        return devices.apply(lambda kind: kind == SIMULATED)
 
     @property
     def target(self) -> pulumi.Input[str]:
         """The UUID of the GPU that modules for one GPU use.
 
-        Where neither configuration nor machine tell it, it is the first that the driver published.
+        Where neither configuration nor machine know it, it is the first that the driver published.
         """
         if self.settings.target:
             return self.settings.target
@@ -168,10 +166,6 @@ class LabContext:
             return None
         return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
 
-    def needed_by(self, module: Module) -> list[Check]:
-        """The checks that must have passed before this module is verified."""
-        return [check for need in module.needs for check in self.checks[need]]
-
     def run_of(self, check: str, observed: Sequence[Path] = ()) -> Run:
         """The run that the check is in, on the lab's cluster."""
         return run_of(self.settings.stack, check, self.cluster.start_id, observed)
@@ -186,9 +180,7 @@ class LabContext:
         new one, "gone" is what the provider finds there. The provider waits until they work, or
         are gone, but not for ever.
         """
-        settings = self.settings
-        simulated = settings.cluster == "embedded" and settings.node == "simulated"
-        longest = AWAIT if simulated else AWAIT_CONTAINERS
+        longest = AWAIT if self.settings.node == "simulated" else AWAIT_CONTAINERS
         return pulumi.ResourceOptions(
             parent=parent,
             provider=self.cluster.provider,

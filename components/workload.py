@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from components import manifests, program
-from components.check import Check, CheckArgs
+from components.check import Check
 from components.drivers import Driver
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
@@ -21,8 +20,14 @@ PROGRAMS = Path("workloads")
 PODS = ("Job", "Pod")
 INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
 BENCHMARK = (
-    *("gpu_benchmark", "cuda_driver", "figures", "gpu_kernels", "gpu_measures"),
-    *("mps_client", "nvml", "start_barrier"),
+    "gpu_benchmark",
+    "cuda_driver",
+    "figures",
+    "gpu_kernels",
+    "gpu_measures",
+    "mps_client",
+    "nvml",
+    "start_barrier",
 )
 """Programs with the files that they import, which lie side by side in a pod."""
 RUN = ("v1", "ConfigMap")
@@ -34,17 +39,15 @@ def naming(
 ) -> manifests.Manifest:
     """The claim for the GPU with that UUID, which on a real node is known when it is published."""
     named = copy.deepcopy(claim)
-    cel = partial(selecting, driver.domain)
-    selector = cel(uuid) if isinstance(uuid, str) else pulumi.Output.concat(uuid).apply(cel)
+    prefix = f'device.attributes["{driver.domain}"].uuid == '
+    if isinstance(uuid, str):
+        selector: pulumi.Input[str] = f'{prefix}"{uuid}"'
+    else:
+        selector = pulumi.Output.concat(prefix, '"', uuid, '"')
     for request in named["spec"]["devices"]["requests"]:
         request["exactly"]["deviceClassName"] = driver.classes[0]
         request["exactly"]["selectors"] = [{"cel": {"expression": selector}}]
     return named
-
-
-def selecting(domain: str, uuid: str) -> str:
-    """The expression that only the driver's GPU with that UUID meets."""
-    return f'device.attributes["{domain}"].uuid == "{uuid}"'
 
 
 def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
@@ -104,7 +107,7 @@ class ModuleNamespace:
     ) -> None:
         self.lab, self.module, self.folder = lab, module, module.stack
         (self.namespace,) = module.namespaces
-        self.component = ModuleComponent(module)
+        self.component = ModuleComponent(lab, module)
         self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
         self.files = {
             check: [PROGRAMS / f"{name}.py" for name in names] for check, names in programs.items()
@@ -198,15 +201,7 @@ class ModuleNamespace:
         self, check: str, parameters: Mapping[str, pulumi.Input[Any]], pods: Sequence[Any]
     ) -> Check:
         """The check, which looks at these pods, or Jobs, and then leaves the GPU to others."""
-        made = Check(
-            CheckArgs(
-                run=self.runs[check],
-                module=self.module.id,
-                parameters=parameters,
-                subjects=[manifests.uid(pod) for pod in pods],
-                needs=self.lab.needed_by(self.module),
-            ),
-            pulumi.ResourceOptions(parent=self.component, depends_on=list(pods)),
-        )
+        subjects = [manifests.uid(pod) for pod in pods]
+        made = self.component.check(self.runs[check], parameters, subjects, pods)
         self.lab.gpu_users.append(made)
         return made

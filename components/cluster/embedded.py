@@ -29,8 +29,8 @@ class Embedded(ClusterKind):
         return [control_plane_tools(lab.settings)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
-        lab.made_cluster = control_plane(lab.settings, opts, disposable=True)
-        lab.made_nodes = SimulatedNodes(lab.settings, lab.objects(None)).nodes
+        lab.cluster = control_plane(lab.settings, opts, disposable=True)
+        lab.nodes = SimulatedNodes(lab.settings, lab.objects(None)).nodes
 
     def driver(self, lab: LabContext) -> GpuDriver:
         slices = SimulatedSlices(lab.settings, lab.nodes.subjects, lab.objects(None)).slices

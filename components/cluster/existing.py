@@ -83,8 +83,8 @@ class Existing(ClusterKind):
             owned=False,
         )
         cluster = Cluster("ExistingCluster", args, opts)
-        lab.made_cluster = cluster
-        lab.made_nodes = GpuNodes(  # the node of the target, as far as it is known
+        lab.cluster = cluster
+        lab.nodes = GpuNodes(  # the node of the target, as far as it is known
             names=cluster.facts["looked_at"],
             devices=cluster.facts["devices"],
             subjects=[cluster.cluster_id],

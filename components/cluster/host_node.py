@@ -35,9 +35,9 @@ class WithHostNode(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         # A real driver has something to undo for each claim.
-        lab.made_cluster = control_plane(lab.settings, opts, disposable=False)
+        lab.cluster = control_plane(lab.settings, opts, disposable=False)
         ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
-        lab.made_nodes = HostNode(lab.cluster, lab.settings.host_networks, ready).nodes
+        lab.nodes = HostNode(lab.cluster, lab.settings.host_networks, ready).nodes
 
 
 class HostNode(pulumi.ComponentResource):

@@ -67,8 +67,8 @@ class Kind(ClusterKind):
             specification=specification | ({"host": host.asked} if host else {}),
             timeout="10m",
         )
-        lab.made_cluster = Cluster("KindCluster", args, opts)
-        lab.made_nodes = _workers(lab, host)
+        lab.cluster = Cluster("KindCluster", args, opts)
+        lab.nodes = _workers(lab, host)
 
 
 def _workers(lab: LabContext, host: GpuHost | None) -> GpuNodes:

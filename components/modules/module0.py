@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pulumi
-
-from components.check import Check, CheckArgs
+from components.check import Check
 from components.gpu_host import KERNEL_DRIVER
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
 from components.runs import run_of
 from machine import cluster_state
 
-TOLD_BY = (
-    Path(".tools/placed.json"),
-    KERNEL_DRIVER,
-    Path("/proc/sys/kernel/random/boot_id"),
-)
+OBSERVED = (Path(".tools/placed.json"), KERNEL_DRIVER, Path("/proc/sys/kernel/random/boot_id"))
 """Files that change with what was verified: the tools that set-up placed, the GPU driver that is
 loaded, the start of this machine."""
 
 
 def build(lab: LabContext) -> list[Check]:
-    component = ModuleComponent(MODULE)
+    component = ModuleComponent(lab, MODULE)
     stack = lab.settings.stack
-    told_by = [path for path in TOLD_BY if path.is_file()]
+    observed = [path for path in OBSERVED if path.is_file()]
     # Without a cluster there is none that could be started again.
     start_id = cluster_state.of(stack) if lab.has("1") else ""
     return [
-        Check(
-            CheckArgs(
-                run=run_of(stack, program, start_id, told_by),
-                module=MODULE.id,
-                parameters=parameters,
-            ),
-            pulumi.ResourceOptions(parent=component),
-        )
+        component.check(run_of(stack, program, start_id, observed), parameters)
         for program, parameters in lab.kind.prerequisites(lab)
     ]
 

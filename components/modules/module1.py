@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pulumi
-
-from components.check import Check, CheckArgs, Program
+from components.check import Check, Program
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
 
 
 def build(lab: LabContext) -> list[Check]:
     settings = lab.settings
-    component = ModuleComponent(MODULE)
     ready: Program = (
         "cluster",
         {
@@ -24,17 +21,10 @@ def build(lab: LabContext) -> list[Check]:
             "simulated": lab.simulated,
         },
     )
+    component = ModuleComponent(lab, MODULE)
+    subjects = [lab.cluster.cluster_id, *lab.nodes.subjects]
     return [
-        Check(
-            CheckArgs(
-                run=lab.run_of(program),
-                module=MODULE.id,
-                parameters=parameters,
-                subjects=[lab.cluster.cluster_id, *lab.nodes.subjects],
-                needs=lab.needed_by(MODULE),
-            ),
-            pulumi.ResourceOptions(parent=component, depends_on=lab.nodes.made),
-        )
+        component.check(lab.run_of(program), parameters, subjects, lab.nodes.made)
         for program, parameters in (ready, *lab.nodes.checks)
     ]
 

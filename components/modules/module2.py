@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import pulumi
-
-from components.check import Check, CheckArgs
+from components.check import Check
 from components.lab_context import LabContext, ModuleComponent
 from components.modules.registry import Module
 
 
 def build(lab: LabContext) -> list[Check]:
-    settings, kind = lab.settings, lab.kind_of_driver
-    published = Check(
-        CheckArgs(
-            run=lab.run_of("driver"),
-            module=MODULE.id,
-            parameters={
-                "kubeconfig": lab.cluster.kubeconfig,
-                "namespace": lab.driver.namespace,
-                "chart": kind.name,
-                "plugin": lab.driver.plugin,
-                "driver": kind.domain,
-                "classes": lab.driver.classes,
-                "clusterOwned": lab.cluster.owned,
-                "driverOwned": lab.driver.owned,
-                "version": lab.driver.version,
-                "nodes": lab.nodes.names,
-                "gpusPerNode": lab.nodes.gpus_per_node,
-                "attributes": lab.driver.attributes,
-                "uuids": lab.nodes.seen,
-                "devices": lab.devices,
-                "target": settings.target,
-                "memoryLimit": lab.memory_limit,
-            },
-            subjects=[lab.cluster.cluster_id, *lab.driver.identity],
-            needs=lab.needed_by(MODULE),
-        ),
-        # Not after the gate: where it fails, this check tells in detail what is missing.
-        pulumi.ResourceOptions(parent=ModuleComponent(MODULE), depends_on=lab.driver.installed),
-    )
-    return [published]
+    kind = lab.kind_of_driver
+    parameters = {
+        "kubeconfig": lab.cluster.kubeconfig,
+        "namespace": lab.driver.namespace,
+        "chart": kind.name,
+        "plugin": lab.driver.plugin,
+        "driver": kind.domain,
+        "classes": lab.driver.classes,
+        "clusterOwned": lab.cluster.owned,
+        "driverOwned": lab.driver.owned,
+        "version": lab.driver.version,
+        "nodes": lab.nodes.names,
+        "gpusPerNode": lab.nodes.gpus_per_node,
+        "attributes": lab.driver.attributes,
+        "uuids": lab.nodes.seen,
+        "devices": lab.nodes.devices,
+        "target": lab.settings.target,
+        "memoryLimit": lab.memory_limit,
+    }
+    subjects = [lab.cluster.cluster_id, *lab.driver.identity]
+    # Not after the gate: where it fails, this check tells in detail what is missing.
+    after, run = lab.driver.installed, lab.run_of("driver")
+    return [ModuleComponent(lab, MODULE).check(run, parameters, subjects, after)]
 
 
 MODULE = Module(

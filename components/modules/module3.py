@@ -21,7 +21,7 @@ def build(lab: LabContext) -> list[Check]:
         namespace.claim(objects[f"ResourceClaim/{name}"], f"module3-{name}")
         for name in ("claim-1", "claim-2")
     ]
-    parameters = namespace.parameters(driver=lab.kind_of_driver.domain, devices=lab.devices)
+    parameters = namespace.parameters(driver=lab.kind_of_driver.domain, devices=lab.nodes.devices)
     run = namespace.run(CHECK, parameters)
     unclaimed = namespace.start(objects["Pod/unclaimed"], run, None, namespace.made)
     pod_1 = namespace.start(objects["Pod/pod-1"], run, claims[0], *claims)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,13 +79,13 @@ def closure(wanted: Iterable[str]) -> list[Module]:
     Raises KeyError for an id that does not exist.
     """
     known = modules()
-    graph: dict[str, tuple[str, ...]] = {}
-    queue = list(wanted)
-    while queue:
-        identity = queue.pop()
-        if identity not in graph:
-            graph[identity] = known[identity].needs
-            queue.extend(graph[identity])
-    order = list(known)
-    sorter = TopologicalSorter({key: graph[key] for key in sorted(graph, key=order.index)})
-    return [known[identity] for identity in sorter.static_order()]
+    found: dict[str, Module] = {}
+
+    def add(module: Module) -> None:
+        for need in module.needs:
+            add(known[need])
+        found[module.id] = module
+
+    for module in sorted((known[identity] for identity in wanted), key=_place):
+        add(module)
+    return list(found.values())

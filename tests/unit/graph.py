@@ -120,7 +120,7 @@ def build(stack: str, results: Results | None = None, /, **changes: str) -> Grap
         mocks.set_mocks(made_up, project="dra-workshop", stack=stack, monitor=monitor)
         made = lab.build(settings)
         await pulumi.runtime.stack.wait_for_rpcs()
-        resolved = pulumi.Output.from_input(made.outputs)
+        resolved = pulumi.Output.from_input(made)
         graph.outputs = await resolved.future() or {}
 
     asyncio.run(program())
