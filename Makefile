@@ -114,7 +114,7 @@ golden: setup-dev ## write the golden previews anew
 	@$(VENV) -m pytest tests/plan --golden
 
 docs: setup-dev ## write what follows from the declarations: Pulumi.yaml's keys, tables of documents
-	@$(VENV) -m components settings --write
+	@$(VENV) -m components settings
 
 lock: setup-dev ## write the lock files anew from pyproject.toml
 	@$(VENV) -m uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 
 from components import program, sources
+from components.modules.registry import Module
 from components.runs import Run
 from machine.programs import VERDICT
 from results.status import verdict
@@ -20,19 +20,63 @@ Result = dict[str, Any]
 """A check's JSON: {"module", "status", "checks": […]} (see checks/result.py)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckArgs:
-    """run: which run of which check; module: the module that it verifies.
+class ModuleComponent(pulumi.ComponentResource):
+    """The parent of all that one module makes.
 
-    parameters: what the program is told, as JSON; subjects: identities (uids) of what it looks
-    at, so that it runs again when they change; needs: checks that must have passed.
+    needs: the checks of the modules that it needs, out of `checks`, those made before.
     """
 
-    run: Run
-    module: str
-    parameters: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
-    subjects: Sequence[pulumi.Input[str]] = ()
-    needs: Sequence[Check] = ()
+    def __init__(self, module: Module, checks: Mapping[str, Sequence[Check]]) -> None:
+        former = pulumi.Alias(type_="dra-workshop:modules:Chapter")  # in labs of earlier versions
+        opts = pulumi.ResourceOptions(aliases=[former])
+        super().__init__("dra-workshop:modules:Module", module.stack, None, opts)
+        self.module = module
+        self.needs = [check for need in module.needs for check in checks[need]]
+        self.register_outputs({})
+
+
+class Check(pulumi.ComponentResource):
+    """Runs a check program of a module and hands on its result.
+
+    run: which run of which check; parameters: of the program, as JSON; subjects: identities (uids)
+    of what it looks at, so that it runs again when they change; after: what it waits for.
+
+    result: the program's JSON. A failed verdict does not fail the graph; that is for the Gate
+    and the Verdict.
+    """
+
+    result: pulumi.Output[Result]
+
+    def __init__(
+        self,
+        component: ModuleComponent,
+        *,
+        run: Run,
+        parameters: Mapping[str, pulumi.Input[Any]],
+        subjects: Sequence[pulumi.Input[str]] = (),
+        after: Sequence[pulumi.Resource] = (),
+    ) -> None:
+        opts = pulumi.ResourceOptions(parent=component, depends_on=list(after))
+        super().__init__("dra-workshop:check:Check", f"check-{run.name}", None, opts)
+        self.module = component.module.id
+        command = program.run(
+            f"check-{run.name}",
+            f"checks {run.check}",
+            pulumi.Output.all(
+                stack=pulumi.get_stack(),
+                module=self.module,
+                start_id=run.start_id,
+                run=run.id,
+                digest=run.digest,
+                needs=verdicts(component.needs),
+                parameters=dict(parameters),
+                subjects=list(subjects),
+                **({"variant": run.variant} if run.variant else {}),
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=list(after)),
+        )
+        self.result = command.stdout.apply(json.loads)
+        self.register_outputs({"result": self.result})
 
 
 def verdicts(checks: Sequence[Check]) -> dict[str, pulumi.Output[str]]:
@@ -46,48 +90,13 @@ def verdicts(checks: Sequence[Check]) -> dict[str, pulumi.Output[str]]:
     }
 
 
-class Check(pulumi.ComponentResource):
-    """Runs a check program after `opts.depends_on` and hands on its result.
-
-    result: the program's JSON. A failed verdict does not fail the graph; that is for the Gate
-    and the Verdict.
-    """
-
-    result: pulumi.Output[Result]
-
-    def __init__(self, args: CheckArgs, opts: pulumi.ResourceOptions) -> None:
-        run = args.run
-        super().__init__("dra-workshop:check:Check", f"check-{run.name}", None, opts)
-        self.module = args.module
-        command = program.run(
-            f"check-{run.name}",
-            f"checks {run.check}",
-            pulumi.Output.all(
-                stack=pulumi.get_stack(),
-                module=args.module,
-                start_id=run.start_id,
-                run=run.id,
-                digest=run.digest,
-                needs=verdicts(args.needs),
-                parameters=dict(args.parameters),
-                subjects=list(args.subjects),
-                **({"variant": run.variant} if run.variant else {}),
-            ),
-            pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on),
-        )
-        self.result = command.stdout.apply(json.loads)
-        self.register_outputs({"result": self.result})
-
-
 class Gate(pulumi.ComponentResource):
     """Fails the update unless all the checks passed; `passed` is what to depend on."""
 
     passed: pulumi.Resource
 
-    def __init__(
-        self, name: str, checks: Sequence[Check], opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__("dra-workshop:check:Gate", name, None, opts)
+    def __init__(self, name: str, checks: Sequence[Check]) -> None:
+        super().__init__("dra-workshop:check:Gate", name)
         self.passed = program.run(
             name,
             "checks require",
@@ -108,9 +117,8 @@ class Verdict(pulumi.ComponentResource):
         strict: bool,
         results: Mapping[str, pulumi.Output[Result]],
         report: Mapping[str, pulumi.Input[Any]],
-        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("dra-workshop:check:Verdict", "verdict", None, opts)
+        super().__init__("dra-workshop:check:Verdict", "verdict")
         program.run(
             "verdict",
             "checks verdict",

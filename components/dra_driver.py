@@ -10,9 +10,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_command import local
 
-from components import manifests, program, sources
+from components import program, sources
 from components.drivers import attributes, values
 from components.lab_context import GpuDriver, LabContext
+from components.manifests import KubernetesObject
 
 PUBLISH_SECONDS, SIMULATED_SECONDS = 120, 60
 """On a real node the driver's plugin has to be fetched and started first."""
@@ -26,7 +27,7 @@ class DraDriver(pulumi.ComponentResource):
 
     driver: GpuDriver
 
-    def __init__(self, lab: LabContext, *, publishers: Sequence[Any] = ()) -> None:
+    def __init__(self, lab: LabContext, *, publishers: Sequence[KubernetesObject] = ()) -> None:
         # The chart's pods need nodes that run them.
         opts = lab.objects(None, *lab.nodes.made)
         super().__init__("dra-workshop:driver:DraDriver", "driver", None, opts)
@@ -35,12 +36,15 @@ class DraDriver(pulumi.ComponentResource):
         # The kubelet plugin is privileged, as it must be.
         labels = {"pod-security.kubernetes.io/enforce": "privileged"}
         metadata = {"name": kind.name, "labels": labels | lab.cluster.namespace_labels}
-        namespace = manifests.create(
+        namespace = KubernetesObject(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, "driver", child
         )
         release = _release(lab, namespace, child)
         installed: list[pulumi.Resource] = [release, *publishers]
-        identity = [release.status["revision"].apply(str), *map(manifests.uid, publishers)]
+        identity = [
+            release.status["revision"].apply(str),
+            *(publisher.uid for publisher in publishers),
+        ]
         gate, first_uuid = devices_published(
             lab,
             kind.name,
@@ -77,7 +81,7 @@ class DraDriver(pulumi.ComponentResource):
 
 
 def _release(
-    lab: LabContext, namespace: manifests.KubernetesObject, opts: pulumi.ResourceOptions
+    lab: LabContext, namespace: KubernetesObject, opts: pulumi.ResourceOptions
 ) -> k8s.helm.v3.Release:
     """The chart, installed into that namespace."""
     settings = lab.settings

@@ -1,6 +1,6 @@
-"""The parts of the project's files that are written from what the program declares.
+"""What the program declares, as tables and as parts of the project's files.
 
-`make docs` writes them; a unit test compares.
+`make docs` writes these parts; a unit test compares. `make list` shows the stacks.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from components import stacks
+from components.modules.registry import closure
 from components.settings.model import GROUPS, SETTINGS
 from components.settings.setting import declared_in
+from machine.configuration import read_configuration
+from toolchain.layout import committed_stacks
 
 
 def config() -> str:
@@ -40,12 +43,37 @@ def settings() -> str:
     return "\n\n".join(parts)
 
 
+class StackRow(NamedTuple):
+    """A committed stack, for people who choose one.
+
+    modules: with those that are needed; takes: on the embedded cluster.
+    """
+
+    stack: str
+    modules: str
+    shows: str
+    needs: str
+    takes: str
+
+
+def stacks() -> list[StackRow]:
+    found = []
+    for stack in committed_stacks():
+        modules = closure(json.loads(read_configuration(stack)["modules"]))
+        ids, last = ", ".join(module.id for module in modules), modules[-1]
+        shows = last.shows if stack == last.stack else f"modules {ids} (the default)"
+        found.append(StackRow(stack, ids, shows, last.wants, f"{last.seconds} s"))
+    return found
+
+
 def list_of_stacks() -> str:
-    """Each with a link to its module's page where it has one."""
-    pages = {row.stack: Path(f"docs/modules/{row.stack}.md") for row in stacks.rows()}
-    links = {stack: f"[{stack}]({page})" for stack, page in pages.items() if page.exists()}
-    rows = [row._replace(stack=links.get(row.stack, row.stack)) for row in stacks.rows()]
-    return _table(stacks.Row._fields, rows)
+    """Each with a link to its module's page, where it has one."""
+    return _table(StackRow._fields, [row._replace(stack=_linked(row.stack)) for row in stacks()])
+
+
+def _linked(stack: str) -> str:
+    page = Path(f"docs/modules/{stack}.md")
+    return f"[{stack}]({page})" if page.exists() else stack
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -70,10 +98,6 @@ class Part:
         if not (begun and ended):
             raise ValueError(f"{self.file} has no part '{self.begin.strip()}'")
         return f"{before}{begun}{self.make()}\n{self.end}{after}"
-
-    @property
-    def is_current(self) -> bool:
-        return self.file.read_text(encoding="utf-8") == self.renewed()
 
     def write(self) -> None:
         self.file.write_text(self.renewed(), encoding="utf-8")

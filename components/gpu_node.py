@@ -8,12 +8,11 @@ prepared, no container starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pulumi
 
-from components import manifests
 from components.lab_context import GpuNodes
+from components.manifests import KubernetesObject, Manifest
 from components.settings import Settings
 from components.simulated_gpus import DRIVER, devices, gpu_uuid, node_names
 from kube.devices import SIMULATED
@@ -33,11 +32,11 @@ class SimulatedNodes(pulumi.ComponentResource):
         super().__init__("dra-workshop:node:SimulatedNodes", "nodes", None, opts)
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         names = node_names(settings.nodes)
-        made = [manifests.create(_node(name), name, child) for name in names]
+        made = [KubernetesObject(_node(name), name, child) for name in names]
         self.nodes = GpuNodes(
             names=names,
             devices=SIMULATED,
-            subjects=[manifests.uid(node) for node in made],
+            subjects=[node.uid for node in made],
             made=[*made],
             gpus_per_node=settings.gpus_per_node,
             uuids=[gpu_uuid(names[0], index) for index in range(settings.gpus_per_node)],
@@ -45,7 +44,7 @@ class SimulatedNodes(pulumi.ComponentResource):
         self.register_outputs({"names": names})
 
 
-def _node(name: str) -> manifests.Manifest:
+def _node(name: str) -> Manifest:
     # The stage node-ready turns the capacity into the node's status.
     capacity = {f"dra-workshop/{resource}": size for resource, size in CAPACITY.items()}
     return {
@@ -72,21 +71,18 @@ class SimulatedSlices(pulumi.ComponentResource):
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        uids: Sequence[pulumi.Output[str]],
-        opts: pulumi.ResourceOptions,
+        self, settings: Settings, uids: Sequence[pulumi.Output[str]], opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__("dra-workshop:node:SimulatedSlices", "slices", None, opts)
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        self.slices: list[Any] = [
-            manifests.create(_slice(settings, name, uid), f"slice-{name}", child)
+        self.slices = [
+            KubernetesObject(_slice(settings, name, uid), f"slice-{name}", child)
             for name, uid in zip(node_names(settings.nodes), uids, strict=True)
         ]
         self.register_outputs({})
 
 
-def _slice(settings: Settings, node: str, uid: pulumi.Output[str]) -> manifests.Manifest:
+def _slice(settings: Settings, node: str, uid: pulumi.Output[str]) -> Manifest:
     gpus, profile, version = settings.gpus_per_node, settings.gpu_profile, settings.driver_version
     # As on a real node, the slice goes when the node goes.
     owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid, "controller": True}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from components.check import Check, CheckArgs, Program
+from components.check import Check, Program
 from components.cluster.cluster import Cluster
 from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
@@ -23,35 +23,6 @@ if TYPE_CHECKING:
 AWAIT, AWAIT_CONTAINERS = "90s", "3m"
 """How long the provider waits for an object, and where containers really start: an image may have
 to be fetched."""
-
-
-class ModuleComponent(pulumi.ComponentResource):
-    """The parent of all that one module makes."""
-
-    def __init__(self, lab: LabContext, module: Module) -> None:
-        former = pulumi.Alias(type_="dra-workshop:modules:Chapter")  # in labs of earlier versions
-        opts = pulumi.ResourceOptions(aliases=[former])
-        super().__init__("dra-workshop:modules:Module", module.stack, None, opts)
-        self.module = module
-        self.needs = [check for need in module.needs for check in lab.checks[need]]
-        self.register_outputs({})
-
-    def check(
-        self,
-        run: Run,
-        parameters: Mapping[str, pulumi.Input[Any]],
-        subjects: Sequence[pulumi.Input[str]] = (),
-        after: Sequence[pulumi.Resource] = (),
-    ) -> Check:
-        """One of the module's checks; see CheckArgs."""
-        args = CheckArgs(
-            run=run,
-            module=self.module.id,
-            parameters=parameters,
-            subjects=subjects,
-            needs=self.needs,
-        )
-        return Check(args, pulumi.ResourceOptions(parent=self, depends_on=list(after)))
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,6 @@ the larger one.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pulumi
 
 from components import program
@@ -20,23 +18,15 @@ from components.simulated_gpus import node_names
 
 def removed(lab: LabContext) -> pulumi.Resource:
     """Done when they are gone: what is checked, and what needs the GPU, waits for it."""
-    given: dict[str, pulumi.Input[Any]] = {
-        "kubeconfig": lab.cluster.kubeconfig,
-        "nodes": other_nodes(lab.settings),
-        "namespaces": [
-            namespace
-            for module in modules().values()
-            if module not in lab.modules
-            for namespace in module.namespaces
-        ],
-        "labels": dict(lab.cluster.namespace_labels),
-    }
-    return program.run(
-        "leftovers-removed",
-        "operations leftovers",
-        pulumi.Output.all(**given),
-        pulumi.ResourceOptions(depends_on=[lab.cluster.provider]),
+    unwanted = [module for module in modules().values() if module not in lab.modules]
+    given = pulumi.Output.all(
+        kubeconfig=lab.cluster.kubeconfig,
+        nodes=other_nodes(lab.settings),
+        namespaces=[namespace for module in unwanted for namespace in module.namespaces],
+        labels=dict(lab.cluster.namespace_labels),
     )
+    opts = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
+    return program.run("leftovers-removed", "operations leftovers", given, opts)
 
 
 def other_nodes(settings: Settings) -> list[str]:

@@ -23,10 +23,6 @@ watches the events too."""
 
 _OUTSIDE = ("Namespace", "Node", "DeviceClass", "ResourceSlice")
 """Kinds of objects that lie in no namespace."""
-_IMMUTABLE: Mapping[tuple[str, str], list[str]] = {
-    ("resource.k8s.io/v1", "ResourceClaim"): ["spec"],
-}
-"""What the API server never lets change, and the provider does not know of."""
 
 
 class ManifestError(pulumi.RunError):
@@ -41,8 +37,8 @@ class Objects(dict[str, Manifest]):
         self.folder = folder
 
     def __missing__(self, key: str) -> Manifest:
-        there = ", ".join(self)
-        raise ManifestError(f"{self.folder}: the module needs {key}; found: {there}")
+        found = ", ".join(self)
+        raise ManifestError(f"{self.folder}: the module needs {key}; found: {found}")
 
 
 def load(folder: str, root: Path = MANIFESTS) -> Objects:
@@ -54,11 +50,7 @@ def load(folder: str, root: Path = MANIFESTS) -> Objects:
     """
     objects = Objects(root / folder)
     origin: dict[str, Path] = {}
-    refused: list[str] = []
-    files = sorted((root / folder).glob("*.yaml"))
-    if not files:
-        raise ManifestError(f"{root / folder}: no manifests there")
-    for path in files:
+    for path in sorted(objects.folder.glob("*.yaml")):
         try:
             documents = schema.documents(path.read_text())
         except yaml.YAMLError as error:
@@ -67,9 +59,14 @@ def load(folder: str, root: Path = MANIFESTS) -> Objects:
             key = _key(path, document)
             if key in objects:
                 raise ManifestError(f"{path}: {key} is defined twice")
-            objects[key] = document
-            origin[key] = path
-            refused += [f"{path}: {key}: {problem}" for problem in schema.problems(document)]
+            objects[key], origin[key] = document, path
+    if not objects:
+        raise ManifestError(f"{objects.folder}: no manifests there")
+    refused = [
+        f"{origin[key]}: {key}: {problem}"
+        for key, document in objects.items()
+        for problem in schema.problems(document)
+    ]
     if refused:
         raise ManifestError("\n".join([*refused, "correct what is named; nothing was changed"]))
     _require_own_namespace(objects, origin)
@@ -109,26 +106,32 @@ def _key(path: Path, document: Any) -> str:
 
 
 class KubernetesObject(pulumi.CustomResource):
-    """An object of any kind. Its manifest is its input: the classes of the provider's package,
-    which take half a second to load, would say the same in other words."""
+    """A manifest as a resource; values in it may be Outputs.
 
-    def __init__(self, name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> None:
-        version = manifest["apiVersion"]
+    The manifest is its input: the classes of the provider's package, which take half a second to
+    load, would say the same in other words.
+    """
+
+    def __init__(self, manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> None:
+        version, kind = manifest["apiVersion"], manifest["kind"]
+        if kind == "ResourceClaim":
+            # The API server never lets a claim's spec change, and the provider does not know that.
+            anew = pulumi.ResourceOptions(replace_on_changes=["spec"])
+            opts = pulumi.ResourceOptions.merge(opts, anew)
         group = version if "/" in version else f"core/{version}"
-        super().__init__(f"kubernetes:{group}:{manifest['kind']}", name, dict(manifest), opts)
+        super().__init__(f"kubernetes:{group}:{kind}", name, dict(manifest), opts)
 
     @property
     def metadata(self) -> pulumi.Output[Any]:
         return pulumi.get(self, "metadata")  # type: ignore[no-any-return]
 
+    @property
+    def uid(self) -> pulumi.Output[str]:
+        """Changes when the object was made anew.
 
-def create(manifest: Manifest, name: str, opts: pulumi.ResourceOptions) -> KubernetesObject:
-    """The manifest as a resource called `name`; values in it may be Outputs."""
-    identity = (manifest["apiVersion"], manifest["kind"])
-    if identity in _IMMUTABLE:
-        anew = pulumi.ResourceOptions(replace_on_changes=_IMMUTABLE[identity])
-        opts = pulumi.ResourceOptions.merge(opts, anew)
-    return KubernetesObject(name, manifest, opts)
+        A preview against a cluster that does not answer knows the object's metadata without it.
+        """
+        return self.metadata.apply(lambda known: str(known.get("uid", "")))
 
 
 def permissions(folder: str, namespace: str, kinds: Iterable[tuple[str, str]]) -> Permissions:
@@ -149,12 +152,3 @@ def of_namespace(name: str) -> Permissions:
 def of_kind(version: str, kind: str, verbs: Sequence[str] = VERBS) -> Permissions:
     group = version.rpartition("/")[0]
     return on(plural(kind), *verbs, group=group)
-
-
-def uid(resource: Any) -> pulumi.Output[str]:
-    """The uid of an object: it changes when the object was made anew.
-
-    A preview against a cluster that does not answer knows the object's metadata without it.
-    """
-    found: pulumi.Output[str] = resource.metadata.apply(lambda known: known.get("uid", ""))
-    return found

@@ -1,13 +1,13 @@
-"""What simulated GPUs are called, and how NVIDIA's driver would describe them: data only."""
+"""What simulated GPUs are called, which models there are, and how NVIDIA's driver would describe
+them: data only. Compute capabilities are from NVIDIA's table of CUDA GPUs."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import semver
-
-from components.gpu_profiles import GPU_PROFILES, GpuProfile
 
 DRIVER = "gpu.nvidia.com"
 NVIDIA_DRIVER = ("580.159.4", "13.0.0")
@@ -15,6 +15,38 @@ NVIDIA_DRIVER = ("580.159.4", "13.0.0")
 whose slice is the model. (The driver prints them as semantic versions, so .04 becomes .4.)"""
 _NAMESPACE = uuid.UUID("5a0d2c1e-6f4b-4a3e-9c57-2f1d8e7b6a90")
 """UUIDs of simulated GPUs are derived from this, so that manifests may name them."""
+
+
+@dataclass(frozen=True)
+class GpuProfile:
+    """One model of GPU.
+
+    product, brand, architecture, addressing_mode: the strings that the driver publishes.
+    compute_capability: "major.minor"; memory_mib: the total that NVML reports, in MiB (the driver
+    publishes it in bytes), not the size on the box.
+    """
+
+    product: str
+    brand: str
+    architecture: str
+    compute_capability: str
+    memory_mib: int
+    addressing_mode: str = "None"
+
+
+GPU_PROFILES: dict[str, GpuProfile] = {
+    # Memory: nvidia-smi.
+    "rtx4090": GpuProfile("NVIDIA GeForce RTX 4090", "GeForce", "Ada Lovelace", "8.9", 24564),
+    # Memory: nvidia-smi totals listed in modal-labs/modal-client#2797.
+    "a100": GpuProfile("NVIDIA A100-SXM4-80GB", "Nvidia", "Ampere", "8.0", 81920),
+    "h100": GpuProfile("NVIDIA H100 80GB HBM3", "Nvidia", "Hopper", "9.0", 81559),
+    # All from a real one: a slice of driver 0.4.1.
+    "h200": GpuProfile("NVIDIA H200", "Nvidia", "Hopper", "9.0", 143771),
+    # Memory: nvidia-smi.
+    "gb200": GpuProfile("NVIDIA GB200", "Nvidia", "Blackwell", "10.0", 189471, "ATS"),
+    # Name and brand: NVIDIA/nvidia-docker#1628; memory: modal-labs/modal-client#2797.
+    "t4": GpuProfile("Tesla T4", "Nvidia", "Turing", "7.5", 15360),
+}
 
 
 def node_names(count: int) -> list[str]:
@@ -29,7 +61,8 @@ def gpu_uuid(node: str, index: int) -> str:
 def attribute_names(driver_version: str) -> list[str]:
     """The attributes that a GPU has under a version of NVIDIA's driver, sorted."""
     any_profile = next(iter(GPU_PROFILES.values()))
-    return sorted(_attributes("", 0, any_profile, driver_version))
+    (device,) = devices("", 1, any_profile, driver_version)
+    return sorted(device["attributes"])
 
 
 def devices(
@@ -40,33 +73,25 @@ def devices(
     Names and types of the attributes: cmd/gpu-kubelet-plugin/deviceinfo.go of the driver, and a
     real slice of 0.4.1.
     """
-    return [
-        {
-            "name": f"gpu-{index}",
-            "attributes": _attributes(node, index, profile, driver_version),
-            "capacity": {"memory": {"value": f"{profile.memory_mib}Mi"}},
-        }
-        for index in range(count)
-    ]
-
-
-def _attributes(
-    node: str, index: int, profile: GpuProfile, driver_version: str
-) -> dict[str, dict[str, str | int]]:
     driver, cuda = NVIDIA_DRIVER
-    attributes: dict[str, dict[str, str | int]] = {
-        "addressingMode": {"string": profile.addressing_mode},
-        "architecture": {"string": profile.architecture},
-        "brand": {"string": profile.brand},
-        "cudaComputeCapability": {"version": f"{profile.compute_capability}.0"},
-        "cudaDriverVersion": {"version": cuda},
-        "driverVersion": {"version": driver},
-        "productName": {"string": profile.product},
-        "resource.kubernetes.io/pciBusID": {"string": f"0000:{index + 6:02x}:00.0"},
-        "resource.kubernetes.io/pcieRoot": {"string": f"pci0000:{index + 6:02x}"},
-        "type": {"string": "gpu"},
-        "uuid": {"string": gpu_uuid(node, index)},
-    }
-    if semver.Version.parse(driver_version) >= semver.Version(0, 5, 0):
-        attributes["resource.kubernetes.io/numaNode"] = {"int": index % 2}
-    return attributes
+    has_numa_node = semver.Version.parse(driver_version) >= semver.Version(0, 5, 0)
+    found = []
+    for index in range(count):
+        attributes: dict[str, dict[str, str | int]] = {
+            "addressingMode": {"string": profile.addressing_mode},
+            "architecture": {"string": profile.architecture},
+            "brand": {"string": profile.brand},
+            "cudaComputeCapability": {"version": f"{profile.compute_capability}.0"},
+            "cudaDriverVersion": {"version": cuda},
+            "driverVersion": {"version": driver},
+            "productName": {"string": profile.product},
+            "resource.kubernetes.io/pciBusID": {"string": f"0000:{index + 6:02x}:00.0"},
+            "resource.kubernetes.io/pcieRoot": {"string": f"pci0000:{index + 6:02x}"},
+            "type": {"string": "gpu"},
+            "uuid": {"string": gpu_uuid(node, index)},
+        }
+        if has_numa_node:
+            attributes["resource.kubernetes.io/numaNode"] = {"int": index % 2}
+        capacity = {"memory": {"value": f"{profile.memory_mib}Mi"}}
+        found.append({"name": f"gpu-{index}", "attributes": attributes, "capacity": capacity})
+    return found

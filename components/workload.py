@@ -9,10 +9,11 @@ from typing import Any
 
 import pulumi
 
-from components import manifests, program
-from components.check import Check
+from components import program
+from components.check import Check, ModuleComponent
 from components.drivers import Driver
-from components.lab_context import LabContext, ModuleComponent
+from components.lab_context import LabContext
+from components.manifests import MANIFESTS, KubernetesObject, Manifest, Objects, load
 from components.modules.registry import Module
 from toolchain.images import WORKLOAD_IMAGE
 
@@ -34,9 +35,7 @@ RUN = ("v1", "ConfigMap")
 """The kind of object that holds them."""
 
 
-def naming(
-    claim: manifests.Manifest, uuid: pulumi.Input[str], driver: Driver
-) -> manifests.Manifest:
+def naming(claim: Manifest, uuid: pulumi.Input[str], driver: Driver) -> Manifest:
     """The claim for the GPU with that UUID, which on a real node is known when it is published."""
     named = copy.deepcopy(claim)
     prefix = f'device.attributes["{driver.domain}"].uuid == '
@@ -50,15 +49,13 @@ def naming(
     return named
 
 
-def pod_of(manifest: manifests.Manifest) -> manifests.Manifest:
+def pod_of(manifest: Manifest) -> Manifest:
     """The pod itself, or a Job's template of one."""
-    pod: manifests.Manifest = (
-        manifest["spec"]["template"] if manifest["kind"] == "Job" else manifest
-    )
+    pod: Manifest = manifest["spec"]["template"] if manifest["kind"] == "Job" else manifest
     return pod
 
 
-def with_image(objects: manifests.Objects, image: str) -> manifests.Objects:
+def with_image(objects: Objects, image: str) -> Objects:
     """The objects, changed to have that image in the place of set-up's, as it is in the files."""
     for item in objects.values():
         for container in pod_of(item)["spec"]["containers"] if item["kind"] in PODS else []:
@@ -68,8 +65,8 @@ def with_image(objects: manifests.Objects, image: str) -> manifests.Objects:
 
 
 def in_run(
-    manifest: manifests.Manifest, run: pulumi.Input[str], claim: Any = None
-) -> manifests.Manifest:
+    manifest: Manifest, run: pulumi.Input[str], claim: KubernetesObject | None = None
+) -> Manifest:
     """The pod, or Job, of a run: a new run makes it anew, as does a new workload program.
 
     `run` is the uid of the ConfigMap that the pod mounts and that holds the run id. An environment
@@ -81,13 +78,13 @@ def in_run(
     running = copy.deepcopy(manifest)
     variables = [{"name": "DRA_WORKSHOP_RUN", "value": run}]
     if claim is not None:
-        variables.append({"name": "DRA_WORKSHOP_CLAIM", "value": manifests.uid(claim)})
+        variables.append({"name": "DRA_WORKSHOP_CLAIM", "value": claim.uid})
     for container in pod_of(running)["spec"]["containers"]:
         container["env"] = [*container.get("env", []), *variables]
     return running
 
 
-def unawaited(pod: manifests.Manifest) -> manifests.Manifest:
+def unawaited(pod: Manifest) -> Manifest:
     """The pod that is meant to wait: Pulumi must not wait with it."""
     waiting = copy.deepcopy(pod)
     waiting["metadata"].setdefault("annotations", {})["pulumi.com/skipAwait"] = "true"
@@ -107,19 +104,19 @@ class ModuleNamespace:
     ) -> None:
         self.lab, self.module, self.folder = lab, module, module.stack
         (self.namespace,) = module.namespaces
-        self.component = ModuleComponent(lab, module)
-        self.objects = with_image(manifests.load(self.folder), lab.settings.workload_image)
+        self.component = ModuleComponent(module, lab.checks)
+        self.objects = with_image(load(self.folder), lab.settings.workload_image)
         self.files = {
             check: [PROGRAMS / f"{name}.py" for name in names] for check, names in programs.items()
         }
         self.runs = {
-            check: lab.run_of(check, [manifests.MANIFESTS / self.folder, *files])
+            check: lab.run_of(check, [MANIFESTS / self.folder, *files])
             for check, files in self.files.items()
         }
         namespace = self.objects[f"Namespace/{self.namespace}"]
         namespace["metadata"].setdefault("labels", {}).update(lab.cluster.namespace_labels)
         free = self._gpu_free(lab.driver.ready, *lab.gpu_users)
-        self.made = manifests.create(namespace, self.folder, lab.objects(self.component, free))
+        self.made = KubernetesObject(namespace, self.folder, lab.objects(self.component, free))
 
     def _gpu_free(self, *after: pulumi.Resource) -> pulumi.Resource:
         """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""
@@ -149,16 +146,13 @@ class ModuleNamespace:
             "uuid": self.lab.target,
         }
 
-    def claim(self, claim: manifests.Manifest, resource: str) -> manifests.KubernetesObject:
+    def claim(self, claim: Manifest, resource: str) -> KubernetesObject:
         """The claim, for the lab's GPU, as a resource of that name."""
         named = naming(claim, self.lab.target, self.lab.kind_of_driver)
-        return manifests.create(named, resource, self.lab.objects(self.component, self.made))
+        return KubernetesObject(named, resource, self.lab.objects(self.component, self.made))
 
     def run(
-        self,
-        check: str,
-        parameters: Mapping[str, pulumi.Input[Any]],
-        name: str = "workshop",
+        self, check: str, parameters: Mapping[str, pulumi.Input[Any]], name: str = "workshop"
     ) -> pulumi.Output[str]:
         """The run of the check that looks: the uid of the ConfigMap that holds it.
 
@@ -177,16 +171,16 @@ class ModuleNamespace:
             "data": data,
         }
         opts = self.lab.objects(self.component, self.made)
-        return manifests.uid(manifests.create(config, f"{self.folder}-{name}", opts))
+        return KubernetesObject(config, f"{self.folder}-{name}", opts).uid
 
     def start(
         self,
-        manifest: manifests.Manifest,
+        manifest: Manifest,
         run: pulumi.Input[str],
-        claim: Any,
+        claim: KubernetesObject | None,
         *after: pulumi.Resource,
         minutes: int = 0,
-    ) -> manifests.KubernetesObject:
+    ) -> KubernetesObject:
         """The pod, or Job, in that run, with that claim or None, made after the other resources.
 
         minutes: how long Pulumi waits for it, 0 for as long as for any pod.
@@ -195,13 +189,22 @@ class ModuleNamespace:
         if minutes:
             opts.custom_timeouts = pulumi.CustomTimeouts(create=f"{minutes}m")
         name = f"{self.folder}-{manifest['metadata']['name']}"
-        return manifests.create(in_run(manifest, run, claim), name, opts)
+        return KubernetesObject(in_run(manifest, run, claim), name, opts)
 
     def verified(
-        self, check: str, parameters: Mapping[str, pulumi.Input[Any]], pods: Sequence[Any]
+        self,
+        check: str,
+        parameters: Mapping[str, pulumi.Input[Any]],
+        pods: Sequence[KubernetesObject],
     ) -> Check:
         """The check, which looks at these pods, or Jobs, and then leaves the GPU to others."""
-        subjects = [manifests.uid(pod) for pod in pods]
-        made = self.component.check(self.runs[check], parameters, subjects, pods)
+        subjects = [pod.uid for pod in pods]
+        made = Check(
+            self.component,
+            run=self.runs[check],
+            parameters=parameters,
+            subjects=subjects,
+            after=pods,
+        )
         self.lab.gpu_users.append(made)
         return made

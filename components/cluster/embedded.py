@@ -39,16 +39,13 @@ class Embedded(ClusterKind):
 
 def control_plane_tools(settings: Settings) -> Program:
     """What module 0 verifies for a control plane as processes."""
-    return (
-        "prerequisites",
-        {
-            "stack": settings.stack,
-            "kubernetesVersion": settings.kubernetes_version,
-            "driverChart": settings.driver_chart,
-            "featureGates": list(settings.feature_gates),
-            "runtimeConfig": list(settings.runtime_config),
-        },
-    )
+    return "prerequisites", {
+        "stack": settings.stack,
+        "kubernetesVersion": settings.kubernetes_version,
+        "driverChart": settings.driver_chart,
+        "featureGates": list(settings.feature_gates),
+        "runtimeConfig": list(settings.runtime_config),
+    }
 
 
 def control_plane(settings: Settings, opts: pulumi.ResourceOptions, *, disposable: bool) -> Cluster:

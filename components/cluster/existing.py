@@ -38,30 +38,26 @@ class Existing(ClusterKind):
             makes = objects.apply(
                 lambda rendered: _made(lab.modules, chart.permissions(kind.name, rendered))
             )
-        return [
-            (
-                "existing",
-                {
-                    "stack": settings.stack,
-                    "kubeconfig": settings.kubeconfig,
-                    "context": settings.context,
-                    "driver": kind.domain,
-                    "chart": kind.name,
-                    "driverChart": settings.driver_chart,
-                    "plugin": kind.plugin,
-                    "install": installs,
-                    "usesDriver": lab.needs_driver,
-                    "driverNamespace": kind.name,
-                    "namespaces": [*([kind.name] if installs else []), *namespaces],
-                    "modules": {m.id: m.namespaces[0] for m in lab.modules if m.uses_gpu},
-                    "makes": makes,
-                    "outside": lab.outside,
-                    "target": settings.target,
-                    "workloadImage": settings.workload_image,
-                    "featureGates": list(settings.feature_gates),
-                },
-            )
-        ]
+        parameters = {
+            "stack": settings.stack,
+            "kubeconfig": settings.kubeconfig,
+            "context": settings.context,
+            "driver": kind.domain,
+            "chart": kind.name,
+            "driverChart": settings.driver_chart,
+            "plugin": kind.plugin,
+            "install": installs,
+            "usesDriver": lab.needs_driver,
+            "driverNamespace": kind.name,
+            "namespaces": [*([kind.name] if installs else []), *namespaces],
+            "modules": {m.id: m.namespaces[0] for m in lab.modules if m.uses_gpu},
+            "makes": makes,
+            "outside": lab.outside,
+            "target": settings.target,
+            "workloadImage": settings.workload_image,
+            "featureGates": list(settings.feature_gates),
+        }
+        return [("existing", parameters)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings, kind = lab.settings, lab.kind_of_driver

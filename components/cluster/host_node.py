@@ -26,11 +26,8 @@ class WithHostNode(ClusterKind):
 
     def prerequisites(self, lab: LabContext) -> list[Program]:
         settings = lab.settings
-        host = {
-            "stack": settings.stack,
-            "gpu": lab.needs_driver,
-            "networks": asdict(settings.host_networks),
-        }
+        networks = asdict(settings.host_networks)
+        host = {"stack": settings.stack, "gpu": lab.needs_driver, "networks": networks}
         return [control_plane_tools(settings), ("host", host)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:

@@ -28,24 +28,20 @@ class Kind(ClusterKind):
 
     def prerequisites(self, lab: LabContext) -> list[Program]:
         settings = lab.settings
-        return [
-            (
-                "workstation",
-                {
-                    "stack": settings.stack,
-                    "kubernetesVersion": settings.kubernetes_version,
-                    "driver": settings.driver,
-                    "gpu": lab.needs_driver,
-                    "driverChart": settings.driver_chart if lab.needs_driver else "",
-                    "nodeImage": settings.node_image,
-                    "strategy": settings.gpu_mounts,
-                    "gpus": [str(index) for subset in settings.gpu_subsets for index in subset],
-                    "workers": settings.nodes,
-                    "ports": [],
-                    "strict": settings.strict,
-                },
-            )
-        ]
+        parameters = {
+            "stack": settings.stack,
+            "kubernetesVersion": settings.kubernetes_version,
+            "driver": settings.driver,
+            "gpu": lab.needs_driver,
+            "driverChart": settings.driver_chart if lab.needs_driver else "",
+            "nodeImage": settings.node_image,
+            "strategy": settings.gpu_mounts,
+            "gpus": [str(index) for subset in settings.gpu_subsets for index in subset],
+            "workers": settings.nodes,
+            "ports": [],
+            "strict": settings.strict,
+        }
+        return [("workstation", parameters)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings = lab.settings

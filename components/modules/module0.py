@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.check import Check
+from components.check import Check, ModuleComponent
 from components.gpu_host import KERNEL_DRIVER
-from components.lab_context import LabContext, ModuleComponent
+from components.lab_context import LabContext
 from components.modules.registry import Module
 from components.runs import run_of
 from machine import cluster_state
@@ -17,13 +17,13 @@ loaded, the start of this machine."""
 
 
 def build(lab: LabContext) -> list[Check]:
-    component = ModuleComponent(lab, MODULE)
+    component = ModuleComponent(MODULE, lab.checks)
     stack = lab.settings.stack
     observed = [path for path in OBSERVED if path.is_file()]
     # Without a cluster there is none that could be started again.
     start_id = cluster_state.of(stack) if lab.has("1") else ""
     return [
-        component.check(run_of(stack, program, start_id, observed), parameters)
+        Check(component, run=run_of(stack, program, start_id, observed), parameters=parameters)
         for program, parameters in lab.kind.prerequisites(lab)
     ]
 

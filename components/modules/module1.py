@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from components.check import Check, Program
-from components.lab_context import LabContext, ModuleComponent
+from components.check import Check, ModuleComponent, Program
+from components.lab_context import LabContext
 from components.modules.registry import Module
 
 
@@ -21,10 +21,16 @@ def build(lab: LabContext) -> list[Check]:
             "simulated": lab.simulated,
         },
     )
-    component = ModuleComponent(lab, MODULE)
+    component = ModuleComponent(MODULE, lab.checks)
     subjects = [lab.cluster.cluster_id, *lab.nodes.subjects]
     return [
-        component.check(lab.run_of(program), parameters, subjects, lab.nodes.made)
+        Check(
+            component,
+            run=lab.run_of(program),
+            parameters=parameters,
+            subjects=subjects,
+            after=lab.nodes.made,
+        )
         for program, parameters in (ready, *lab.nodes.checks)
     ]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from components.check import Check
-from components.lab_context import LabContext, ModuleComponent
+from components.check import Check, ModuleComponent
+from components.lab_context import LabContext
 from components.modules.registry import Module
 
 
@@ -27,10 +27,15 @@ def build(lab: LabContext) -> list[Check]:
         "target": lab.settings.target,
         "memoryLimit": lab.memory_limit,
     }
-    subjects = [lab.cluster.cluster_id, *lab.driver.identity]
-    # Not after the gate: where it fails, this check tells in detail what is missing.
-    after, run = lab.driver.installed, lab.run_of("driver")
-    return [ModuleComponent(lab, MODULE).check(run, parameters, subjects, after)]
+    published = Check(
+        ModuleComponent(MODULE, lab.checks),
+        run=lab.run_of("driver"),
+        parameters=parameters,
+        subjects=[lab.cluster.cluster_id, *lab.driver.identity],
+        # Not after the gate: where it fails, this check tells in detail what is missing.
+        after=lab.driver.installed,
+    )
+    return [published]
 
 
 MODULE = Module(

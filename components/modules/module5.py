@@ -9,7 +9,7 @@ from typing import Any
 
 from components.check import Check
 from components.lab_context import LabContext
-from components.manifests import Manifest
+from components.manifests import KubernetesObject, Manifest
 from components.modules.registry import Module
 from components.workload import BENCHMARK, ModuleNamespace, pod_of
 
@@ -36,13 +36,10 @@ def limit_threads(namespace: ModuleNamespace) -> Check:
     share = settings.mps_share_percentage
     sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
     parameters = _parameters(
-        namespace,
-        percentages=list(settings.mps_percentages),
-        sharePercentage=share,
-        pods=sharing,
+        namespace, percentages=list(settings.mps_percentages), sharePercentage=share, pods=sharing
     )
     run = namespace.run(PERCENTAGE, parameters, "percentage")
-    jobs: list[Any] = []
+    jobs: list[KubernetesObject] = []
     for percentage in settings.mps_percentages:
         name = f"percentage-{percentage}"
         manifest = limited(objects["ResourceClaim/percentage-100"], percentage, name=name)

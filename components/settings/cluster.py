@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
-from components.settings.parsers import count, image, listed, one_of, pairs, strings, text, version
+from components.settings.parsers import count, image, listed, one_of, pairs, strings, version
 from components.settings.setting import NotAllowed, setting
 from machine import kind_images
 from machine.host_networks import Networks, unusable
@@ -76,16 +76,12 @@ class ClusterSettings:
         parse=partial(pairs, API, "each is group/version=true or group/version=false"),
     )
     kubeconfig: str = setting(
-        default="",
         meaning="Kubeconfig of the existing cluster; empty: $KUBECONFIG, else ~/.kube/config. "
         "It is only read.",
-        parse=text,
         only="cluster=existing",
     )
     context: str = setting(
-        default="",
         meaning="Context of the existing cluster; it is never guessed.",
-        parse=text,
         only="cluster=existing",
     )
 
@@ -107,7 +103,6 @@ class NodeSettings:
         parse=_nodes,
     )
     node_image: str = setting(
-        default="",
         meaning="Image of kind's nodes; empty: the one that make kind-node-image built, else "
         "kind's own of that version, by its digest.",
         parse=partial(image, "kindest/node:v1.36.4"),

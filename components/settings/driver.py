@@ -54,12 +54,11 @@ def _chart(value: str, before: Any) -> str:
     if before.driver == "example":
         return f"./.tools/charts/dra-example-driver-{before.driver_version}"
     if before.driver_version not in DRIVER_CHARTS:
-        raise SettingsError(
-            "driverVersion",
-            before.driver_version,
+        allowed = (
             f"set-up has the charts of {', '.join(DRIVER_CHARTS)}; for another version set "
-            "driverChart to a folder or an oci:// reference",
+            "driverChart to a folder or an oci:// reference"
         )
+        raise SettingsError("driverVersion", before.driver_version, allowed)
     return f"./.tools/charts/dra-driver-nvidia-gpu-{before.driver_version}"
 
 
@@ -94,20 +93,17 @@ class DriverSettings:
         parse=_driver,
     )
     driver_version: str = setting(
-        default="",
         meaning=f"Version of the DRA driver, {OLDEST_DRIVER} or later; decides the chart and "
         f"the shape of simulated slices. Empty: {NEWEST_DRIVER}, on a host node "
         f"{HOST_DRIVER}.",
         parse=_driver_version,
     )
     driver_chart: str = setting(
-        default="",
         meaning="Folder, .tgz or oci:// reference of the driver's chart; empty: set-up's copy "
         "of that version.",
         parse=_chart,
     )
     install_driver: bool = setting(
-        default="",
         meaning="Whether the DRA driver is brought to the cluster: true or false. Empty: "
         "true, on an existing cluster false.",
         parse=_install,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from components.gpu_profiles import GPU_PROFILES, GpuProfile
 from components.settings.parsers import count, listed, matching, one_of, strings
 from components.settings.setting import setting
+from components.simulated_gpus import GPU_PROFILES, GpuProfile
 
 MOUNTS = ("auto", "toolkit", "cdi")
 MOST_GPUS = 16
@@ -49,7 +49,6 @@ class GpuSettings:
         parse=_profile,
     )
     target: str = setting(
-        default="",
         meaning="UUID of the GPU that modules 3, 4 and 5 claim; empty: the first one. An "
         "existing cluster needs it named.",
         parse=_target,

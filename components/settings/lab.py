@@ -54,7 +54,6 @@ class LabSettings:
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSettings:
     workload_image: str = setting(
-        default="",
         meaning="Image of the pods that use the GPU: any with python3 (3.11 or later) and glibc, "
         "best by its digest. Empty: set-up's own, on an existing cluster a public Python image "
         "of Docker Hub, by its digest.",

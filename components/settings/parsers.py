@@ -20,10 +20,6 @@ IMAGE = re.compile(
 """A reference as container runtimes read it: host and port, path, tag, digest."""
 
 
-def text(value: str, _: Any) -> str:
-    return value
-
-
 def switch(value: str, _: Any = None) -> bool:
     return one_of(("true", "false"), value) == "true"
 

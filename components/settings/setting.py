@@ -75,7 +75,13 @@ class Setting:
         return value if isinstance(value, int) else text
 
 
-def setting(*, default: str | tuple[str, ...], meaning: str, parse: Parser, only: str = "") -> Any:
+def text(value: str, _: Any) -> str:
+    return value
+
+
+def setting(
+    *, default: str | tuple[str, ...] = "", meaning: str, parse: Parser = text, only: str = ""
+) -> Any:
     """The field of a group's dataclass that holds a setting; its key is the name in camel case."""
     return field(metadata={"default": default, "meaning": meaning, "parse": parse, "only": only})
 

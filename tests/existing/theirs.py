@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 from deepdiff import DeepDiff
 
-from components.gpu_profiles import GPU_PROFILES
-from components.simulated_gpus import devices, gpu_uuid
+from components.simulated_gpus import GPU_PROFILES, devices, gpu_uuid
 from kube.client import Kube
 from tests.checkout import Checkout
 

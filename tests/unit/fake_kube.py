@@ -13,8 +13,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import ProtocolError
 
-from components.gpu_profiles import GPU_PROFILES
-from components.simulated_gpus import devices
+from components.simulated_gpus import GPU_PROFILES, devices
 from kube.client import explained
 
 KUBECONFIG = ".run/lab/kubeconfig"

@@ -156,7 +156,7 @@ def test_module_0_looks_again_when_the_tools_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = tmp_path / "placed.json"
-    monkeypatch.setattr(module0, "TOLD_BY", (tools, tmp_path / "no-driver"))
+    monkeypatch.setattr(module0, "OBSERVED", (tools, tmp_path / "no-driver"))
     told = []
     for placed in ("{}", '{"etcd": "1"}', '{"etcd": "2"}', '{"etcd": "2"}'):
         tools.write_text(placed)

@@ -25,11 +25,6 @@ def test_the_stacks_are_listed() -> None:
     assert [line.split()[0] for line in lines[1:]] == committed_stacks()
 
 
-def test_the_generated_parts_are_checked() -> None:
-    done = run("settings", "--check")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.gpu_profiles import GPU_PROFILES
-from components.simulated_gpus import attribute_names, devices, gpu_uuid
+from components.simulated_gpus import GPU_PROFILES, attribute_names, devices, gpu_uuid
 
 REAL = Path(__file__).parents[2] / "data" / "resourceslice-h200.yaml"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components import stacks
+from components import generated
 from components.modules.registry import modules
 from toolchain import layout
 
@@ -15,7 +15,7 @@ ROOT = layout.ROOT
 
 
 def test_every_committed_stack_is_listed_with_what_it_needs() -> None:
-    rows = {row[0]: row[1:] for row in stacks.rows()}
+    rows = {row[0]: row[1:] for row in generated.stacks()}
     assert sorted(rows) == layout.committed_stacks()
     for module in modules().values():
         ids, shows, requires, takes = rows[module.stack]
@@ -33,4 +33,4 @@ def test_the_default_stack_is_listed_with_all_its_modules(
     (tmp_path / "Pulumi.dev.yaml").write_text(f"config:\n  dra-workshop:modules: {wanted}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(layout, "ROOT", tmp_path)
-    assert stacks.rows()[0][:3] == ("dev", listed, f"modules {listed} (the default)")
+    assert generated.stacks()[0][:3] == ("dev", listed, f"modules {listed} (the default)")
