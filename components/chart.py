@@ -10,7 +10,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import manifests
-from components.drivers import Driver
+from components.drivers import values
+from components.lab_context import LabContext
 from kube.permissions import Permission, Permissions, on, within
 
 NOWHERE = ".run/no-cluster"
@@ -43,21 +44,21 @@ RELEASE = on("secrets", "create", "get", "list", "update", "delete")
 """And where it keeps what it knows of a release."""
 
 
-def rendered(
-    driver: Driver, chart: str, values: dict[str, Any], kubernetes_version: str
-) -> pulumi.Output[list[dict[str, Any]]]:
-    """The objects of the driver's chart.
+def rendered(lab: LabContext) -> pulumi.Output[list[dict[str, Any]]]:
+    """The objects of the chart on a shared cluster.
 
     Rendered by the Kubernetes provider, without a cluster, so that a preview knows it too.
     """
+    settings, driver = lab.settings, lab.kind_of_driver
+    chart = settings.driver_chart
     renderer = k8s.Provider("chart-renderer", kubeconfig=NOWHERE)
     options = {
         "chart" if chart.startswith("oci://") else "path": chart,
         "release_name": driver.name,
         "namespace": driver.name,
-        "values": values,
+        "values": values(settings.driver, settings.driver_version, 0, shared=True),
         "api_versions": SERVED,
-        "kube_version": kubernetes_version,
+        "kube_version": settings.kubernetes_version,
         "skip_crd_rendering": True,
     }
     answer = pulumi.runtime.invoke_output(

@@ -23,7 +23,7 @@ Result = dict[str, Any]
 class ModuleComponent(pulumi.ComponentResource):
     """The parent of all that one module makes.
 
-    needs: the checks of the modules that it needs, out of `checks`, those made before.
+    checks: of the modules before it; needs: the verdict of each module that it needs.
     """
 
     def __init__(self, module: Module, checks: Mapping[str, Sequence[Check]]) -> None:
@@ -31,7 +31,12 @@ class ModuleComponent(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions(aliases=[former])
         super().__init__("dra-workshop:modules:Module", module.stack, None, opts)
         self.module = module
-        self.needs = [check for need in module.needs for check in checks[need]]
+        self.needs = {
+            need: pulumi.Output.all(*(check.result["status"] for check in checks[need])).apply(
+                verdict
+            )
+            for need in module.needs
+        }
         self.register_outputs({})
 
 
@@ -45,8 +50,6 @@ class Check(pulumi.ComponentResource):
     and the Verdict.
     """
 
-    result: pulumi.Output[Result]
-
     def __init__(
         self,
         component: ModuleComponent,
@@ -58,46 +61,32 @@ class Check(pulumi.ComponentResource):
     ) -> None:
         opts = pulumi.ResourceOptions(parent=component, depends_on=list(after))
         super().__init__("dra-workshop:check:Check", f"check-{run.name}", None, opts)
-        self.module = component.module.id
         command = program.run(
             f"check-{run.name}",
             f"checks {run.check}",
             pulumi.Output.all(
                 stack=pulumi.get_stack(),
-                module=self.module,
+                module=component.module.id,
                 start_id=run.start_id,
                 run=run.id,
                 digest=run.digest,
-                needs=verdicts(component.needs),
+                needs=component.needs,
                 parameters=dict(parameters),
                 subjects=list(subjects),
                 **({"variant": run.variant} if run.variant else {}),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
-        self.result = command.stdout.apply(json.loads)
+        self.result: pulumi.Output[Result] = command.stdout.apply(json.loads)
         self.register_outputs({"result": self.result})
-
-
-def verdicts(checks: Sequence[Check]) -> dict[str, pulumi.Output[str]]:
-    """Each module of these checks, with one verdict over all its programs."""
-    by_module: dict[str, list[pulumi.Output[str]]] = {}
-    for check in checks:
-        by_module.setdefault(check.module, []).append(check.result["status"])
-    return {
-        module: pulumi.Output.all(*statuses).apply(verdict)
-        for module, statuses in by_module.items()
-    }
 
 
 class Gate(pulumi.ComponentResource):
     """Fails the update unless all the checks passed; `passed` is what to depend on."""
 
-    passed: pulumi.Resource
-
     def __init__(self, name: str, checks: Sequence[Check]) -> None:
         super().__init__("dra-workshop:check:Gate", name)
-        self.passed = program.run(
+        self.passed: pulumi.Resource = program.run(
             name,
             "checks require",
             pulumi.Output.all(stack=pulumi.get_stack(), results=[check.result for check in checks]),

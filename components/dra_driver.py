@@ -25,8 +25,6 @@ class DraDriver(pulumi.ComponentResource):
     publishers: the slices, where something else than the chart's plugin publishes them.
     """
 
-    driver: GpuDriver
-
     def __init__(self, lab: LabContext, *, publishers: Sequence[KubernetesObject] = ()) -> None:
         # The chart's pods need nodes that run them.
         opts = lab.objects(None, *lab.nodes.made)

@@ -59,31 +59,27 @@ def values(
     driver_root: pulumi.Input[str] | None = None,
     shared: bool = False,
 ) -> dict[str, Any]:
-    """The values of the driver's chart. devices: on each node, which only mocks have to be told;
-    driver_root: folder of the node under which the GPU driver lies
-    as distributions have it, None for the chart's own, "/". shared: whether the cluster is one of
-    others: its nodes have no image of set-up, those of the charts are in registries, and mocks are
-    as many as the chart says."""
-    if driver == "example":
-        repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
-        image = {"repository": repository, "tag": tag}
-        return {} if shared else {"image": image, "kubeletPlugin": {"numDevices": devices}}
-    return _of_nvidia(version, driver_root)
+    """The values of the driver's chart, for a lab with GPUs and without ComputeDomains.
 
-
-def _of_nvidia(version: str, driver_root: pulumi.Input[str] | None) -> dict[str, Any]:
-    """For a lab with GPUs and without ComputeDomains.
+    devices: on each node, which only mocks have to be told; driver_root: folder of the node under
+    which the GPU driver lies as distributions have it, None for the chart's own, "/". shared:
+    whether the cluster is one of others: its nodes have no image of set-up, those of the charts
+    are in registries, and mocks are as many as the chart says.
 
     computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
     RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
     mode unless TimeSlicingSettings is on too (NVIDIA's driver, pull request 1270).
     """
+    if driver == "example":
+        repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
+        image = {"repository": repository, "tag": tag}
+        return {} if shared else {"image": image, "kubeletPlugin": {"numDevices": devices}}
     gates = {"MPSSupport": True}
     if semver.Version.parse(version) < semver.Version(0, 5, 0):
         gates["TimeSlicingSettings"] = True
-    root = {} if driver_root is None else {"nvidiaDriverRoot": driver_root}
-    return root | {
+    found = {
         "gpuResourcesEnabledOverride": True,
         "resources": {"computeDomains": {"enabled": False}},
         "featureGates": gates,
     }
+    return found if driver_root is None else found | {"nvidiaDriverRoot": driver_root}

@@ -11,8 +11,6 @@ from components.lab_context import GpuDriver, LabContext
 class ExistingDriver(pulumi.ComponentResource):
     """driver: where it was found (operations/existing), with its gate."""
 
-    driver: GpuDriver
-
     def __init__(self, lab: LabContext) -> None:
         nodes, kind, found = lab.nodes.made, lab.kind_of_driver, lab.cluster.facts["driver"]
         opts = pulumi.ResourceOptions(depends_on=nodes)

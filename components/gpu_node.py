@@ -26,8 +26,6 @@ class SimulatedNodes(pulumi.ComponentResource):
     Their subjects are the uids of the Node objects.
     """
 
-    nodes: GpuNodes
-
     def __init__(self, settings: Settings, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:node:SimulatedNodes", "nodes", None, opts)
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))

@@ -7,12 +7,14 @@ from typing import Any
 
 import pulumi
 
-from components import leftovers, manifests, runs
+from components import manifests, program, runs
 from components.check import Check, Gate, Result, Verdict
 from components.cluster.kinds import kind_of
 from components.lab_context import LabContext
-from components.modules.registry import Module, closure
+from components.modules.registry import modules
 from components.settings import Settings
+from components.settings.cluster import MOST_NODES
+from components.simulated_gpus import node_names
 from kube.devices import GPU, MOCK, SIMULATED
 from results.status import joined, merged_results, verdict
 
@@ -22,10 +24,9 @@ Outputs = dict[str, pulumi.Input[Any]]
 
 def build(settings: Settings) -> Outputs:
     """Everything that the wanted modules need, in order, and the verdict over it."""
-    modules = closure(settings.modules)
-    manifests.require(module.stack for module in modules)
     lab = LabContext(settings, kind_of(settings))
-    for module in modules:
+    manifests.require(module.stack for module in lab.modules)
+    for module in lab.modules:
         if module.id == "1":
             add_cluster(lab)
         if module.id == "2":
@@ -36,7 +37,7 @@ def build(settings: Settings) -> Outputs:
         module: pulumi.Output.all(*(check.result for check in checks)).apply(merged_results)
         for module, checks in lab.checks.items()
     }
-    outputs = exports(lab, modules, results)
+    outputs = exports(lab, results)
     report = {
         "simulated": outputs["simulated"],
         "benchmarks": outputs["benchmarks"],
@@ -52,7 +53,27 @@ def add_cluster(lab: LabContext) -> None:
     """The cluster and its nodes, unless a prerequisite is missing."""
     gate = Gate("prerequisites-met", lab.checks["0"])
     lab.kind.provide(lab, pulumi.ResourceOptions(depends_on=[gate.passed]))
-    lab.nodes.made.append(leftovers.removed(lab))
+    lab.nodes.made.append(remove_leftovers(lab))
+
+
+def remove_leftovers(lab: LabContext) -> pulumi.Resource:
+    """Removes what the configuration does not name any more, before anything is checked.
+
+    Pulumi deletes it when all else is done. A smaller lab would never get there: its checks would
+    find the larger one.
+    """
+    settings, nodes = lab.settings, []
+    if settings.cluster == "embedded":  # others never have simulated nodes
+        nodes = node_names(MOST_NODES)[settings.nodes if settings.node == "simulated" else 0 :]
+    unwanted = [module for module in modules().values() if module not in lab.modules]
+    given = pulumi.Output.all(
+        kubeconfig=lab.cluster.kubeconfig,
+        nodes=nodes,
+        namespaces=[namespace for module in unwanted for namespace in module.namespaces],
+        labels=lab.cluster.namespace_labels,
+    )
+    opts = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
+    return program.run("leftovers-removed", "operations leftovers", given, opts)
 
 
 def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, Any]]:
@@ -92,9 +113,7 @@ def versions(lab: LabContext) -> Outputs:
     return found
 
 
-def exports(
-    lab: LabContext, modules: Sequence[Module], results: Mapping[str, pulumi.Output[Result]]
-) -> Outputs:
+def exports(lab: LabContext, results: Mapping[str, pulumi.Output[Result]]) -> Outputs:
     """The stack's outputs (docs/results.md); what it does not make is empty.
 
     Never None: Pulumi drops such an output.
@@ -110,7 +129,7 @@ def exports(
                 "needs": list(module.needs),
                 "status": status[module.id],
             }
-            for module in modules
+            for module in lab.modules
         },
         "verification": dict(results),
         "benchmarks": measured(lab.checks),

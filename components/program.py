@@ -36,11 +36,8 @@ def _files(paths: Iterable[Path]) -> Iterable[Path]:
 
 def digest_of_values(given: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
     """Twelve hex digits over values, as soon as they are known."""
-
-    def digest(text: str) -> str:
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    return pulumi.Output.json_dumps(dict(given), sort_keys=True).apply(digest)
+    text = pulumi.Output.json_dumps(dict(given), sort_keys=True)
+    return text.apply(lambda known: hashlib.sha256(known.encode()).hexdigest()[:12])
 
 
 def run(

@@ -24,7 +24,10 @@ QUANTITIES = ("limits", "requests", "hard", "capacity", "sizeLimit", "value")
 QUANTITY_VALUES = ("DeviceCapacityArgs", "CounterArgs")
 """Of these alone `value` is one."""
 INIT = "InitArgs"
-CONTAINERS = (collections.abc.Sequence, collections.abc.Mapping)
+CONTAINERS: Mapping[Any, tuple[Any, str]] = {
+    collections.abc.Sequence: (list, "a list"),
+    collections.abc.Mapping: (dict, "keys with values"),
+}
 WORDS: Mapping[type, str] = {str: "text", bool: "true or false", int: "a whole number"}
 
 
@@ -103,18 +106,15 @@ def _value(value: Any, kind: Any, path: str) -> Iterator[str]:
         return
     (first, *_) = allowed
     container, parts = get_origin(first), get_args(first)
+    python_type, words = CONTAINERS.get(container, (object, ""))
     if inspect.isclass(first) and inputs.is_input_type(first):
         yield from _fields(value, first, path)
+    elif not isinstance(value, python_type):
+        yield f"{path}: expected {words}, found {_found(value)}"
     elif container is collections.abc.Sequence:
-        if not isinstance(value, list):
-            yield f"{path}: expected a list, found {_found(value)}"
-            return
         for index, item in enumerate(value):
             yield from _value(item, parts[0], f"{path}[{index}]")
     elif container is collections.abc.Mapping:
-        if not isinstance(value, dict):
-            yield f"{path}: expected keys with values, found {_found(value)}"
-            return
         for key, item in value.items():
             if not isinstance(key, str):
                 yield f"{path}: expected text as a key, found {_found(key)}; quote it"

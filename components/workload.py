@@ -102,7 +102,7 @@ class ModuleNamespace:
     def __init__(
         self, lab: LabContext, module: Module, programs: Mapping[str, Sequence[str]]
     ) -> None:
-        self.lab, self.module, self.folder = lab, module, module.stack
+        self.lab, self.folder = lab, module.stack
         (self.namespace,) = module.namespaces
         self.component = ModuleComponent(module, lab.checks)
         self.objects = with_image(load(self.folder), lab.settings.workload_image)
@@ -138,73 +138,70 @@ class ModuleNamespace:
             pulumi.ResourceOptions(parent=self.component, depends_on=list(after)),
         )
 
-    def parameters(self, **more: Any) -> dict[str, pulumi.Input[Any]]:
-        """What each of its checks gets, and these."""
-        return more | {
-            "kubeconfig": self.lab.cluster.kubeconfig,
-            "namespace": self.namespace,
-            "uuid": self.lab.target,
-        }
-
     def claim(self, claim: Manifest, resource: str) -> KubernetesObject:
         """The claim, for the lab's GPU, as a resource of that name."""
         named = naming(claim, self.lab.target, self.lab.kind_of_driver)
         return KubernetesObject(named, resource, self.lab.objects(self.component, self.made))
 
-    def run(
-        self, check: str, parameters: Mapping[str, pulumi.Input[Any]], name: str = "workshop"
-    ) -> pulumi.Output[str]:
-        """The run of the check that looks: the uid of the ConfigMap that holds it.
 
-        Pods mount the ConfigMap, of that name, at /workshop, and find the programs there.
-        parameters: of the check, which looks again when they change. It needs fresh pods for that,
-        and those that the configuration names no more must be gone.
-        """
-        data: dict[str, pulumi.Input[str]] = {
-            file.name: file.read_text() for file in self.files[check]
+class PodRun:
+    """A run of a check that looks at pods: a ConfigMap with their programs, the pods, the check.
+
+    Pods mount the ConfigMap, called `name`, at /workshop. parameters: of the check, which looks
+    again when they change. It needs fresh pods for that, and those that the configuration names no
+    more must be gone.
+    """
+
+    def __init__(
+        self, namespace: ModuleNamespace, check: str, name: str = "workshop", **parameters: Any
+    ) -> None:
+        self.namespace, self.lab = namespace, namespace.lab
+        self.run = namespace.runs[check]
+        self.pods: list[KubernetesObject] = []
+        self.parameters: dict[str, pulumi.Input[Any]] = parameters | {
+            "kubeconfig": self.lab.cluster.kubeconfig,
+            "namespace": namespace.namespace,
+            "uuid": self.lab.target,
         }
-        data |= {"run": self.runs[check].id, "parameters": program.digest_of_values(parameters)}
         config = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "data": data,
+            "metadata": {"name": name, "namespace": namespace.namespace},
+            "data": {
+                **{file.name: file.read_text() for file in namespace.files[check]},
+                "run": self.run.id,
+                "parameters": program.digest_of_values(self.parameters),
+            },
         }
-        opts = self.lab.objects(self.component, self.made)
-        return KubernetesObject(config, f"{self.folder}-{name}", opts).uid
+        opts = self.lab.objects(namespace.component, namespace.made)
+        self.uid = KubernetesObject(config, f"{namespace.folder}-{name}", opts).uid
 
     def start(
         self,
         manifest: Manifest,
-        run: pulumi.Input[str],
         claim: KubernetesObject | None,
         *after: pulumi.Resource,
         minutes: int = 0,
     ) -> KubernetesObject:
-        """The pod, or Job, in that run, with that claim or None, made after the other resources.
+        """The pod, or Job, with that claim, made after the other resources.
 
         minutes: how long Pulumi waits for it, 0 for as long as for any pod.
         """
-        opts = self.lab.objects(self.component, *after)
+        opts = self.lab.objects(self.namespace.component, *after)
         if minutes:
             opts.custom_timeouts = pulumi.CustomTimeouts(create=f"{minutes}m")
-        name = f"{self.folder}-{manifest['metadata']['name']}"
-        return KubernetesObject(in_run(manifest, run, claim), name, opts)
+        name = f"{self.namespace.folder}-{manifest['metadata']['name']}"
+        self.pods.append(KubernetesObject(in_run(manifest, self.uid, claim), name, opts))
+        return self.pods[-1]
 
-    def verified(
-        self,
-        check: str,
-        parameters: Mapping[str, pulumi.Input[Any]],
-        pods: Sequence[KubernetesObject],
-    ) -> Check:
-        """The check, which looks at these pods, or Jobs, and then leaves the GPU to others."""
-        subjects = [pod.uid for pod in pods]
+    def verified(self) -> Check:
+        """The check, which looks at the pods and Jobs, and then leaves the GPU to others."""
         made = Check(
-            self.component,
-            run=self.runs[check],
-            parameters=parameters,
-            subjects=subjects,
-            after=pods,
+            self.namespace.component,
+            run=self.run,
+            parameters=self.parameters,
+            subjects=[pod.uid for pod in self.pods],
+            after=self.pods,
         )
         self.lab.gpu_users.append(made)
         return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,6 @@ import pulumi_kubernetes as k8s
 from components import program
 from kube.ownership import LAB
 from machine import cluster_state, identity
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterArgs:
-    """create, restart, remove: programs of `python -m operations`; specification: what makes
-    another cluster when it changes; owned: whether the lab makes it, for itself alone; disposable:
-    whether its objects go with it, because nothing has to be undone for them; timeout: of create,
-    such as 3m, "" for Pulumi's own."""
-
-    create: str
-    restart: str
-    remove: str
-    specification: Mapping[str, pulumi.Input[Any]]
-    owned: bool = True
-    disposable: bool = False
-    timeout: str = ""
 
 
 class Cluster(pulumi.ComponentResource):
@@ -42,43 +25,58 @@ class Cluster(pulumi.ComponentResource):
     namespace_labels: by which the lab's namespaces are known as its own, where the cluster is
     shared.
 
+    create, restart, remove: programs of `python -m operations`; specification: what makes another
+    cluster when it changes; timeout: of create, such as 3m, "" for Pulumi's own.
+
     A changed specification is an update in place, not a replacement: to replace a cluster the
     engine would first have to delete every object on it, through a provider that it has closed by
     then (pulumi 3.259.0).
     """
 
-    def __init__(self, kind: str, args: ClusterArgs, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self,
+        kind: str,
+        opts: pulumi.ResourceOptions,
+        *,
+        create: str,
+        restart: str,
+        remove: str,
+        specification: Mapping[str, pulumi.Input[Any]],
+        owned: bool = True,
+        disposable: bool = False,
+        timeout: str = "",
+    ) -> None:
         super().__init__(f"dra-workshop:cluster:{kind}", "cluster", None, opts)
         stack = pulumi.get_stack()
         create_limits = restart_limits = None
-        if limit := args.timeout:
-            create_limits = pulumi.CustomTimeouts(create=limit, update=limit, delete="2m")
+        if timeout:
+            create_limits = pulumi.CustomTimeouts(create=timeout, update=timeout, delete="2m")
             restart_limits = pulumi.CustomTimeouts(create="3m", update="3m")
         made = program.run(
             "cluster",
-            f"operations {args.create}",
-            pulumi.Output.all(**args.specification),
+            f"operations {create}",
+            pulumi.Output.all(**specification),
             pulumi.ResourceOptions(
                 parent=self, depends_on=opts.depends_on, custom_timeouts=create_limits
             ),
-            delete=f"operations {args.remove} --stack {stack}",
+            delete=f"operations {remove} --stack {stack}",
         )
-        self.owned = args.owned
-        self.disposable = made if args.disposable else None
+        self.owned = owned
+        self.disposable: pulumi.Resource | None = made if disposable else None
         self.facts: pulumi.Output[dict[str, Any]] = made.stdout.apply(identity.parse_facts)
         self.cluster_id: pulumi.Output[str] = self.facts["cluster_id"]
         # Not an input of the Command above: a changed input makes its output unknown in a preview,
         # which would show every object on the cluster as replaced.
         self.start_id = cluster_state.of(stack)
         # A shared cluster is not restarted but looked for again.
-        given = {"stack": stack} if args.owned else args.specification
+        given = {"stack": stack} if owned else specification
         self.running: pulumi.Resource = program.run(
             "cluster-running",
-            f"operations {args.restart}",
+            f"operations {restart}",
             pulumi.Output.all(**given, cluster_id=self.cluster_id, start_id=self.start_id),
             pulumi.ResourceOptions(parent=self, depends_on=[made], custom_timeouts=restart_limits),
         )
-        self.namespace_labels = {} if args.owned else {LAB: self.facts["lab"]}
+        self.namespace_labels = {} if owned else {LAB: self.facts["lab"]}
         self.kubeconfig = str(Path(".run") / stack / cluster_state.KUBECONFIG)
         self.provider = k8s.Provider(
             "cluster",
@@ -87,7 +85,7 @@ class Cluster(pulumi.ComponentResource):
             cluster_identifier=self.cluster_id,
             # After a kill there may be objects that the state does not know. On a shared cluster
             # what is there already is not ours.
-            upsert_existing_objects=args.owned,
+            upsert_existing_objects=owned,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.running]),
         )
         self.register_outputs({"facts": self.facts})

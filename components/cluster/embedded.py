@@ -14,7 +14,7 @@ import pulumi
 from components import program
 from components.check import Program
 from components.cluster.base import ClusterKind
-from components.cluster.cluster import Cluster, ClusterArgs
+from components.cluster.cluster import Cluster
 from components.dra_driver import DraDriver
 from components.gpu_node import SimulatedNodes, SimulatedSlices
 from components.lab_context import GpuDriver, LabContext
@@ -49,8 +49,10 @@ def control_plane_tools(settings: Settings) -> Program:
 
 
 def control_plane(settings: Settings, opts: pulumi.ResourceOptions, *, disposable: bool) -> Cluster:
-    """disposable: see ClusterArgs."""
-    args = ClusterArgs(
+    """disposable: whether its objects go with it, because nothing has to be undone for them."""
+    return Cluster(
+        "EmbeddedCluster",
+        opts,
         create="cluster create",
         restart="cluster revive",
         remove="cluster down",
@@ -66,4 +68,3 @@ def control_plane(settings: Settings, opts: pulumi.ResourceOptions, *, disposabl
         disposable=disposable,
         timeout="3m",
     )
-    return Cluster("EmbeddedCluster", args, opts)

@@ -12,8 +12,7 @@ import pulumi
 from components import chart, manifests
 from components.check import Program
 from components.cluster.base import ClusterKind
-from components.cluster.cluster import Cluster, ClusterArgs
-from components.drivers import values
+from components.cluster.cluster import Cluster
 from components.existing_driver import ExistingDriver
 from components.lab_context import GpuDriver, GpuNodes, LabContext
 from components.modules.registry import Module
@@ -30,10 +29,7 @@ class Existing(ClusterKind):
         namespaces = [name for module in lab.modules for name in module.namespaces]
         makes: pulumi.Input[list[str]] = _made(lab.modules)
         if installs:
-            chart_values = values(settings.driver, settings.driver_version, 0, shared=True)
-            objects = chart.rendered(
-                kind, settings.driver_chart, chart_values, settings.kubernetes_version
-            )
+            objects = chart.rendered(lab)
             lab.outside = objects.apply(chart.outside)
             makes = objects.apply(
                 lambda rendered: _made(lab.modules, chart.permissions(kind.name, rendered))
@@ -61,7 +57,9 @@ class Existing(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings, kind = lab.settings, lab.kind_of_driver
-        args = ClusterArgs(
+        cluster = Cluster(
+            "ExistingCluster",
+            opts,
             create="existing attach",
             restart="existing renew",
             remove="existing detach",
@@ -78,7 +76,6 @@ class Existing(ClusterKind):
             },
             owned=False,
         )
-        cluster = Cluster("ExistingCluster", args, opts)
         lab.cluster = cluster
         lab.nodes = GpuNodes(  # the node of the target, as far as it is known
             names=cluster.facts["looked_at"],

@@ -40,8 +40,6 @@ class WithHostNode(ClusterKind):
 class HostNode(pulumi.ComponentResource):
     """The machine as a node, which belongs to one cluster: for another one it is made anew."""
 
-    nodes: GpuNodes
-
     def __init__(self, cluster: Cluster, networks: Networks, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:HostNode", "node", None, opts)
         stack = pulumi.get_stack()

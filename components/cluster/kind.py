@@ -7,13 +7,12 @@ outlive the cluster; so its objects are removed one by one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pulumi
 
 from components.check import Program
 from components.cluster.base import ClusterKind
-from components.cluster.cluster import Cluster, ClusterArgs
+from components.cluster.cluster import Cluster
 from components.gpu_host import GpuHost
 from components.lab_context import GpuNodes, LabContext
 from machine import kind_places
@@ -47,23 +46,24 @@ class Kind(ClusterKind):
         settings = lab.settings
         wants_gpus = settings.driver == "nvidia" and lab.needs_driver
         host = GpuHost(settings, opts) if wants_gpus else None
-        specification: dict[str, Any] = {
-            "stack": settings.stack,
-            "kubernetes_version": settings.kubernetes_version,
-            "feature_gates": list(settings.feature_gates),
-            "runtime_config": list(settings.runtime_config),
-            "image": settings.node_image,
-            "images": [str(IMAGES / image.file) for image in KIND_IMAGES],
-            "workers": host.workers if host else [{}] * settings.nodes,
-        }
-        args = ClusterArgs(
+        lab.cluster = Cluster(
+            "KindCluster",
+            opts,
             create="kind create",
             restart="kind revive",
             remove="kind down",
-            specification=specification | ({"host": host.asked} if host else {}),
+            specification={
+                "stack": settings.stack,
+                "kubernetes_version": settings.kubernetes_version,
+                "feature_gates": list(settings.feature_gates),
+                "runtime_config": list(settings.runtime_config),
+                "image": settings.node_image,
+                "images": [str(IMAGES / image.file) for image in KIND_IMAGES],
+                "workers": host.workers if host else [{}] * settings.nodes,
+                **({"host": host.asked} if host else {}),
+            },
             timeout="10m",
         )
-        lab.cluster = Cluster("KindCluster", args, opts)
         lab.nodes = _workers(lab, host)
 
 

@@ -9,7 +9,7 @@ from components.cluster.embedded import Embedded
 from components.cluster.existing import Existing
 from components.cluster.host_node import WithHostNode
 from components.cluster.kind import Kind
-from components.settings import Settings
+from components.settings import Settings, SettingsError
 from machine import cluster_state
 
 KINDS: dict[str, ClusterKind] = {"embedded": Embedded(), "kind": Kind(), "existing": Existing()}
@@ -22,9 +22,7 @@ def kind_of(settings: Settings) -> ClusterKind:
     """
     has = cluster_state.kind_of(settings.stack)
     if has not in ("", settings.cluster):
-        raise pulumi.RunError(
-            f"configuration key 'cluster': '{settings.cluster}' is not allowed; stack "
-            f"{settings.stack} has a cluster of kind {has}; first: make destroy "
-            f"STACK={settings.stack}"
-        )
+        stack = settings.stack
+        first = f"stack {stack} has a cluster of kind {has}; first: make destroy STACK={stack}"
+        raise pulumi.RunError(str(SettingsError("cluster", settings.cluster, first)))
     return WithHostNode() if settings.node == "host" else KINDS[settings.cluster]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from components.workload import INSPECT, ModuleNamespace, unawaited
+from components.workload import INSPECT, ModuleNamespace, PodRun, unawaited
 
 NAMESPACE = "dra-module3"
 CHECK = "exclusive"
@@ -21,12 +21,11 @@ def build(lab: LabContext) -> list[Check]:
         namespace.claim(objects[f"ResourceClaim/{name}"], f"module3-{name}")
         for name in ("claim-1", "claim-2")
     ]
-    parameters = namespace.parameters(driver=lab.kind_of_driver.domain, devices=lab.nodes.devices)
-    run = namespace.run(CHECK, parameters)
-    unclaimed = namespace.start(objects["Pod/unclaimed"], run, None, namespace.made)
-    pod_1 = namespace.start(objects["Pod/pod-1"], run, claims[0], *claims)
-    pod_2 = namespace.start(unawaited(objects["Pod/pod-2"]), run, claims[1], *claims, pod_1)
-    return [namespace.verified(CHECK, parameters, [pod_1, pod_2, unclaimed])]
+    run = PodRun(namespace, CHECK, driver=lab.kind_of_driver.domain, devices=lab.nodes.devices)
+    pod_1 = run.start(objects["Pod/pod-1"], claims[0], *claims)
+    run.start(unawaited(objects["Pod/pod-2"]), claims[1], *claims, pod_1)
+    run.start(objects["Pod/unclaimed"], None, namespace.made)
+    return [run.verified()]
 
 
 MODULE = Module(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from components.workload import BENCHMARK, INSPECT, ModuleNamespace, unawaited
+from components.workload import BENCHMARK, INSPECT, ModuleNamespace, PodRun, unawaited
 
 NAMESPACE = "dra-module4"
 CHECK = "mps-sharing"
@@ -21,14 +21,17 @@ def build(lab: LabContext) -> list[Check]:
         namespace.claim(objects[f"ResourceClaim/{name}"], f"module4-{name}-claim")
         for name in ("shared", "own")
     )
-    parameters = namespace.parameters(
-        driverNamespace=lab.driver.namespace, pods=list(SHARING), simulated=lab.simulated
+    run = PodRun(
+        namespace,
+        CHECK,
+        driverNamespace=lab.driver.namespace,
+        pods=list(SHARING),
+        simulated=lab.simulated,
     )
-    run = namespace.run(CHECK, parameters)
-    pods = [namespace.start(objects[f"Pod/{name}"], run, shared, shared, own) for name in SHARING]
+    sharing = [run.start(objects[f"Pod/{name}"], shared, shared, own) for name in SHARING]
     # The GPU must be the others' by then, or they would be the ones that wait.
-    waiting = namespace.start(unawaited(objects["Pod/own"]), run, own, *pods)
-    return [namespace.verified(CHECK, parameters, [*pods, waiting])]
+    run.start(unawaited(objects["Pod/own"]), own, *sharing)
+    return [run.verified()]
 
 
 MODULE = Module(

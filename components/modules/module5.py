@@ -9,9 +9,9 @@ from typing import Any
 
 from components.check import Check
 from components.lab_context import LabContext
-from components.manifests import KubernetesObject, Manifest
+from components.manifests import Manifest
 from components.modules.registry import Module
-from components.workload import BENCHMARK, ModuleNamespace, pod_of
+from components.workload import BENCHMARK, ModuleNamespace, PodRun, pod_of
 
 NAMESPACE = "dra-module5"
 PERCENTAGE, MEMORY = "mps-percentage", "mps-memory"
@@ -33,28 +33,21 @@ def build(lab: LabContext) -> list[Check]:
 def limit_threads(namespace: ModuleNamespace) -> Check:
     """The sweep, then the clients that share."""
     settings, objects = namespace.lab.settings, namespace.objects
-    share = settings.mps_share_percentage
+    percentages, share = list(settings.mps_percentages), settings.mps_share_percentage
     sharing = [f"share-{number + 1}" for number in range(settings.mps_clients)]
-    parameters = _parameters(
-        namespace, percentages=list(settings.mps_percentages), sharePercentage=share, pods=sharing
-    )
-    run = namespace.run(PERCENTAGE, parameters, "percentage")
-    jobs: list[KubernetesObject] = []
-    for percentage in settings.mps_percentages:
+    parameters = {"percentages": percentages, "sharePercentage": share, "pods": sharing}
+    run = PodRun(namespace, PERCENTAGE, "percentage", **parameters, **_common(namespace))
+    for percentage in percentages:
         name = f"percentage-{percentage}"
         manifest = limited(objects["ResourceClaim/percentage-100"], percentage, name=name)
         claim = namespace.claim(manifest, f"module5-{name}-claim")
         job = renamed(objects["Job/percentage-100"], name, claim=name)
-        before = jobs[-1:]
-        jobs.append(namespace.start(job, run, claim, claim, *before, minutes=JOB_MINUTES))
+        run.start(job, claim, claim, *run.pods[-1:], minutes=JOB_MINUTES)
     claim = namespace.claim(limited(objects["ResourceClaim/share"], share), "module5-share-claim")
-    pods = [
-        namespace.start(
-            renamed(objects["Pod/share-1"], name, claim="share"), run, claim, claim, *jobs[-1:]
-        )
-        for name in sharing
-    ]
-    return namespace.verified(PERCENTAGE, parameters, [*jobs, *pods])
+    last_job = run.pods[-1]
+    for name in sharing:
+        run.start(renamed(objects["Pod/share-1"], name, claim="share"), claim, claim, last_job)
+    return run.verified()
 
 
 def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
@@ -62,22 +55,26 @@ def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
     settings, objects = namespace.lab.settings, namespace.objects
     limit, share = settings.mps_memory_mib, settings.mps_share_percentage
     small, large = under(limit), over(limit)
-    parameters = _parameters(
-        namespace, sharePercentage=share, limitMib=limit, under=small, over=large
-    )
-    run = namespace.run(MEMORY, parameters, "memory")
+    parameters = {"sharePercentage": share, "limitMib": limit, "under": small, "over": large}
+    run = PodRun(namespace, MEMORY, "memory", **parameters, **_common(namespace))
     manifest = limited(objects["ResourceClaim/memory"], share, settings.mps_memory_limit)
     claim = namespace.claim(manifest, "module5-memory-claim")
     neighbour, allocator, raiser, escaper = (objects[f"Pod/{name}"] for name in CLIENTS)
-    beyond = f"0={2 * limit}M,1={4 * limit}M"
-    clients = [
+    for client in (
         neighbour,
         allocating(allocator, [*small, *large]),
         asking(allocating(raiser, large), f"0={64 * limit}M"),
-        asking(allocating(escaper, large[1:]), beyond),
-    ]
-    pods = [namespace.start(client, run, claim, claim, percentage) for client in clients]
-    return namespace.verified(MEMORY, parameters, pods)
+        asking(allocating(escaper, large[1:]), f"0={2 * limit}M,1={4 * limit}M"),
+    ):
+        run.start(client, claim, claim, percentage)
+    return run.verified()
+
+
+def _common(namespace: ModuleNamespace) -> dict[str, Any]:
+    """What both checks get."""
+    settings = namespace.lab.settings
+    versions = {"kubernetes": settings.kubernetes_version, "dra_driver": settings.driver_version}
+    return {"simulated": namespace.lab.simulated, "versions": versions}
 
 
 def under(limit_mib: int) -> list[int]:
@@ -133,13 +130,6 @@ def asking(pod: Manifest, limit: str) -> Manifest:
             if variable["name"] == "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT":
                 variable["value"] = limit
     return changed
-
-
-def _parameters(namespace: ModuleNamespace, **more: Any) -> dict[str, Any]:
-    """What one of the two checks gets: these, and what both get."""
-    settings = namespace.lab.settings
-    versions = {"kubernetes": settings.kubernetes_version, "dra_driver": settings.driver_version}
-    return namespace.parameters(simulated=namespace.lab.simulated, versions=versions, **more)
 
 
 MODULE = Module(

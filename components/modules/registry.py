@@ -61,8 +61,8 @@ class Module:
 @cache
 def modules() -> dict[str, Module]:
     """Every module by its id, in the order of the workshop."""
-    files = Path(__file__).parent.glob("*.py")
-    names = [file.stem for file in files if file.stem not in ("__init__", Path(__file__).stem)]
+    here = Path(__file__)
+    names = [file.stem for file in here.parent.glob("[!_]*.py") if file != here]
     found: list[Module] = [import_module(f"{__package__}.{name}").MODULE for name in names]
     return {module.id: module for module in sorted(found, key=_place)}
 

@@ -30,8 +30,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
             yield "gpuSubsets", subsets, problem
     if settings.cluster == "existing":  # never guessed, and never taken as a whole
         if not settings.context:
-            lists = "name the one to use; `kubectl config get-contexts` lists them"
-            yield "context", "", lists
+            yield "context", "", "name the one to use; `kubectl config get-contexts` lists them"
         if not settings.target and any(module.uses_gpu for module in modules):
             one = "with cluster=existing name the one GPU that the lab may use, by its UUID"
             yield "target", "", one
