@@ -62,13 +62,15 @@ def remove_leftovers(lab: LabContext) -> pulumi.Resource:
     Pulumi deletes it when all else is done. A smaller lab would never get there: its checks would
     find the larger one.
     """
-    settings, nodes = lab.settings, []
+    settings = lab.settings
+    unwanted_nodes: list[str] = []
     if settings.cluster == "embedded":  # others never have simulated nodes
-        nodes = node_names(MOST_NODES)[settings.nodes if settings.node == "simulated" else 0 :]
+        wanted = settings.nodes if settings.node == "simulated" else 0
+        unwanted_nodes = node_names(MOST_NODES)[wanted:]
     unwanted = [module for module in modules().values() if module not in lab.modules]
     given = pulumi.Output.all(
         kubeconfig=lab.cluster.kubeconfig,
-        nodes=nodes,
+        nodes=unwanted_nodes,
         namespaces=[namespace for module in unwanted for namespace in module.namespaces],
         labels=lab.cluster.namespace_labels,
     )
@@ -82,9 +84,10 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
     def collect(results: dict[str, list[Result]]) -> dict[str, Any]:
         found: dict[str, dict[str, Any]] = {}
         for module, programs in results.items():
-            for name, table in (item for p in programs for item in p.get("benchmarks", {}).items()):
-                tables = found.setdefault(module, {})
-                tables[name] = joined(tables.get(name), table)
+            for result in programs:
+                for name, table in result.get("benchmarks", {}).items():
+                    tables = found.setdefault(module, {})
+                    tables[name] = joined(tables.get(name), table)
         return found
 
     return pulumi.Output.all(
