@@ -57,7 +57,7 @@ class Existing(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings, kind = lab.settings, lab.kind_of_driver
-        cluster = Cluster(
+        lab.cluster = cluster = Cluster(
             "ExistingCluster",
             opts,
             create="existing attach",
@@ -76,7 +76,6 @@ class Existing(ClusterKind):
             },
             owned=False,
         )
-        lab.cluster = cluster
         lab.nodes = GpuNodes(  # the node of the target, as far as it is known
             names=cluster.facts["looked_at"],
             devices=cluster.facts["devices"],
