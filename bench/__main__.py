@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 import bench
-from bench import repeat, show, startup, summary
+from bench import kubectl, repeat, show, startup, summary
 from bench.workplace import workplace
 from machine.errors import LabError
 from machine.files import write_json
@@ -53,7 +53,7 @@ def run(number: int, as_json: bool) -> int:
     environment = describe_environment()
     repeats = []
     with workplace() as checkout:
-        checkout.stack(repeat.STACK)
+        checkout.stack(kubectl.STACK)
         for index in range(1, number + 1):
             say = partial(progress, f"repeat {index} of {number}")
             repeats.append(repeat.run(checkout, index, say))

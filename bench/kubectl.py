@@ -16,6 +16,8 @@ import yaml
 from machine.run import run_program
 from tests.checkout import Checkout
 
+STACK = "module3"
+KUBECONFIG = Path(".run") / STACK / "kubeconfig"
 TIMEOUT = "--timeout=120s"
 """For everything that is waited for."""
 Object = dict[str, Any]
@@ -70,60 +72,52 @@ def to_yaml(objects: Iterable[Object]) -> str:
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl on one cluster, with a cache of its own of what the cluster serves."""
+    """kubectl on the stack's cluster.
+
+    folder: holds the layers as files, NAME.yaml to apply, NAME-delete.yaml in reverse; cache: the
+    name in it of kubectl's cache of what the cluster serves.
+    """
 
     checkout: Checkout
-    kubeconfig: str
-    cache: Path
+    folder: Path
+    cache: str
 
     def __call__(self, *arguments: str) -> str:
         """What kubectl prints. Raises LabError."""
-        command = ("kubectl", "--kubeconfig", self.kubeconfig, *arguments)
-        environment = self.checkout.environment() | {"KUBECACHEDIR": str(self.cache)}
+        command = ("kubectl", "--kubeconfig", str(KUBECONFIG), *arguments)
+        environment = self.checkout.environment() | {"KUBECACHEDIR": str(self.folder / self.cache)}
         return run_program(command, cwd=self.checkout.folder, env=environment).output
 
-
-@dataclass(frozen=True)
-class Files:
-    """The layers as files in a folder: NAME.yaml to apply, NAME-delete.yaml in reverse."""
-
-    layers: Layers
-    folder: Path
-
-    def write(self) -> None:
+    def write(self, name: str, objects: Iterable[Object]) -> None:
         self.folder.mkdir(exist_ok=True)
-        for name, objects in self.layers.items():
-            self.path(name).write_text(to_yaml(objects))
-            self.path(f"{name}-delete").write_text(to_yaml(reversed(objects)))
+        (self.folder / f"{name}.yaml").write_text(to_yaml(objects))
 
-    def path(self, name: str) -> Path:
-        return self.folder / f"{name}.yaml"
+    def apply_files(self, *names: str) -> None:
+        self("apply", "--server-side", *self._options(names))
 
-    def options(self, *names: str) -> list[str]:
-        return [f"--filename={self.path(name)}" for name in names]
+    def apply(self, layers: Layers) -> None:
+        """Everything in order, with the waits that `up` makes too."""
+        wait_until_ready = ("wait", "--for=condition=Ready", TIMEOUT)
+        self.apply_files("nodes")
+        nodes = [node["metadata"]["name"] for node in layers["nodes"]]
+        self(*wait_until_ready, *(f"node/{name}" for name in nodes))
+        found = json.loads(self("get", "nodes", *nodes, "--output=json"))
+        listed = [one["metadata"] for one in found.get("items", [found])]
+        uids = {metadata["name"]: metadata["uid"] for metadata in listed}
+        self.write("driver", with_owners(layers["driver"], uids))
+        self.apply_files("driver", "chart")
+        for one in layers["chart"]:
+            if one["kind"] in ("DaemonSet", "Deployment"):
+                name, namespace = one["metadata"]["name"], one["metadata"]["namespace"]
+                workload = f"{one['kind'].lower()}/{name}"
+                self("rollout", "status", workload, "--namespace", namespace, TIMEOUT)
+        self.apply_files("module")
+        self(*wait_until_ready, "pod/pod-1", "--namespace", "dra-module3")
 
+    def delete(self, *names: str) -> None:
+        """The layers of these names, in this order, and wait until they are gone."""
+        files = self._options(f"{name}-delete" for name in names)
+        self("delete", "--ignore-not-found", TIMEOUT, *files)
 
-def apply(kubectl: Kubectl, files: Files) -> None:
-    """Everything in order, with the waits that `up` makes too."""
-    wait_until_ready = ("wait", "--for=condition=Ready", TIMEOUT)
-    kubectl("apply", "--server-side", *files.options("nodes"))
-    nodes = [node["metadata"]["name"] for node in files.layers["nodes"]]
-    kubectl(*wait_until_ready, *(f"node/{name}" for name in nodes))
-    found = json.loads(kubectl("get", "nodes", *nodes, "--output=json"))
-    listed = [one["metadata"] for one in found.get("items", [found])]
-    uids = {metadata["name"]: metadata["uid"] for metadata in listed}
-    files.path("driver").write_text(to_yaml(with_owners(files.layers["driver"], uids)))
-    kubectl("apply", "--server-side", *files.options("driver", "chart"))
-    for one in files.layers["chart"]:
-        if one["kind"] in ("DaemonSet", "Deployment"):
-            name, namespace = one["metadata"]["name"], one["metadata"]["namespace"]
-            workload = f"{one['kind'].lower()}/{name}"
-            kubectl("rollout", "status", workload, "--namespace", namespace, TIMEOUT)
-    kubectl("apply", "--server-side", *files.options("module"))
-    kubectl(*wait_until_ready, "pod/pod-1", "--namespace", "dra-module3")
-
-
-def delete(kubectl: Kubectl, files: Files, *names: str) -> None:
-    """The layers of these names, in this order, and wait until they are gone."""
-    reverse = files.options(*(f"{name}-delete" for name in names))
-    kubectl("delete", "--ignore-not-found", TIMEOUT, *reverse)
+    def _options(self, names: Iterable[str]) -> list[str]:
+        return [f"--filename={self.folder / name}.yaml" for name in names]

@@ -6,14 +6,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench import kubectl, profile
 from bench.calls import BENCH, Audit, Calls, parse_metrics
-from bench.kubectl import Files, Kubectl
+from bench.kubectl import KUBECONFIG, STACK, Kubectl, Layers
 from bench.profile import Event, Span, run_pulumi
 from components.drivers import DRIVERS
 from kube.client import Kube
@@ -21,9 +22,7 @@ from machine.programs import PYTHON
 from machine.run import run_program
 from tests.checkout import Checkout
 
-STACK = "module3"
 DRIVER = DRIVERS["nvidia"].name
-KUBECONFIG = Path(".run") / STACK / "kubeconfig"
 AUDIT_LOG = Path(".run") / STACK / "kwok" / "clusters" / STACK / "logs" / "audit.log"
 AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
@@ -129,20 +128,24 @@ def run(checkout: Checkout, number: int, say: Say) -> Repeat:
     idle = measure("idle", lambda: time.sleep(IDLE_SECONDS))
     state = json.loads(checkout.pulumi("stack", "export", "--stack", STACK).text)
     outputs = checkout.outputs(STACK)
-    ctl = Kubectl(checkout, str(KUBECONFIG), checkout.folder / f"kubectl-cache-{number}")
-    files = Files(read_layers(state, ctl), checkout.folder / f"objects-{number}")
-    files.write()
+    ctl = Kubectl(checkout, checkout.folder / f"objects-{number}", "cache-of-rest")
+    layers = read_layers(state, ctl)
+    for name, made in layers.items():
+        ctl.write(name, made)
+        ctl.write(f"{name}-delete", reversed(made))
     checkout.configure(STACK, "modules[0]", "1")
     measure("remove", lambda: run_pulumi(checkout, "up", STACK))
-    kubectl.delete(ctl, files, *LAYERS)
-    cold = replace(ctl, cache=files.folder / "cache-warm-cluster")
-    measure("apply", lambda: kubectl.apply(cold, files))
-    measure("apply again", lambda: kubectl.apply(cold, files))
-    measure("delete modules", lambda: kubectl.delete(cold, files, *LAYERS[:2]))
-    measure("delete the rest", lambda: kubectl.delete(cold, files, *LAYERS[2:]))
+    ctl.delete(*LAYERS)
+    cold = replace(ctl, cache="cache-warm-cluster")
+    measure("apply", lambda: cold.apply(layers))
+    measure("apply again", lambda: cold.apply(layers))
+    measure("delete modules", lambda: cold.delete(*LAYERS[:2]))
+    measure("delete the rest", lambda: cold.delete(*LAYERS[2:]))
     measure("destroy", lambda: run_pulumi(checkout, "destroy", STACK), ends=True)
     meter.detach()
-    apply_on_new_cluster(checkout, outputs["cluster"]["specification"], files, meter)
+    new = replace(ctl, cache="cache-new-cluster")
+    with new_cluster(checkout, outputs["cluster"]["specification"], meter):
+        measure("apply on a new cluster", lambda: new.apply(layers))
     rate = idle.calls.total() / idle.counted_seconds
     return Repeat(meter.parts, rate, profile.read_needs(state), outputs, load)
 
@@ -161,10 +164,9 @@ def up_from_nothing(checkout: Checkout, meter: Meter) -> list[Span]:
     return spans
 
 
-def apply_on_new_cluster(
-    checkout: Checkout, specification: object, files: Files, meter: Meter
-) -> None:
-    """A cluster made by the program that the graph runs too, and kubectl on it at once."""
+@contextmanager
+def new_cluster(checkout: Checkout, specification: object, meter: Meter) -> Iterator[None]:
+    """A cluster made by the program that the graph runs too."""
 
     def operate(*arguments: str, given: str = "") -> None:
         command = (PYTHON, "-m", "operations", "cluster", *arguments)
@@ -173,13 +175,12 @@ def apply_on_new_cluster(
 
     meter.measure("cluster", lambda: operate("create", given=json.dumps(specification)))
     meter.attach()
-    ctl = Kubectl(checkout, str(KUBECONFIG), files.folder / "cache")
-    meter.measure("apply on a new cluster", lambda: kubectl.apply(ctl, files))
+    yield
     meter.detach()
     operate("down", "--stack", STACK)
 
 
-def read_layers(state: Mapping[str, Any], ctl: Kubectl) -> kubectl.Layers:
+def read_layers(state: Mapping[str, Any], ctl: Kubectl) -> Layers:
     release = f"secret/sh.helm.release.v1.{DRIVER}.v1"
     secret = json.loads(ctl("get", release, "--namespace", DRIVER, "--output=json"))
     return kubectl.split_layers(kubectl.from_state(state), kubectl.from_release(secret), DRIVER)

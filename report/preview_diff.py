@@ -31,7 +31,7 @@ ABSENT = notpresent
 ANEW = ", anew"
 """Ends an assumed output that a change would make another one (operations/stack/stand_in.py)."""
 PROGRAM = ("stdin.digest", "stdin.run")
-"""What a program of ours is told so that it runs again when its files change."""
+"""Inputs of a program of ours that change with its files, so that it runs again."""
 LONGEST = 100
 """Up to this many characters an old and a new value stand in the line of their field."""
 MOST_LINES = 40
@@ -42,7 +42,7 @@ STATUSES = {
     "uncompared": "{reason}",
     "failed": "cannot be previewed: {reason}",
 }
-"""How a stack's heading says its status; of one that is changed the counts tell enough."""
+"""How a stack's heading says its status; of one that is changed the counts are enough."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Entry:
-    """operation: create, change, replace or delete; reason: in words, where no field tells."""
+    """operation: create, change, replace or delete; reason: in words, where no field shows it."""
 
     operation: str
     resource: str
@@ -96,7 +96,7 @@ class Comparison:
 
 
 def outcome(steps: Iterable[dict[str, Any]]) -> Outcome:
-    """What the engine plans, without components, whose children tell, and default providers."""
+    """What the engine plans, without default providers and components, whose children show it."""
     ours = [step for step in steps if _is_custom(step)]
     entries = sorted(
         (_entry(step) for step in ours if step["op"] in OPERATIONS),

@@ -111,8 +111,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def fma(gpu: Gpu, plan: Plan) -> dict[str, Any]:
-    """TFLOPS of the SMs that this process was given, beside the peak of as many at the clock
-    that they had."""
+    """TFLOPS of the SMs that this process was given, beside the peak of as many at the
+    measured clock."""
     kernel = gpu.context.kernel(gpu_kernels.fma(), gpu_kernels.FMA)
     block = gpu_kernels.FMA_THREADS
     blocks = gpu.sm_count * gpu.context.resident_blocks(kernel, block) * WAVES
