@@ -7,22 +7,20 @@ whose change restarts it.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from machine import host_places, identity, kind_places
+from machine.files import make_private_folder, read_json
 
 if TYPE_CHECKING:  # a plain preview does without it
     import psutil
 
 RUN = Path(".run")
-PRIVATE = 0o700
-"""Mode of folders that hold keys, and so are for their owner only."""
 STAGES = Path("manifests/simulation")
 """How kwok runs simulated nodes and their pods; it reads them when the cluster is made."""
 MAKER = "kwokctl"
@@ -57,18 +55,17 @@ def of(stack: str) -> str:
 
 def runs(stack: str) -> bool:
     """Whether all processes, or containers, of the cluster run as they were started."""
-    facts = identity.facts(stack)
-    try:
-        return RUNNING[facts["kind"]](RUN / stack, facts)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _processes_run(folder: Path, facts: dict[str, Any]) -> bool:
-    if was_moved(folder, facts):
-        return False
-    node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
-    return node_runs and all(listens(port) for port in facts["ports"].values())
+    folder, facts = RUN / stack, identity.facts(stack)
+    match facts.get("kind"):
+        case "embedded":
+            node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
+            ports = facts["ports"].values()
+            return node_runs and not was_moved(folder, facts) and all(map(listens, ports))
+        case "kind":
+            noted = read_json(folder / STARTED)
+            return bool(noted) and noted == kind_places.started(facts["nodes"])
+        case kind:
+            return kind == "existing"  # others see to it
 
 
 def listens(port: int) -> bool:
@@ -78,18 +75,6 @@ def listens(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _containers_run(folder: Path, facts: dict[str, Any]) -> bool:
-    noted = json.loads((folder / STARTED).read_text())
-    return bool(noted == kind_places.started(facts["nodes"]))
-
-
-RUNNING: dict[str, Callable[[Path, dict[str, Any]], bool]] = {
-    "embedded": _processes_run,
-    "kind": _containers_run,
-    "existing": lambda _folder, _facts: True,  # others see to it
-}
 
 
 def kind_of(stack: str) -> str:
@@ -106,8 +91,7 @@ def is_made(stack: str) -> bool:
 def make_folder(stack: str) -> Path:
     """Make the folder of the stack's cluster, for its owner only, and return it."""
     for folder in (RUN, RUN / stack):
-        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        folder.chmod(PRIVATE)  # one that was made when it was open to all
+        make_private_folder(folder)
     return RUN / stack
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from machine.cluster_state import PRIVATE
+from machine.files import make_private_folder
 
 RESULTS = Path(".results")
 KEPT = "failed-start"
@@ -31,6 +31,6 @@ def keep(stack: str, logs: Iterable[Path]) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         for log in (log for log in logs if log.stat().st_size):
-            folder.mkdir(parents=True, mode=PRIVATE, exist_ok=True)
+            make_private_folder(folder)
             shutil.copyfile(log, folder / log.name)
     return f"\n  all logs: {folder}/" if folder.exists() else ""

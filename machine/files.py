@@ -7,7 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-PRIVATE = 0o600
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
+"""Modes of files and folders with keys, which are for their owner only."""
+
+
+def make_private_folder(folder: Path) -> None:
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)  # one that was made when it was open to all
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:

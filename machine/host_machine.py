@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 
 from machine import host_places as places
-from machine.cluster_state import PRIVATE
 from machine.errors import LabError
+from machine.files import make_private_folder
 from machine.host_places import CGROUP, NETWORK
 from machine.run import run_program
 
@@ -127,8 +127,7 @@ def _remove_empty(folder: Path) -> None:
 def make_folders() -> None:
     """Make the node's own folders, for root only: they hold keys, logs and what pods are given."""
     for folder in OWN:
-        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        folder.chmod(PRIVATE)
+        make_private_folder(folder)
 
 
 def share(folder: Path) -> None:

@@ -59,15 +59,12 @@ def _read_labs(stack: str) -> set[str]:
     """The ids that containers of this lab can have: also that in the cluster's own configuration,
     as the lab gets another id after its state was lost, and clusters of earlier versions have none.
     """
-    known = {lab for lab in [identity.known(stack)] if lab}
     config = RUN / stack / kind_places.CONFIG
-    if not config.exists():
-        return known
-    nodes = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("nodes", [])
-    if not nodes:  # nothing was made with it yet
-        return known
+    text = config.read_text(encoding="utf-8") if has_files(stack) else ""
+    nodes = (yaml.safe_load(text) or {}).get("nodes", [])  # [] before anything was made with it
     mounts = [mount for node in nodes for mount in node.get("extraMounts", [])]
-    return known | {_find_lab(mount["containerPath"] for mount in mounts)}
+    configured = {_find_lab(mount["containerPath"] for mount in mounts)} if nodes else set()
+    return configured | ({identity.known(stack)} - {""})
 
 
 def _find_lab(paths: Iterable[str]) -> str:
