@@ -100,7 +100,7 @@ def gpu_nodes(nodes: Iterable[Any], published: Sequence[Device]) -> list[GpuNode
 
 
 def summary(nodes: Sequence[GpuNode]) -> dict[str, Any]:
-    """How many there are, and what all of them have together. It does not grow with them."""
+    """How many there are, and what all of them have together, in a fixed number of keys."""
     plugin = sum((Counter(node.plugin) for node in nodes), Counter[str]())
     return {
         "count": len(nodes),

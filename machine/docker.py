@@ -101,7 +101,7 @@ def _is_podman(info: dict[str, Any]) -> bool:
 
 
 def _refusal(arguments: tuple[str, ...], code: int, reason: str) -> DockerError:
-    reason = reason or f"it ended with {code} and said nothing"
+    reason = reason or f"it ended with {code} and printed nothing"
     of_daemon = ANSWERED in reason
     if not of_daemon and REFUSED.search(reason):
         return DockerError(

@@ -69,7 +69,7 @@ def put_back(before: dict[str, Any]) -> None:
     for path in own_files():
         path.unlink()
     if str(CNI_NOTES.parent) not in before["folders"]:
-        # containerd's notes on loopback interfaces do not say whose they are.
+        # containerd's notes on loopback interfaces do not name their pod.
         for path in CNI_NOTES.glob(LOOPBACK):
             path.unlink()
     for folder in SHARED:

@@ -1,4 +1,4 @@
-"""What Docker holds of Kind clusters: their containers, whose they are, and their network.
+"""What Docker holds of Kind clusters: their containers, who owns them, and their network.
 
 kind cannot label its nodes. So each node of ours has a mount of /dev/null that does nothing, at a
 path that ends in the lab's id: Docker shows it even when all files of the cluster are lost.
@@ -38,12 +38,11 @@ def containers(stack: str) -> dict[str, str]:
     if not names:
         return {}
     output = docker.run("container", "inspect", "--format", "{{json .}}", *sorted(names))
-    return {
-        node["Name"].removeprefix("/"): _find_lab(
-            m["Destination"] for m in node.get("Mounts") or []
-        )
-        for node in (json.loads(line) for line in output.splitlines() if line)
-    }
+    found = {}
+    for node in (json.loads(line) for line in output.splitlines() if line):
+        destinations = [mount["Destination"] for mount in node.get("Mounts") or []]
+        found[node["Name"].removeprefix("/")] = _find_lab(destinations)
+    return found
 
 
 def ours(stack: str, *, unmarked: bool = False) -> list[str]:

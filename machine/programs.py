@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PYTHON = ".venv/bin/python"
-"""Relative, as all that Commands are told: a checkout that was moved can still remove its lab."""
+"""Relative, as all paths of Commands: a checkout that was moved can still remove its lab."""
 MARK = "DRA_WORKSHOP_COMMAND"
 """In the environment of every program that the graph runs: marks those that outlived their engine
 (operations/stack/recover.py)."""

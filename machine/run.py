@@ -48,7 +48,7 @@ class ProgramFailed(ProgramError):
     """It ended with another code than 0."""
 
     def __init__(self, command: Sequence[str], finished: Finished) -> None:
-        reason = finished.reason or f"it ended with {finished.code} and said nothing"
+        reason = finished.reason or f"it ended with {finished.code} and printed nothing"
         super().__init__(f"{' '.join(command)} failed: {reason}")
         self.finished = finished
 

@@ -59,7 +59,7 @@ def test_what_docker_prints_gets_its_message(fake: Fake, message: str, printed: 
     with pytest.raises(docker.DockerError) as caught:
         docker.run("ps")
     assert caught.value.found.startswith(f"{message}: ")
-    assert (printed or "said nothing") in str(caught.value)
+    assert (printed or "printed nothing") in str(caught.value)
     assert bool(caught.value.remedy) == (message != "docker ps failed")
 
 

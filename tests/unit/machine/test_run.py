@@ -68,7 +68,7 @@ def test_a_program_that_hangs_is_killed(tmp_path: Path) -> None:
     [
         ("echo why >&2; echo other; exit 3", "why"),
         ("echo why; exit 3", "why"),
-        ("exit 3", "it ended with 3 and said nothing"),
+        ("exit 3", "it ended with 3 and printed nothing"),
     ],
 )
 def test_a_program_that_fails_says_why(script: str, reason: str) -> None:
