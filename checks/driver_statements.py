@@ -10,10 +10,10 @@ from typing import Any
 
 from checks.result import CheckFailed
 from checks.steps import Scenario, Step
-from kube import devices
+from kube import devices, trouble
 from kube.client import Kube
-from kube.pods import explain_unready
-from kube.quantity import mebibytes, too_much
+from kube.memory import too_much
+from kube.quantity import mebibytes
 from machine.errors import LabError
 
 SECONDS = 30.0
@@ -46,7 +46,7 @@ class DriverScenario(Scenario, ABC):
         read = self.kube.apps.read_namespaced_daemon_set
         return self.kube.get(read, self.plugin, self.namespace)
 
-    def classes(self) -> str:
+    def device_classes(self) -> str:
         expected = set(self.parameters["classes"])
         listed = self.kube.get(self.kube.resource.list_device_class).items
         if missing := expected - {item.metadata.name for item in listed}:
@@ -56,7 +56,7 @@ class DriverScenario(Scenario, ABC):
     def expected_classes(self) -> str:
         return ", ".join(sorted(self.parameters["classes"]))
 
-    def described(self) -> str:
+    def device_attributes(self) -> str:
         """That devices have the attributes expected and, those that are no GPUs, memory; a GPU that
         uses the machine's is published without."""
         expected = set(self.parameters["attributes"])
@@ -75,7 +75,7 @@ class DriverScenario(Scenario, ABC):
         try:
             yield
         except LabError as error:
-            why = explain_unready(self.kube, self.namespace) if self.namespace else ""
+            why = trouble.of_pods(self.kube, self.namespace) if self.namespace else ""
             raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
 
 
@@ -114,8 +114,8 @@ def require_fit(found: Sequence[devices.Device], limit: Mapping[str, int] | None
 DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
     Step("device-attributes",
          lambda s: f"{s.which} is described as this driver version describes it",
-         DriverScenario.described, lambda s: ", ".join(s.parameters["attributes"]),
-         needs="devices-published", when=lambda s: bool(s.parameters["driverOwned"]),
+         DriverScenario.device_attributes, lambda s: ", ".join(s.parameters["attributes"]),
+         needs="devices-published", when=lambda s: bool(s.version),
          remedy="compare with a ResourceSlice of the real driver; please report what differs"),
     Step("mps-memory-limit-fits",
          lambda s: f"{s.which} has the memory that module 5's clients may use",

@@ -31,7 +31,7 @@ Text = str | Callable[[S], str]
 
 @dataclass(frozen=True)
 class Step(Generic[S]):
-    """One statement about a scenario.
+    """One statement about a scenario. A probe of its own has the name of its id.
 
     probe: returns what it found, or raises CheckFailed or CheckSkipped; title, expected, remedy:
     texts, or functions of the scenario; needs: ids, with spaces between, of the steps without

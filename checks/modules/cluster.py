@@ -1,8 +1,8 @@
 """Module 1: the API server answers, serves DRA, runs the gates asked for, and has its nodes.
 
-Parameters: kubeconfig, clusterOwned (whether the lab made the cluster; a shared one may have any
-version that is new enough), kubernetesVersion, featureGates and runtimeConfig ("Name=true"
-strings), nodes (names, [] where none is known), simulated (whether the nodes are).
+Parameters: kubeconfig, kubernetesVersion (of a cluster that is not ours the oldest that will do, as
+">=1.34.2"), featureGates and runtimeConfig ("Name=true" strings), nodes (names, [] where none is
+known), simulated (whether the nodes are).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from checks.result import CheckFailed, CheckSkipped, ensure
 from checks.steps import Scenario, Step, verify
 from kube.client import Kube
-from kube.conditions import condition, wait_for_nodes
+from kube.conditions import condition
 from kube.devices import GPU, SIMULATED
-from kube.ownership import OLDEST
+from kube.nodes import wait_for_nodes
 from kube.permissions import on
 from machine.errors import LabError
 
@@ -28,6 +28,7 @@ GATES = "kubernetes_feature_enabled"
 """The metric with a sample for every feature gate."""
 READY_SECONDS = 30.0
 LOGS = "see the logs: make logs STACK=…"
+AT_LEAST = ">="
 PERMISSIONS = (*on("nodes", "list"), *on("nodes", "watch", real=True))
 OF_OTHERS = "ask whoever runs the cluster"
 
@@ -42,17 +43,17 @@ class Cluster(Scenario):
         self.apis: list[str] = parameters["runtimeConfig"]
         self.nodes: list[str] = parameters["nodes"]
         self.devices = SIMULATED if parameters["simulated"] else GPU
-        self.ours: bool = parameters["clusterOwned"]
+        self.ours = not self.version.startswith(AT_LEAST)
         self.remedy = LOGS if self.ours else OF_OTHERS
 
-    def has_version(self) -> str:
+    def api_version(self) -> str:
         code = self.kube.get(client.VersionApi(self.kube.api).get_code)
         found = str(code.git_version).removeprefix("v")
         if not self.ours:
-            return at_least(found, OLDEST)
+            return at_least(found, self.version.removeprefix(AT_LEAST))
         return ensure(found, found == self.version)
 
-    def has_apis(self) -> str:
+    def runtime_config_set(self) -> str:
         """That each group and version is served, or not, as asked for."""
         groups = self.kube.get(client.ApisApi(self.kube.api).get_api_versions).groups
         served = {version.group_version for group in groups for version in group.versions}
@@ -63,7 +64,7 @@ class Cluster(Scenario):
                 raise CheckFailed(f"{name} is {'served' if name in served else 'not served'}")
         return ", ".join(self.apis) or f"{len(served)} API versions served"
 
-    def has_nodes(self) -> str:
+    def nodes_ready(self) -> str:
         if self.nodes:
             return wait_for_nodes(self.kube, self.nodes, READY_SECONDS)
         nodes = self.kube.get(self.kube.core.list_node).items
@@ -117,8 +118,7 @@ def visible_gates(kube: Kube, asked: list[str]) -> str:
 
 STEPS: tuple[Step[Cluster], ...] = (
     Step("api-version", "the API server answers, in the version that was asked for",
-         Cluster.has_version, lambda s: s.version if s.ours else f"{OLDEST} or later",
-         simulated_on=()),
+         Cluster.api_version, lambda s: s.version, simulated_on=()),
     Step("dra-served", "resource.k8s.io/v1 is served",
          lambda s: served(s.kube), ", ".join(sorted(KINDS)), needs="api-version", simulated_on=(),
          remedy="use Kubernetes 1.34 or later"),
@@ -126,12 +126,12 @@ STEPS: tuple[Step[Cluster], ...] = (
          lambda s: (gates if s.ours else visible_gates)(s.kube, s.gates),
          lambda s: ", ".join(s.gates) or "defaults", needs="api-version", simulated_on=()),
     Step("runtime-config-set", "the APIs that were to be switched are on or off as asked for",
-         Cluster.has_apis, lambda s: ", ".join(s.apis) or "defaults",
+         Cluster.runtime_config_set, lambda s: ", ".join(s.apis) or "defaults",
          needs="api-version", simulated_on=(),
          remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true"),
     Step("nodes-ready",
          lambda s: "every node is ready" if s.ours else "the node of the target is ready",
-         Cluster.has_nodes, lambda s: ", ".join(s.nodes) or "a node", needs="api-version"),
+         Cluster.nodes_ready, lambda s: ", ".join(s.nodes) or "a node", needs="api-version"),
 )  # fmt: skip
 
 

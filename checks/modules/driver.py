@@ -37,7 +37,7 @@ class OwnDriver(DriverScenario):
         self.nodes: list[str] = parameters["nodes"]
         self.per_node: int = parameters["gpusPerNode"]
 
-    def chart(self) -> str:
+    def chart_version(self) -> str:
         """The chart names itself on all its objects; the plugin's DaemonSet is what counts."""
         chart = self.parameters["chart"]
         daemon_set = self.daemon_set()
@@ -78,7 +78,7 @@ class OwnDriver(DriverScenario):
             self.kube, self.nodes, self.per_node, seconds, self.driver, exactly=exactly
         )
 
-    def published(self) -> str:
+    def devices_published(self) -> str:
         found = self.wait_for_gpus(SECONDS, exactly=True)
         known = set(self.parameters["uuids"])
         if len(found) != len(self.nodes) * self.per_node:
@@ -93,14 +93,14 @@ class OwnDriver(DriverScenario):
 
 STEPS: tuple[Step[OwnDriver], ...] = (
     Step("chart-version", "the driver's chart is installed, in the version that was asked for",
-         OwnDriver.chart, lambda s: s.version, simulated_on=()),
+         OwnDriver.chart_version, lambda s: s.version, simulated_on=()),
     Step("device-classes", "the driver's device classes exist",
-         OwnDriver.classes, OwnDriver.expected_classes, simulated_on=()),
+         OwnDriver.device_classes, OwnDriver.expected_classes, simulated_on=()),
     Step("plugin-ready", "the kubelet plugin is ready on every node",
          OwnDriver.plugin_ready, lambda s: f"{len(s.nodes)} of {len(s.nodes)}",
          needs="chart-version", simulated_on=(SIMULATED,)),
     Step("devices-published", "every GPU is in a ResourceSlice",
-         OwnDriver.published, lambda s: f"{len(s.nodes) * s.per_node} GPUs"),
+         OwnDriver.devices_published, lambda s: f"{len(s.nodes) * s.per_node} GPUs"),
     *DEVICE_STEPS,
 )  # fmt: skip
 

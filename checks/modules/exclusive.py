@@ -26,7 +26,7 @@ class HandOver(PodScenario):
 
     pods = ("pod-1", "pod-2", "unclaimed")
 
-    def each_has_its_mock(self) -> str:
+    def device_through_cdi(self) -> str:
         """A mock has no device file: its driver puts its name into the container's environment."""
         (mock,) = (device.name for device in self.published() if device.uuid == self.uuid)
         self.running("unclaimed")
@@ -36,7 +36,7 @@ class HandOver(PodScenario):
                 raise CheckFailed(f"{name}: {', '.join(found) or 'no device'}")
         return f"pod-1 and pod-2: {mock}, a pod without a claim: none"
 
-    def each_sees_the_gpu(self) -> str:
+    def device_in_pod(self) -> str:
         for name in ("pod-1", "pod-2"):
             output = self.output(name)
             found = [gpu["uuid"] for gpu in output["gpus"]]
@@ -45,7 +45,7 @@ class HandOver(PodScenario):
                 raise CheckFailed(f"{name}: {', '.join(found) or 'no GPU'}{why and f' ({why})'}")
         return f"pod-1 and pod-2: {self.uuid}"
 
-    def each_has_its_files(self) -> str:
+    def device_files(self) -> str:
         texts = []
         for name in ("pod-1", "pod-2"):
             output = self.output(name)
@@ -55,7 +55,7 @@ class HandOver(PodScenario):
                 raise CheckFailed(texts[-1])
         return "; ".join(texts)
 
-    def unclaimed_sees_nothing(self) -> str:
+    def nothing_without_claim(self) -> str:
         self.running("unclaimed")
         output = self.output("unclaimed")
         if seen := [*output["device_files"], *(["libcuda"] if output["libcuda"] else [])]:
@@ -88,16 +88,16 @@ STEPS: tuple[Step[HandOver], ...] = (
          lambda s: s.unallocated("claim-1"), "pending", needs="hand-over"),
     Step("device-through-cdi",
          "each pod is told of the device of its claim, and of no other, by its CDI spec",
-         HandOver.each_has_its_mock, "the device of its claim",
+         HandOver.device_through_cdi, "the device of its claim",
          needs="hand-over", when=lambda s: s.devices == MOCK),
     Step("device-in-pod", "each pod sees exactly the GPU of its claim",
-         HandOver.each_sees_the_gpu, lambda s: f"pod-1 and pod-2: {s.uuid}",
+         HandOver.device_in_pod, lambda s: f"pod-1 and pod-2: {s.uuid}",
          needs="hand-over", least=GPU),
     Step("device-files", "each pod has the device file of that GPU and of no other",
-         HandOver.each_has_its_files, "nvidiaN of that GPU, " + ", ".join(sorted(CONTROL_FILES)),
+         HandOver.device_files, "nvidiaN of that GPU, " + ", ".join(sorted(CONTROL_FILES)),
          needs="device-in-pod", least=GPU),
     Step("nothing-without-claim", "a pod without a claim sees no GPU and no CUDA",
-         HandOver.unclaimed_sees_nothing, "no device file, no libcuda",
+         HandOver.nothing_without_claim, "no device file, no libcuda",
          needs="pod-1-running", least=GPU),
     Step("gpu-free", "when the last pod has ended nothing holds the GPU",
          lambda s: s.freed(["pod-2"], "claim-2"), "pending", needs="same-device"),

@@ -35,7 +35,7 @@ class Memory(clients.ClientScenario):
         self.over: list[int] = parameters["over"]
         self.share: int = parameters["sharePercentage"]
 
-    def answered(self) -> str:
+    def memory_asked(self) -> str:
         self.start_together(LEAD_SECONDS, [NEIGHBOUR])
         self.start_together(LEAD_SECONDS + BEHIND_SECONDS, [ALLOCATOR, RAISER, ESCAPER])
         outputs = {name: self.output(name) for name in PODS}
@@ -47,7 +47,7 @@ class Memory(clients.ClientScenario):
         self.started = self.starts(outputs)
         return f"{len(outputs)} answers"
 
-    def read_back(self) -> str:
+    def limits_read_back(self) -> str:
         output = self.outputs[ALLOCATOR]
         free, total = output["memory"]["free_mib"], output["memory"]["total_mib"]
         gpu, sms = output["device"]["name"], output["device"]["sm_count"]
@@ -65,7 +65,7 @@ class Memory(clients.ClientScenario):
             raise CheckFailed(f"{name}: {text}")
         return text
 
-    def unharmed(self) -> str:
+    def neighbour_unharmed(self) -> str:
         """That the others asked while it measured, and that it shows nothing of it."""
         output = self.outputs[NEIGHBOUR]
         clients.require_no_error({NEIGHBOUR: output})
@@ -80,7 +80,7 @@ class Memory(clients.ClientScenario):
         )
         return ensure(text, bool(moments) and meanwhile == moments and fma["cv"] <= MOST_CV)
 
-    def not_raised(self) -> str:
+    def limits_not_raised(self) -> str:
         results = self.results(RAISER, self.over, REFUSED)
         output = self.outputs[RAISER]
         sms, free = output["device"]["sm_count"], output["memory"]["free_mib"]
@@ -88,7 +88,7 @@ class Memory(clients.ClientScenario):
         most = self.outputs[ALLOCATOR]["device"]["sm_count"]
         return ensure(text, sms <= most and free <= self.limit)
 
-    def not_dropped(self) -> str:
+    def limit_not_dropped(self) -> str:
         output = self.outputs[ESCAPER]
         asked = output["environment"].get("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", "nothing")
         try:
@@ -140,9 +140,9 @@ STEPS: tuple[Step[Memory], ...] = (
          lambda s: f"{s.allocated(CLAIM)} for {s.reserved(CLAIM, PODS)}",
          lambda s: f"{s.uuid} for {', '.join(sorted(PODS))}", needs="memory-running"),
     Step("memory-asked", "every client answered, as a client of MPS on that GPU",
-         Memory.answered, f"{len(PODS)} answers", needs="memory-allocated", least=GPU),
+         Memory.memory_asked, f"{len(PODS)} answers", needs="memory-allocated", least=GPU),
     Step("limits-read-back", "a client reads back its limits: free memory and SMs",
-         Memory.read_back,
+         Memory.limits_read_back,
          lambda s: f"at most {s.limit} MiB free, the SMs of {s.share} % where they are known",
          needs="memory-asked", least=GPU),
     Step("under-limit-served", "memory below the limit is granted",
@@ -153,15 +153,15 @@ STEPS: tuple[Step[Memory], ...] = (
     Step("over-limit-refused", "memory above the limit is refused",
          lambda s: s.results(ALLOCATOR, s.over, REFUSED), REFUSED, needs="memory-asked", least=GPU),
     Step("neighbour-unharmed", "the neighbour goes on working while others are refused",
-         Memory.unharmed, "it measures meanwhile, and ends without an error",
+         Memory.neighbour_unharmed, "it measures meanwhile, and ends without an error",
          needs="memory-asked", least=GPU),
     Step("limits-not-raised",
          "a client whose environment asks for more gets neither memory nor SMs",
-         Memory.not_raised, f"as {ALLOCATOR}, whose environment asks nothing",
+         Memory.limits_not_raised, f"as {ALLOCATOR}, whose environment asks nothing",
          needs="memory-asked", least=GPU),
     Step("limit-not-dropped",
          "a client that names a GPU which it does not see keeps its memory limit",
-         Memory.not_dropped, REFUSED, needs="memory-asked", least=GPU, failure="warning",
+         Memory.limit_not_dropped, REFUSED, needs="memory-asked", least=GPU, failure="warning",
          remedy="known of MPS (seen with driver 580): its memory limit binds those who go along "
                 "with it; let only pods that you trust share a claim"),
     Step("memory-ended", "the clients end, and nothing holds the GPU",

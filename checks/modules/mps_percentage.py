@@ -44,7 +44,7 @@ class Percentages(clients.ClientScenario):
 
     # --- the sweep --------------------------------------------------------------------------------
 
-    def swept(self) -> str:
+    def sweep_completed(self) -> str:
         """That every Job completed, and none began before the one before it had."""
         ended: datetime | None = None
         for percentage in self.percentages:
@@ -76,7 +76,7 @@ class Percentages(clients.ClientScenario):
             raise CheckFailed(f"pods of Job {job}: {found}")
         return str(pods[0].metadata.name)
 
-    def measured(self) -> str:
+    def sweep_measured(self) -> str:
         sweep = {percentage: self.output(pod) for percentage, pod in self.job_pods.items()}
         self.require_clients({f"{percentage} %": output for percentage, output in sweep.items()})
         self.sweep = sweep
@@ -92,7 +92,7 @@ class Percentages(clients.ClientScenario):
         expected = {each: bounds_text(self.expected_sms(each)) for each in self.percentages}
         return ", ".join(f"{percentage} %: {count}" for percentage, count in expected.items())
 
-    def counted(self) -> str:
+    def sm_counts(self) -> str:
         counts = {each: output["device"]["sm_count"] for each, output in self.sweep.items()}
         text = ", ".join(f"{percentage} %: {count}" for percentage, count in counts.items())
         for percentage, count in counts.items():
@@ -104,7 +104,7 @@ class Percentages(clients.ClientScenario):
             text += f"; {smallest} % buys {count} SMs of {all_sms}, which is {part:.1%}"
         return text
 
-    def even(self) -> str:
+    def rate_per_sm(self) -> str:
         measured = [output["measures"]["fma"] for output in self.sweep.values()]
         # Of one SM at 1 MHz, so that limits of SMs can be compared whatever the clock was.
         rates = [fma["tflops_per_sm"] / fma["peak_at_mhz"] for fma in measured]
@@ -117,7 +117,7 @@ class Percentages(clients.ClientScenario):
 
     # --- several at a time ------------------------------------------------------------------------
 
-    def shared(self) -> str:
+    def share_measured(self) -> str:
         self.start_together(LEAD_SECONDS, self.pods)
         outputs = {name: self.output(name) for name in self.pods}
         self.require_clients(outputs)
@@ -137,16 +137,16 @@ class Percentages(clients.ClientScenario):
         rates = self.rates()
         return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
 
-    def fair(self) -> str:
+    def share_fair(self) -> str:
         rates = ", ".join(f"{rate:.2f}" for rate in self.rates())
         return ensure(f"{self.jain():.6f}: {rates} TFLOPS", self.jain() >= LEAST_JAIN)
 
-    def steady(self) -> str:
+    def share_steady(self) -> str:
         variations = {name: each["measures"]["fma"]["cv"] for name, each in self.outputs.items()}
         text = ", ".join(f"{name}: {cv:.2%}" for name, cv in variations.items())
         return ensure(text, max(variations.values()) <= MOST_CV)
 
-    def all_in_time(self) -> str:
+    def start_latency(self) -> str:
         sweep = {self.job_pods[each]: output for each, output in self.sweep.items()}
         return self.started_in_time(sweep | self.outputs)
 
@@ -186,7 +186,7 @@ def rate(output: Output) -> float:
 
 STEPS: tuple[Step[Percentages], ...] = (
     Step("sweep-completed", "a workload ran to its end with each percentage, one after the other",
-         Percentages.swept, Percentages.each_percentage),
+         Percentages.sweep_completed, Percentages.each_percentage),
     Step("sweep-released", "their claims hold nothing any more",
          lambda s: s.unallocated(*map(claim_of, s.percentages)), "pending",
          needs="sweep-completed"),
@@ -196,26 +196,26 @@ STEPS: tuple[Step[Percentages], ...] = (
          lambda s: f"{s.allocated(SHARE)} for {s.reserved(SHARE, s.pods)}",
          lambda s: f"{s.uuid} for {', '.join(s.pods)}", needs="share-running"),
     Step("sweep-measured", "every step of the sweep measured, as a client of MPS on that GPU",
-         Percentages.measured, lambda s: f"{len(s.percentages)} results",
+         Percentages.sweep_measured, lambda s: f"{len(s.percentages)} results",
          needs="sweep-completed", least=GPU),
     Step("sm-counts", "each percentage gives the SMs that it should",
-         Percentages.counted, Percentages.expected_counts, needs="sweep-measured", least=GPU),
+         Percentages.sm_counts, Percentages.expected_counts, needs="sweep-measured", least=GPU),
     Step("rate-per-sm", "one SM does as much at every percentage, at the same clock",
-         Percentages.even, f"within {MOST_UNEVEN:.0%}", needs="sweep-measured", least=GPU),
+         Percentages.rate_per_sm, f"within {MOST_UNEVEN:.0%}", needs="sweep-measured", least=GPU),
     Step("share-measured", "the clients measured, each with the SMs of its percentage",
-         Percentages.shared, lambda s: f"{len(s.pods)} clients with the SMs of {s.share} %",
+         Percentages.share_measured, lambda s: f"{len(s.pods)} clients with the SMs of {s.share} %",
          needs="share-allocated sweep-measured", least=GPU),
     Step("share-overlaps", "they worked side by side",
          Percentages.overlapped, f"at least {LEAST_IN_COMMON:.0%} of the time",
          needs="share-measured", least=GPU),
     Step("share-fair", "none of them gets more than the others",
-         Percentages.fair, f"Jain's index at least {LEAST_JAIN}",
+         Percentages.share_fair, f"Jain's index at least {LEAST_JAIN}",
          needs="share-measured", least=GPU),
     Step("share-steady", "what each gets does not vary",
-         Percentages.steady, f"coefficient of variation at most {MOST_CV:.0%}",
+         Percentages.share_steady, f"coefficient of variation at most {MOST_CV:.0%}",
          needs="share-measured", least=GPU),
     Step("start-latency", "pods ran soon after they had a node, without a repeated preparation",
-         Percentages.all_in_time, IN_TIME,
+         Percentages.start_latency, IN_TIME,
          needs="sweep-measured", least=GPU, failure="warning", remedy=LATE),
     Step("share-ended", "the clients end, and nothing holds the GPU",
          lambda s: s.freed(s.pods, SHARE), "pending", needs="share-running"),

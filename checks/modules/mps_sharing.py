@@ -69,7 +69,7 @@ class Sharing(clients.ClientScenario):
     def both(self) -> str:
         return ", ".join(self.sharing)
 
-    def listed(self) -> str:
+    def client_list(self) -> str:
         """Have the pods start; ask the daemon for its clients while both are measuring."""
         claim = self.claim(SHARED, has_device)
         self.start_together(LEAD_SECONDS, self.sharing)
@@ -131,7 +131,7 @@ class Sharing(clients.ClientScenario):
                     found[name] = line.split()[0]
         return found
 
-    def worked(self) -> str:
+    def work_done(self) -> str:
         """That each pod measured something."""
         self.outputs = {name: self.output(name) for name in self.sharing}
         clients.require_no_error(self.outputs)
@@ -139,7 +139,7 @@ class Sharing(clients.ClientScenario):
         text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
         return ensure(text, all(rate > 0 for rate in rates.values()))
 
-    def directed(self) -> str:
+    def pipe_directory(self) -> str:
         for name, output in self.outputs.items():
             if not output["mps"]["pipe_directory_set"]:
                 raise CheckFailed(f"{name}: it is not set")
@@ -155,16 +155,16 @@ STEPS: tuple[Step[Sharing], ...] = (
     Step("own-claim-waits", "a pod whose own claim names the same GPU has to wait for it",
          lambda s: s.refused(OWN), f"Unschedulable: {TAKEN}", needs="claim-allocated"),
     Step("client-list", "the MPS daemon of the claim has all of them as clients while they work",
-         Sharing.listed, Sharing.both, needs="claim-shared", least=GPU),
+         Sharing.client_list, Sharing.both, needs="claim-shared", least=GPU),
     Step("work-done", "each did the work that it counted",
-         Sharing.worked, "more than 0 TFLOPS each", needs="claim-shared", least=GPU),
+         Sharing.work_done, "more than 0 TFLOPS each", needs="claim-shared", least=GPU),
     Step("same-gpu", "each sees the GPU of the claim",
          lambda s: clients.same_gpu(s.outputs, s.uuid), lambda s: s.uuid,
          needs="work-done", least=GPU),
     Step("mps-clients", "the GPU driver says of each that it is a client of MPS",
          lambda s: clients.are_clients(s.outputs), Sharing.both, needs="work-done", least=GPU),
     Step("pipe-directory", "each was told by its claim where the daemon is",
-         Sharing.directed, "CUDA_MPS_PIPE_DIRECTORY is set", needs="work-done", least=GPU),
+         Sharing.pipe_directory, "CUDA_MPS_PIPE_DIRECTORY is set", needs="work-done", least=GPU),
     Step("work-overlaps", "they worked side by side",
          Sharing.overlapped, f"at least {LEAST_IN_COMMON:.0%} of the time",
          needs="work-done", least=GPU),
