@@ -15,7 +15,7 @@ from components.lab_context import LabContext
 from kube.permissions import Permission, Permissions, on, within
 
 NOWHERE = ".run/no-cluster"
-"""A kubeconfig that is not there: charts are rendered without a cluster."""
+"""A kubeconfig that does not exist: charts are rendered without a cluster."""
 SERVED = [
     "resource.k8s.io/v1",
     "resource.k8s.io/v1/DeviceClass",
@@ -44,7 +44,7 @@ RELEASE = on("secrets", "create", "get", "list", "update", "delete")
 """And where it keeps what it knows of a release."""
 
 
-def rendered(lab: LabContext) -> pulumi.Output[list[dict[str, Any]]]:
+def render(lab: LabContext) -> pulumi.Output[list[dict[str, Any]]]:
     """The objects of the chart on a shared cluster.
 
     Rendered by the Kubernetes provider, without a cluster, so that a preview knows it too.

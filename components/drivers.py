@@ -61,7 +61,7 @@ def values(
 ) -> dict[str, Any]:
     """The values of the driver's chart, for a lab with GPUs and without ComputeDomains.
 
-    devices: on each node, which only mocks have to be told; driver_root: folder of the node under
+    devices: on each node, which only mocks need to know; driver_root: folder of the node under
     which the GPU driver lies as distributions have it, None for the chart's own, "/". shared:
     whether the cluster is one of others: its nodes have no image of set-up, those of the charts
     are in registries, and mocks are as many as the chart says.

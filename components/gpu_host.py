@@ -1,4 +1,4 @@
-"""What nodes in containers need of this machine's GPU driver, told by its CDI spec."""
+"""What nodes in containers need of this machine's GPU driver, read from its CDI spec."""
 
 from __future__ import annotations
 

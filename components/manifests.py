@@ -84,7 +84,7 @@ def require(folders: Iterable[str], root: Path = MANIFESTS) -> None:
 
 
 def _require_own_namespace(objects: Mapping[str, Manifest], origin: Mapping[str, Path]) -> None:
-    """An object elsewhere is never found by the checks, nor told from one of the user's own."""
+    """The checks find no object elsewhere, and cannot tell it from one of the user's own."""
     made = [item["metadata"]["name"] for item in objects.values() if item["kind"] == "Namespace"]
     for key, item in objects.items():
         found = item["metadata"].get("namespace")

@@ -1,7 +1,7 @@
 """Whether a manifest has only fields that Kubernetes has, of their types; no cluster is asked.
 
-What Kubernetes has is told by the input classes of the provider's package, which the graph loads
-anyway. An API server would drop a field that it does not know, and the lab would pass without it.
+The fields are those of the input classes of the provider's package, which the graph loads anyway.
+An API server would drop a field that it does not know, and the lab would pass without it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ RUN = ("v1", "ConfigMap")
 """The kind of object that holds them."""
 
 
-def naming(claim: Manifest, uuid: pulumi.Input[str], driver: Driver) -> Manifest:
+def claim_for_gpu(claim: Manifest, uuid: pulumi.Input[str], driver: Driver) -> Manifest:
     """The claim for the GPU with that UUID, which on a real node is known when it is published."""
     named = copy.deepcopy(claim)
     prefix = f'device.attributes["{driver.domain}"].uuid == '
@@ -55,7 +55,7 @@ def pod_of(manifest: Manifest) -> Manifest:
     return pod
 
 
-def with_image(objects: Objects, image: str) -> Objects:
+def set_image(objects: Objects, image: str) -> Objects:
     """The objects, changed to have that image in the place of set-up's, as it is in the files."""
     for item in objects.values():
         for container in pod_of(item)["spec"]["containers"] if item["kind"] in PODS else []:
@@ -64,7 +64,7 @@ def with_image(objects: Objects, image: str) -> Objects:
     return objects
 
 
-def in_run(
+def add_run(
     manifest: Manifest, run: pulumi.Input[str], claim: KubernetesObject | None = None
 ) -> Manifest:
     """The pod, or Job, of a run: a new run makes it anew, as does a new workload program.
@@ -84,7 +84,7 @@ def in_run(
     return running
 
 
-def unawaited(pod: Manifest) -> Manifest:
+def skip_await(pod: Manifest) -> Manifest:
     """The pod that is meant to wait: Pulumi must not wait with it."""
     waiting = copy.deepcopy(pod)
     waiting["metadata"].setdefault("annotations", {})["pulumi.com/skipAwait"] = "true"
@@ -105,7 +105,7 @@ class ModuleNamespace:
         self.lab, self.folder = lab, module.stack
         (self.namespace,) = module.namespaces
         self.component = ModuleComponent(module, lab.checks)
-        self.objects = with_image(load(self.folder), lab.settings.workload_image)
+        self.objects = set_image(load(self.folder), lab.settings.workload_image)
         self.files = {
             check: [PROGRAMS / f"{name}.py" for name in names] for check, names in programs.items()
         }
@@ -140,7 +140,7 @@ class ModuleNamespace:
 
     def claim(self, claim: Manifest, resource: str) -> KubernetesObject:
         """The claim, for the lab's GPU, as a resource of that name."""
-        named = naming(claim, self.lab.target, self.lab.kind_of_driver)
+        named = claim_for_gpu(claim, self.lab.target, self.lab.kind_of_driver)
         return KubernetesObject(named, resource, self.lab.objects(self.component, self.made))
 
 
@@ -191,10 +191,10 @@ class PodRun:
         if minutes:
             opts.custom_timeouts = pulumi.CustomTimeouts(create=f"{minutes}m")
         name = f"{self.namespace.folder}-{manifest['metadata']['name']}"
-        self.pods.append(KubernetesObject(in_run(manifest, self.uid, claim), name, opts))
+        self.pods.append(KubernetesObject(add_run(manifest, self.uid, claim), name, opts))
         return self.pods[-1]
 
-    def verified(self) -> Check:
+    def verify(self) -> Check:
         """The check, which looks at the pods and Jobs, and then leaves the GPU to others."""
         made = Check(
             self.namespace.component,

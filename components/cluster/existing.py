@@ -1,6 +1,6 @@
-"""A cluster that is there, by a context of a kubeconfig. Others use it too: the lab keeps to its
-own namespaces, to one GPU, and to the cluster-scoped objects of the driver's chart if it is told
-to bring the driver. Attached to and detached from by operations/existing/cluster.py.
+"""A cluster that exists already, by a context of a kubeconfig. Others use it too: the lab keeps to
+its own namespaces, to one GPU, and to the cluster-scoped objects of the driver's chart if it
+installs the driver. Attached to and detached from by operations/existing/cluster.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Existing(ClusterKind):
         namespaces = [name for module in lab.modules for name in module.namespaces]
         makes: pulumi.Input[list[str]] = _made(lab.modules)
         if installs:
-            objects = chart.rendered(lab)
+            objects = chart.render(lab)
             lab.outside = objects.apply(chart.outside)
             makes = objects.apply(
                 lambda rendered: _made(lab.modules, chart.permissions(kind.name, rendered))

@@ -19,7 +19,7 @@ from machine import kind_places
 from toolchain.images import KIND_IMAGES
 
 IMAGES = Path(".tools/images")
-"""Relative, as all that Commands are told: a checkout that was moved can still remove its lab."""
+"""Relative, as all paths that Commands get: a checkout that was moved can still remove its lab."""
 
 
 class Kind(ClusterKind):

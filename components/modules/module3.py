@@ -8,7 +8,7 @@ from __future__ import annotations
 from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from components.workload import INSPECT, ModuleNamespace, PodRun, unawaited
+from components.workload import INSPECT, ModuleNamespace, PodRun, skip_await
 
 NAMESPACE = "dra-module3"
 CHECK = "exclusive"
@@ -23,9 +23,9 @@ def build(lab: LabContext) -> list[Check]:
     ]
     run = PodRun(namespace, CHECK, driver=lab.kind_of_driver.domain, devices=lab.nodes.devices)
     pod_1 = run.start(objects["Pod/pod-1"], claims[0], *claims)
-    run.start(unawaited(objects["Pod/pod-2"]), claims[1], *claims, pod_1)
+    run.start(skip_await(objects["Pod/pod-2"]), claims[1], *claims, pod_1)
     run.start(objects["Pod/unclaimed"], None, namespace.made)
-    return [run.verified()]
+    return [run.verify()]
 
 
 MODULE = Module(

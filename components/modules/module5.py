@@ -39,35 +39,36 @@ def limit_threads(namespace: ModuleNamespace) -> Check:
     run = PodRun(namespace, PERCENTAGE, "percentage", **parameters, **_common(namespace))
     for percentage in percentages:
         name = f"percentage-{percentage}"
-        manifest = limited(objects["ResourceClaim/percentage-100"], percentage, name=name)
+        manifest = limit_claim(objects["ResourceClaim/percentage-100"], percentage, name=name)
         claim = namespace.claim(manifest, f"module5-{name}-claim")
-        job = renamed(objects["Job/percentage-100"], name, claim=name)
+        job = rename_pod(objects["Job/percentage-100"], name, claim=name)
         run.start(job, claim, claim, *run.pods[-1:], minutes=JOB_MINUTES)
-    claim = namespace.claim(limited(objects["ResourceClaim/share"], share), "module5-share-claim")
+    manifest = limit_claim(objects["ResourceClaim/share"], share)
+    claim = namespace.claim(manifest, "module5-share-claim")
     last_job = run.pods[-1]
     for name in sharing:
-        run.start(renamed(objects["Pod/share-1"], name, claim="share"), claim, claim, last_job)
-    return run.verified()
+        run.start(rename_pod(objects["Pod/share-1"], name, claim="share"), claim, claim, last_job)
+    return run.verify()
 
 
 def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
     """Clients under a memory limit, when the GPU is free again."""
     settings, objects = namespace.lab.settings, namespace.objects
     limit, share = settings.mps_memory_mib, settings.mps_share_percentage
-    small, large = under(limit), over(limit)
+    small, large = granted_sizes(limit), refused_sizes(limit)
     parameters = {"sharePercentage": share, "limitMib": limit, "under": small, "over": large}
     run = PodRun(namespace, MEMORY, "memory", **parameters, **_common(namespace))
-    manifest = limited(objects["ResourceClaim/memory"], share, settings.mps_memory_limit)
+    manifest = limit_claim(objects["ResourceClaim/memory"], share, settings.mps_memory_limit)
     claim = namespace.claim(manifest, "module5-memory-claim")
     neighbour, allocator, raiser, escaper = (objects[f"Pod/{name}"] for name in CLIENTS)
     for client in (
         neighbour,
-        allocating(allocator, [*small, *large]),
-        asking(allocating(raiser, large), f"0={64 * limit}M"),
-        asking(allocating(escaper, large[1:]), f"0={2 * limit}M,1={4 * limit}M"),
+        set_sizes(allocator, [*small, *large]),
+        set_limit(set_sizes(raiser, large), f"0={64 * limit}M"),
+        set_limit(set_sizes(escaper, large[1:]), f"0={2 * limit}M,1={4 * limit}M"),
     ):
         run.start(client, claim, claim, percentage)
-    return run.verified()
+    return run.verify()
 
 
 def _common(namespace: ModuleNamespace) -> dict[str, Any]:
@@ -77,17 +78,17 @@ def _common(namespace: ModuleNamespace) -> dict[str, Any]:
     return {"simulated": namespace.lab.simulated, "versions": versions}
 
 
-def under(limit_mib: int) -> list[int]:
+def granted_sizes(limit_mib: int) -> list[int]:
     """Sizes in MiB that a client must get; CUDA's context counts against its limit too."""
     return [limit_mib // 4, limit_mib // 2]
 
 
-def over(limit_mib: int) -> list[int]:
+def refused_sizes(limit_mib: int) -> list[int]:
     """Sizes in MiB that a client must not get."""
     return [limit_mib * 1100 // 1024, limit_mib * 2]
 
 
-def limited(
+def limit_claim(
     claim: Manifest, percentage: int, memory: str | None = None, name: str = ""
 ) -> Manifest:
     """The claim with these limits for every client of MPS. memory: a quantity, such as 1Gi; name:
@@ -102,7 +103,7 @@ def limited(
     return changed
 
 
-def renamed(manifest: Manifest, name: str, claim: str) -> Manifest:
+def rename_pod(manifest: Manifest, name: str, claim: str) -> Manifest:
     """The pod or Job under another name, with another claim."""
     changed = copy.deepcopy(manifest)
     changed["metadata"]["name"] = name
@@ -111,7 +112,7 @@ def renamed(manifest: Manifest, name: str, claim: str) -> Manifest:
     return changed
 
 
-def allocating(pod: Manifest, sizes: Sequence[int]) -> Manifest:
+def set_sizes(pod: Manifest, sizes: Sequence[int]) -> Manifest:
     """The pod that tries these sizes, in MiB."""
     changed = copy.deepcopy(pod)
     for container in changed["spec"]["containers"]:
@@ -122,7 +123,7 @@ def allocating(pod: Manifest, sizes: Sequence[int]) -> Manifest:
     return changed
 
 
-def asking(pod: Manifest, limit: str) -> Manifest:
+def set_limit(pod: Manifest, limit: str) -> Manifest:
     """The pod whose environment asks MPS for that memory limit."""
     changed = copy.deepcopy(pod)
     for container in changed["spec"]["containers"]:

@@ -13,7 +13,7 @@ import pytest
 from components import manifests
 from components.modules import module0
 from components.simulated_gpus import node_names
-from components.workload import with_image
+from components.workload import set_image
 from tests.unit.graph import Graph, build
 from toolchain.layout import ROOT
 
@@ -312,7 +312,7 @@ def test_without_one_pods_have_set_ups(limits: Graph) -> None:
 def test_an_image_that_somebody_wrote_into_a_manifest_stays() -> None:
     objects = manifests.load("module3")
     objects["Pod/pod-1"]["spec"]["containers"][0]["image"] = "mine:2"
-    changed = with_image(objects, IMAGE)
+    changed = set_image(objects, IMAGE)
     (mine, other) = (changed[f"Pod/{name}"]["spec"]["containers"] for name in ("pod-1", "pod-2"))
     assert (mine[0]["image"], other[0]["image"]) == ("mine:2", IMAGE)
 

@@ -14,9 +14,15 @@ import pytest
 
 from components import manifests
 from components.drivers import DRIVERS
-from components.modules.module5 import allocating, asking, limited, over, under
+from components.modules.module5 import (
+    granted_sizes,
+    limit_claim,
+    refused_sizes,
+    set_limit,
+    set_sizes,
+)
 from components.simulated_gpus import gpu_uuid
-from components.workload import BENCHMARK, INSPECT, in_run, naming, pod_of, unawaited
+from components.workload import BENCHMARK, INSPECT, add_run, claim_for_gpu, pod_of, skip_await
 from workloads import gpu_benchmark
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
@@ -101,19 +107,19 @@ def test_module3_names_the_first_simulated_gpu_as_the_stack_does_by_default() ->
     uuid = gpu_uuid("gpu-node-0", 0)
     for name in ("claim-1", "claim-2"):
         claim = module3()[f"ResourceClaim/{name}"]
-        assert naming(claim, uuid, NVIDIA) == claim
+        assert claim_for_gpu(claim, uuid, NVIDIA) == claim
 
 
 def test_another_gpu_is_named_without_touching_the_manifest() -> None:
     claim = module3()["ResourceClaim/claim-1"]
-    named = naming(claim, "GPU-other", NVIDIA)
+    named = claim_for_gpu(claim, "GPU-other", NVIDIA)
     (request,) = named["spec"]["devices"]["requests"]
     assert "GPU-other" in request["exactly"]["selectors"][0]["cel"]["expression"]
     assert "GPU-other" not in str(claim)
 
 
 def test_another_driver_has_another_class_and_names_its_devices_by_its_own_domain() -> None:
-    named = naming(module3()["ResourceClaim/claim-1"], "gpu-1", DRIVERS["example"])
+    named = claim_for_gpu(module3()["ResourceClaim/claim-1"], "gpu-1", DRIVERS["example"])
     (request,) = named["spec"]["devices"]["requests"]
     assert request["exactly"]["deviceClassName"] == "gpu.example.com"
     expression = request["exactly"]["selectors"][0]["cel"]["expression"]
@@ -122,7 +128,7 @@ def test_another_driver_has_another_class_and_names_its_devices_by_its_own_domai
 
 def test_pods_of_a_run_differ_only_in_its_id_and_waiting_ones_are_not_awaited() -> None:
     pod = module3()["Pod/pod-2"]
-    patched = unawaited(in_run(pod, "run-7"))
+    patched = skip_await(add_run(pod, "run-7"))
     assert patched["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
     (container,) = patched["spec"]["containers"]
     assert container["env"] == [{"name": "DRA_WORKSHOP_RUN", "value": "run-7"}]
@@ -132,7 +138,7 @@ def test_pods_of_a_run_differ_only_in_its_id_and_waiting_ones_are_not_awaited() 
 def test_a_gpu_that_is_known_later_is_named_when_it_is_known() -> None:
     async def named() -> Any:
         uuid = pulumi.Output.from_input("GPU-real")
-        claim = naming(module3()["ResourceClaim/claim-1"], uuid, NVIDIA)
+        claim = claim_for_gpu(module3()["ResourceClaim/claim-1"], uuid, NVIDIA)
         (request,) = claim["spec"]["devices"]["requests"]
         return await request["exactly"]["selectors"][0]["cel"]["expression"].future()
 
@@ -143,15 +149,15 @@ def test_module5_is_as_the_stack_makes_it_by_default() -> None:
     objects = manifests.load("module5")
     for name, limits in (("percentage-100", (100, None)), ("share", (20, None))):
         claim = objects[f"ResourceClaim/{name}"]
-        assert limited(claim, *limits) == claim
+        assert limit_claim(claim, *limits) == claim
     claim = objects["ResourceClaim/memory"]
-    assert limited(claim, 20, "1Gi") == claim
-    small, large = under(1024), over(1024)
+    assert limit_claim(claim, 20, "1Gi") == claim
+    small, large = granted_sizes(1024), refused_sizes(1024)
     assert (small, large) == ([256, 512], [1100, 2048])
     allocator, raiser, escaper = (objects[f"Pod/{n}"] for n in ("allocator", "raiser", "escaper"))
-    assert allocating(allocator, [*small, *large]) == allocator
-    assert asking(allocating(raiser, large), "0=65536M") == raiser
-    assert asking(allocating(escaper, large[1:]), "0=2048M,1=4096M") == escaper
+    assert set_sizes(allocator, [*small, *large]) == allocator
+    assert set_limit(set_sizes(raiser, large), "0=65536M") == raiser
+    assert set_limit(set_sizes(escaper, large[1:]), "0=2048M,1=4096M") == escaper
 
 
 def test_clients_of_one_mps_daemon_have_one_user() -> None:
