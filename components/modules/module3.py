@@ -23,7 +23,7 @@ def build(lab: LabContext) -> list[Check]:
     ]
     run = PodRun(namespace, CHECK, driver=lab.kind_of_driver.domain, devices=lab.nodes.devices)
     pod_1 = run.start(objects["Pod/pod-1"], claims[0], *claims)
-    run.start(skip_await(objects["Pod/pod-2"]), claims[1], *claims, pod_1)
+    run.start(skip_await(objects["Pod/pod-2"]), claims[-1], *claims, pod_1)
     run.start(objects["Pod/unclaimed"], None, namespace.made)
     return [run.verify()]
 
