@@ -39,10 +39,8 @@ class DraDriver(pulumi.ComponentResource):
         )
         release = _release(lab, namespace, child)
         installed: list[pulumi.Resource] = [release, *publishers]
-        identity = [
-            release.status["revision"].apply(str),
-            *(publisher.uid for publisher in publishers),
-        ]
+        revision = release.status["revision"].apply(str)
+        identity = [revision, *(publisher.uid for publisher in publishers)]
         gate, first_uuid = devices_published(
             lab,
             kind.name,

@@ -78,14 +78,17 @@ class Cluster(pulumi.ComponentResource):
         )
         self.namespace_labels = {} if owned else {LAB: self.facts["lab"]}
         self.kubeconfig = str(Path(".run") / stack / cluster_state.KUBECONFIG)
-        self.provider = k8s.Provider(
+        self.provider = self._make_provider()
+        self.register_outputs({"facts": self.facts})
+
+    def _make_provider(self) -> k8s.Provider:
+        return k8s.Provider(
             "cluster",
             kubeconfig=self.kubeconfig,
             # Objects belong to one cluster id of the cluster: on another they are made anew.
             cluster_identifier=self.cluster_id,
             # After a kill there may be objects that the state does not know. On a shared cluster
             # what is there already is not ours.
-            upsert_existing_objects=owned,
+            upsert_existing_objects=self.owned,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.running]),
         )
-        self.register_outputs({"facts": self.facts})
