@@ -10,10 +10,10 @@ from typing import Any
 
 from checks.result import CheckFailed
 from checks.steps import Scenario, Step
-from kube import devices, trouble
+from kube import devices
 from kube.client import Kube
-from kube.memory import too_much
-from kube.quantity import mebibytes
+from kube.pods import explain_unready
+from kube.quantity import mebibytes, too_much
 from machine.errors import LabError
 
 SECONDS = 30.0
@@ -75,7 +75,7 @@ class DriverScenario(Scenario, ABC):
         try:
             yield
         except LabError as error:
-            why = trouble.of_pods(self.kube, self.namespace) if self.namespace else ""
+            why = explain_unready(self.kube, self.namespace) if self.namespace else ""
             raise CheckFailed("; ".join(filter(None, (str(error), why)))) from error
 
 
@@ -115,7 +115,7 @@ DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
     Step("device-attributes",
          lambda s: f"{s.which} is described as this driver version describes it",
          DriverScenario.device_attributes, lambda s: ", ".join(s.parameters["attributes"]),
-         needs="devices-published", when=lambda s: bool(s.version),
+         needs="devices-published", when=lambda s: bool(s.parameters["driverOwned"]),
          remedy="compare with a ResourceSlice of the real driver; please report what differs"),
     Step("mps-memory-limit-fits",
          lambda s: f"{s.which} has the memory that module 5's clients may use",

@@ -2,8 +2,8 @@
 publishes it. Other nodes, their devices and their drivers are left alone.
 
 Parameters as in checks/modules/driver.py. target: the GPU's UUID, "" where no module needs one;
-version and attributes are "" and [] where the driver is not the lab's, namespace and plugin ""
-where the driver's DaemonSet is not known."""
+driverOwned: whether the lab brought the driver, which must then have this version and attributes;
+namespace and plugin are "" where the driver's DaemonSet is not known."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from checks.driver_statements import AGAIN, DEVICE_STEPS, SECONDS, DriverScenari
 from checks.result import CheckFailed, CheckSkipped
 from checks.steps import Step, verify
 from kube import devices, ownership
-from kube.client import Kube, describe
-from kube.conditions import condition
+from kube.client import Kube
+from kube.conditions import condition, wait_for_nodes
 from kube.devices import SIMULATED
-from kube.nodes import wait_for_nodes
 from kube.permissions import DRA, on
+from kube.pods import describe
 
 OF_OTHERS = "the driver is not the lab's: ask whoever runs the cluster"
 PERMISSIONS = (
@@ -41,7 +41,8 @@ class SharedDriver(DriverScenario):
     def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
         super().__init__(kube, parameters)
         self.target: str = parameters["target"]
-        self.remedy = AGAIN if self.version else OF_OTHERS
+        self.ours: bool = parameters["driverOwned"]
+        self.remedy = AGAIN if self.ours else OF_OTHERS
 
     def gpu(self, seconds: float) -> devices.Device:
         """The target, or where none is named the first device by the names of its node and itself.
@@ -84,7 +85,7 @@ class SharedDriver(DriverScenario):
 
     def chart_version(self) -> str:
         found = ownership.described(self.daemon_set(), self.parameters["chart"])["version"]
-        if self.version and found != self.version:
+        if self.ours and found != self.version:
             raise CheckFailed(found or "a DaemonSet without chart label")
         return found or f"{self.namespace}/{self.plugin}, without chart label"
 
@@ -121,8 +122,8 @@ class SharedDriver(DriverScenario):
 STEPS: tuple[Step[SharedDriver], ...] = (
     Step("chart-version",
          lambda s: "the driver's chart is installed"
-                   + (", in the version asked for" if s.version else ""),
-         SharedDriver.chart_version, lambda s: s.version or "any", simulated_on=()),
+                   + (", in the version asked for" if s.ours else ""),
+         SharedDriver.chart_version, lambda s: s.version if s.ours else "any", simulated_on=()),
     Step("device-classes", "the device classes that the lab uses exist",
          SharedDriver.device_classes, SharedDriver.expected_classes, simulated_on=()),
     Step("devices-published", "the GPU is in a ResourceSlice",

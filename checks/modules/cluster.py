@@ -1,8 +1,8 @@
 """Module 1: the API server answers, serves DRA, runs the gates asked for, and has its nodes.
 
-Parameters: kubeconfig, kubernetesVersion (of a cluster that is not ours the oldest that will do, as
-">=1.34.2"), featureGates and runtimeConfig ("Name=true" strings), nodes (names, [] where none is
-known), simulated (whether the nodes are).
+Parameters: kubeconfig, clusterOwned (whether the lab made the cluster; a shared one may have any
+version that is new enough), kubernetesVersion, featureGates and runtimeConfig ("Name=true"
+strings), nodes (names, [] where none is known), simulated (whether the nodes are).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from checks.result import CheckFailed, CheckSkipped, ensure
 from checks.steps import Scenario, Step, verify
 from kube.client import Kube
-from kube.conditions import condition
+from kube.conditions import condition, wait_for_nodes
 from kube.devices import GPU, SIMULATED
-from kube.nodes import wait_for_nodes
+from kube.ownership import OLDEST
 from kube.permissions import on
 from machine.errors import LabError
 
@@ -28,7 +28,6 @@ GATES = "kubernetes_feature_enabled"
 """The metric with a sample for every feature gate."""
 READY_SECONDS = 30.0
 LOGS = "see the logs: make logs STACK=…"
-AT_LEAST = ">="
 PERMISSIONS = (*on("nodes", "list"), *on("nodes", "watch", real=True))
 OF_OTHERS = "ask whoever runs the cluster"
 
@@ -43,14 +42,14 @@ class Cluster(Scenario):
         self.apis: list[str] = parameters["runtimeConfig"]
         self.nodes: list[str] = parameters["nodes"]
         self.devices = SIMULATED if parameters["simulated"] else GPU
-        self.ours = not self.version.startswith(AT_LEAST)
+        self.ours: bool = parameters["clusterOwned"]
         self.remedy = LOGS if self.ours else OF_OTHERS
 
     def api_version(self) -> str:
         code = self.kube.get(client.VersionApi(self.kube.api).get_code)
         found = str(code.git_version).removeprefix("v")
         if not self.ours:
-            return at_least(found, self.version.removeprefix(AT_LEAST))
+            return at_least(found, OLDEST)
         return ensure(found, found == self.version)
 
     def runtime_config_set(self) -> str:
@@ -118,7 +117,8 @@ def visible_gates(kube: Kube, asked: list[str]) -> str:
 
 STEPS: tuple[Step[Cluster], ...] = (
     Step("api-version", "the API server answers, in the version that was asked for",
-         Cluster.api_version, lambda s: s.version, simulated_on=()),
+         Cluster.api_version, lambda s: s.version if s.ours else f"{OLDEST} or later",
+         simulated_on=()),
     Step("dra-served", "resource.k8s.io/v1 is served",
          lambda s: served(s.kube), ", ".join(sorted(KINDS)), needs="api-version", simulated_on=(),
          remedy="use Kubernetes 1.34 or later"),
