@@ -33,10 +33,9 @@ PERMISSIONS = (
     *on("pods", "list", "watch", "patch"),
     *on("pods/log", "get", real=True),
     *on("resourceclaims", "list", "watch", group=DRA),
+    *on("events", "list", real=True),
 )
 """In the namespace."""
-SEE_EVENTS = on("events", "list", real=True)
-"""Beside those, of checks that ask how soon pods started."""
 NOT_MEASURED = {"skipped": devices.NO_GPU[devices.SIMULATED]}
 Parameters = Mapping[str, Any]
 Output = dict[str, Any]

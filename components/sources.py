@@ -21,9 +21,9 @@ what only looks like a statement names no file of the project."""
 COMMENT = re.compile(r"#.*")
 
 
-def of_check(name: str) -> tuple[Path, ...]:
-    """The files of that check program."""
-    return imported_by(MAIN, CHECKS[name])
+def of_check(*names: str) -> tuple[Path, ...]:
+    """The files of these check programs."""
+    return imported_by(MAIN, *(CHECKS[name] for name in names))
 
 
 def imported_by(*modules: str) -> tuple[Path, ...]:

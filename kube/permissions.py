@@ -1,6 +1,8 @@
 """What may be done on a cluster, as Kubernetes' authorization knows it.
 
-Each Python module that reads or makes something on a cluster declares what it needs: PERMISSIONS.
+What the lab needs is declared where it is done: each module that reads or makes something on a
+cluster has a table PERMISSIONS. A check program has one for all that it does in the namespaces of
+its module (in none, where that makes none), and IN_DRIVER for what it does in the driver's.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from kube.conditions import wait_for_nodes
 from kube.devices import SIMULATED
 from kube.pods import explain_unready
 
+PERMISSIONS, IN_DRIVER = shared_driver.PERMISSIONS, shared_driver.IN_DRIVER
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
 

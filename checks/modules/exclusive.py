@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from checks import pod_scenario
 from checks.pod_scenario import TAKEN, PodCheck, PodScenario
 from checks.result import CheckFailed
 from checks.steps import Step
 from kube.devices import GPU, MOCK
 from machine.errors import LabError
 
+PERMISSIONS = pod_scenario.PERMISSIONS
 CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
 """Of the driver, not of a GPU: every pod with a GPU needs them."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import clients
+from checks import clients, pod_scenario
 from checks.clients import LEAD_SECONDS, MEASURED_SMS, MOST_CV, expected_sms
 from checks.pod_scenario import Output, Parameters, PodCheck
 from checks.result import CheckFailed, ensure
@@ -17,6 +17,7 @@ from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU
 
+PERMISSIONS = pod_scenario.PERMISSIONS
 CLAIM = "memory"
 TABLE = "mps-memory-limit"
 NEIGHBOUR, ALLOCATOR, RAISER, ESCAPER = PODS = ("neighbour", "allocator", "raiser", "escaper")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from checks import clients
+from checks import clients, pod_scenario
 from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON, MOST_CV
-from checks.pod_scenario import SECONDS, SEE_EVENTS, Output, Parameters, PodCheck
+from checks.pod_scenario import SECONDS, Output, Parameters, PodCheck
 from checks.result import CheckFailed, ensure
 from checks.steps import Step
 from kube.client import Kube
@@ -27,8 +27,7 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 MOST_UNEVEN = 0.02
 """Between the steps of the sweep: TFLOPS of one SM at the same clock."""
 LEAST_JAIN = 0.999
-PERMISSIONS = (*on("jobs", "list", "watch", group="batch"), *SEE_EVENTS)
-"""In the namespace, beside the scenario's."""
+PERMISSIONS = (*pod_scenario.PERMISSIONS, *on("jobs", "list", "watch", group="batch"))
 
 
 class Percentages(clients.ClientScenario):

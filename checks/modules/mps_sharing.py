@@ -13,10 +13,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from checks import clients
+from checks import clients, pod_scenario
 from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON
 from checks.gpu_holders import ENDED
-from checks.pod_scenario import SEE_EVENTS, TAKEN, Parameters, PodCheck, has_device, last_json
+from checks.pod_scenario import TAKEN, Parameters, PodCheck, has_device, last_json
 from checks.result import CheckFailed, ensure
 from checks.steps import Step
 from kube.client import Kube
@@ -24,8 +24,7 @@ from kube.devices import GPU
 from kube.permissions import on
 from kube.pods import describe
 
-PERMISSIONS = (*on("pods", "get"), *SEE_EVENTS)
-"""In the namespace, beside the scenario's."""
+PERMISSIONS = (*pod_scenario.PERMISSIONS, *on("pods", "get"))
 IN_DRIVER = (*on("pods", "list", real=True), *on("pods/exec", "create", "get", real=True))
 """In the driver's namespace. A websocket is a GET; from Kubernetes 1.35 it is a create too."""
 SHARED, OWN = "shared", "own"

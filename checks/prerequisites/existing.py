@@ -3,10 +3,11 @@
 Reads only. Parameters: stack, kubeconfig and context (as configured), driver (name by which its
 devices are known), chart (its name), driverChart (its reference), plugin (its DaemonSet), install
 (whether the lab brings the driver), usesDriver (whether it needs one), driverNamespace (where it
-would bring it), namespaces (which the lab will make), modules (id → its namespace), outside (what
-the driver's chart makes beside them: "apiVersion Kind name"), makes (permissions for all that the
-graph makes, see kube/permissions.py), target (UUID, "" where no module needs a GPU), featureGates
-("Name=true" strings).
+would bring it), namespaces (which the lab will make), modules (id → its namespaces, and the checks
+that verify it), digest (of these checks' programs), outside (what the driver's chart makes beside
+them: "apiVersion Kind name"), makes (permissions for all that the graph makes, see
+kube/permissions.py), target (UUID, "" where no module needs a GPU), featureGates ("Name=true"
+strings).
 """
 
 from __future__ import annotations

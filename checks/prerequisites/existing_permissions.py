@@ -4,39 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from checks import pod_scenario, shared_driver
-from checks.modules import cluster, mps_percentage, mps_sharing
 from kube import ownership
 from kube.client import ANSWER_SECONDS, Kube
 from kube.permissions import Permission, Permissions, on, within
+from machine.programs import CHECKS
 
-IN_MODULE: dict[str, Permissions] = {
-    "3": pod_scenario.PERMISSIONS,
-    "4": pod_scenario.PERMISSIONS + mps_sharing.PERMISSIONS,
-    "5": pod_scenario.PERMISSIONS + mps_percentage.PERMISSIONS,
-}
-"""What the module's checks do in its namespace."""
-IN_DRIVER: dict[str, Permissions] = {"4": mps_sharing.IN_DRIVER}
-"""And in the driver's."""
 RBAC = "rbac.authorization.k8s.io"
 
 
 def needed(given: dict[str, Any], driver_namespace: str, simulated: bool) -> set[Permission]:
     """All that the lab does, by the parameters of checks/prerequisites/existing.py.
+
     driver_namespace: "" where it is not known; simulated: whether all its pods run on simulated
-    nodes."""
-    found = {Permission.parse(each) for each in given["makes"]}
-    found |= {*ownership.PERMISSIONS, *cluster.PERMISSIONS}
-    if given["usesDriver"]:
-        found |= {*shared_driver.PERMISSIONS, *within(driver_namespace, shared_driver.IN_DRIVER)}
-    for module, namespace in given["modules"].items():
-        found |= {*within(namespace, IN_MODULE[module])}
-        found |= {*within(driver_namespace, IN_DRIVER.get(module, ()))}
+    nodes.
+    """
+    found = {*map(Permission.parse, given["makes"]), *ownership.PERMISSIONS}
+    for module in given["modules"].values():
+        for program in (import_module(CHECKS[name]) for name in module["checks"]):
+            for namespace in module["namespaces"] or [""]:
+                found |= {*within(namespace, program.PERMISSIONS)}
+            found |= {*within(driver_namespace, getattr(program, "IN_DRIVER", ()))}
     return {replace(each, real=False) for each in found if not (each.real and simulated)}
 
 

@@ -40,6 +40,7 @@ MODULE = Module(
     stack="module1",
     title="Cluster",
     needs=("0",),
+    checks=("cluster",),
     shows="a Kubernetes that serves resource.k8s.io/v1, its nodes ready",
     seconds=7,
     build=build,

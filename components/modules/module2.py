@@ -44,6 +44,7 @@ MODULE = Module(
     title="DRA driver",
     needs=("1",),
     requires=frozenset({"driver"}),
+    checks=("driver",),
     shows="NVIDIA's chart, its device classes, every GPU in a ResourceSlice",
     seconds=10,
     build=build,

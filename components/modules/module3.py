@@ -34,6 +34,7 @@ MODULE = Module(
     title="Exclusive claims",
     needs=("2",),
     requires=frozenset({"driver"}),
+    checks=(CHECK,),
     namespaces=(NAMESPACE,),
     shows="two claims for one GPU: the second waits until the first is released",
     seconds=11,

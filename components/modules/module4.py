@@ -40,6 +40,7 @@ MODULE = Module(
     title="MPS sharing",
     needs=("2",),
     requires=frozenset({"driver", "mps"}),
+    checks=(CHECK,),
     namespaces=(NAMESPACE,),
     shows="two pods, one claim: both on one GPU through MPS; a third waits for it",
     with_gpu="to see MPS at work",

@@ -139,6 +139,7 @@ MODULE = Module(
     title="MPS limits",
     needs=("4",),
     requires=frozenset({"driver", "mps"}),
+    checks=(PERCENTAGE, MEMORY),
     namespaces=(NAMESPACE,),
     settings=("mpsPercentages", "mpsSharePercentage", "mpsClients", "mpsMemoryLimit"),
     shows="thread percentages and a memory limit, measured, and whether they hold",

@@ -26,6 +26,7 @@ class Module:
     needs: ids of the modules that must have passed before it is verified.
     requires: driver: a DRA driver publishes devices; mps: NVIDIA's, which shares a GPU; gpu,
     two-gpus: it shows nothing without.
+    checks: programs that verify it on any cluster (machine/programs.py).
     namespaces: those that it makes, whose pods claim the GPU.
     settings: the keys that only this module reads.
     shows, with_gpu, seconds: for people choosing a stack (`make list`): what it is about, what a
@@ -39,6 +40,7 @@ class Module:
     build: Callable[[LabContext], list[Check]]
     needs: tuple[str, ...] = ()
     requires: frozenset[Requirement] = frozenset()
+    checks: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     shows: str

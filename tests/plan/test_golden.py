@@ -162,6 +162,7 @@ def program_inputs(given: dict[str, Any]) -> dict[str, Any]:
     stdin = given["stdin"]
     for key in ("digest", "start_id", "run", "runs", "results", "verification"):
         stdin.pop(key, None)
+    stdin.get("parameters", {}).pop("digest", None)
     for asked in (stdin, stdin.get("host", {})):
         if "subsets" in asked:
             del asked["driver"]  # as the kernel names it

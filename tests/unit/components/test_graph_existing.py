@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components import program, sources
 from components.chart import outside
 from kube.ownership import LAB
 from kube.permissions import DRA, Permission, on, within
@@ -113,7 +114,10 @@ def test_nothing_has_to_be_imported_on_the_nodes_of_others(graph: Graph) -> None
 
 def test_the_preflight_asks_for_all_that_will_be_made(graph: Graph, installing: Graph) -> None:
     told = stdin(graph, "check-existing")["parameters"]
-    assert told["modules"] == {"3": "dra-module3"}
+    assert told["modules"]["1"] == {"namespaces": [], "checks": ["cluster"]}
+    assert told["modules"]["3"] == {"namespaces": ["dra-module3"], "checks": ["exclusive"]}
+    # Other permissions in one of these programs are another question to the cluster.
+    assert told["digest"] == program.digest(*sources.of_check("cluster", "driver", "exclusive"))
     made = {Permission.parse(each) for each in told["makes"]}
     assert made >= {*within("dra-module3", on("pods", "create", "get", "watch", "delete"))}
     assert not [each for each in made if each.resource in ("jobs", "secrets")]

@@ -43,6 +43,17 @@ def test_every_check_is_told_of_every_module_that_it_needs(lab: str) -> None:
         assert told == dict.fromkeys(modules()[module].needs, "passed")
 
 
+@pytest.mark.parametrize("lab", LABS)
+def test_a_module_names_the_programs_that_verify_it(lab: str) -> None:
+    stack, changes = LABS[lab]
+    found: dict[str, set[str]] = {}
+    for program, (module, _) in needs(build(stack, **changes)).items():
+        found.setdefault(module, set()).add(program)
+    del found["0"]  # which depends on the kind of cluster, as do checks of kind's nodes
+    for module, programs in found.items():
+        assert programs - {"kind-nodes"} == set(modules()[module].checks)
+
+
 @pytest.mark.parametrize(
     ("lab", "failed", "later"),
     [

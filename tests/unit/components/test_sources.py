@@ -54,7 +54,7 @@ def before(tree: Path) -> dict[str, str]:
         ("checks/prerequisites/kind.py", {"workstation"}),
         ("checks/prerequisites/existing.py", {"existing"}),
         ("checks/modules/mps_memory.py", {"mps-memory"}),
-        ("checks/pod_scenario.py", POD_CHECKS | {"existing"}),
+        ("checks/pod_scenario.py", POD_CHECKS),
         ("checks/result.py", set(CHECKS)),
         ("checks/__main__.py", set(CHECKS)),
         ("checks/alone.py", set()),

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 
 from checks.prerequisites import existing_permissions
-from checks.prerequisites.existing_permissions import IN_MODULE, needed
+from checks.prerequisites.existing_permissions import needed
 from components.modules.registry import modules
 from kube.permissions import Permission, in_words, on, within
 
-GIVEN = {"makes": ["create jobs.batch in dra-module5"], "usesDriver": True,
-         "modules": {"4": "dra-module4", "5": "dra-module5"}}  # fmt: skip
+GIVEN = {
+    "makes": ["create jobs.batch in dra-module5"],
+    "modules": {
+        name: {"namespaces": modules()[name].namespaces, "checks": modules()[name].checks}
+        for name in ("0", "1", "2", "4", "5")
+    },
+}
 ON_REAL_NODES = (
     "get pods/log in dra-module4",
     "create pods/exec in driver",
@@ -25,6 +30,18 @@ ON_REAL_NODES = (
 
 def texts(simulated: bool, driver: str = "driver") -> set[str]:
     return {str(each) for each in needed(GIVEN, driver, simulated)}
+
+
+def of_module(name: str, driver: str = "driver") -> set[str]:
+    """What that module's checks alone do on real nodes, beside what every lab does."""
+    module = modules()[name]
+    told = {"namespaces": module.namespaces, "checks": module.checks}
+    nothing: dict[str, Any] = {"makes": [], "modules": {}}
+    every = needed(nothing, driver, simulated=False)
+    return {
+        str(each)
+        for each in needed(nothing | {"modules": {name: told}}, driver, simulated=False) - every
+    }
 
 
 def test_what_is_made_and_looked_at_is_asked_for() -> None:
@@ -46,8 +63,18 @@ def test_where_the_driver_is_not_known_it_may_be_anywhere() -> None:
     assert "create pods/exec" in texts(simulated=False, driver="")
 
 
-def test_every_module_with_a_namespace_says_what_its_checks_do() -> None:
-    assert set(IN_MODULE) == {module.id for module in modules().values() if module.uses_gpu}
+@pytest.mark.parametrize("module", [module.id for module in modules().values() if module.needs])
+def test_every_check_of_a_module_says_what_it_does(module: str) -> None:
+    assert of_module(module)
+
+
+def test_a_check_of_pods_reads_their_events() -> None:
+    for module in ("3", "4", "5"):
+        assert f"list events in dra-module{module}" in of_module(module)
+
+
+def test_a_module_without_a_namespace_is_looked_at_in_the_whole_cluster() -> None:
+    assert "watch nodes" in of_module("1")
 
 
 def test_a_permission_is_what_its_text_says() -> None:
