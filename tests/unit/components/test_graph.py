@@ -12,6 +12,7 @@ import pytest
 
 from components import manifests
 from components.modules import module0
+from components.modules.registry import modules
 from components.simulated_gpus import node_names
 from components.workload import set_image
 from tests.unit.graph import Graph, build
@@ -94,22 +95,23 @@ def test_objects_go_with_their_cluster(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "nodes", "modules"),
+    ("changes", "nodes", "own"),
     [
-        ({"nodes": "15"}, ["gpu-node-15"], {"4", "5"}),
-        ({"nodes": "16", "modules": '["5"]'}, [], {"3"}),
-        ({"nodes": "16", "modules": '["3", "5"]'}, [], set()),
-        ({"node": "host"}, node_names(16), {"4", "5"}),
-        ({"cluster": "kind"}, [], {"4", "5"}),
-        ({"cluster": "kind", "modules": '["1"]'}, [], {"3", "4", "5"}),
+        ({"nodes": "15"}, ["gpu-node-15"], {"3"}),
+        ({"nodes": "16", "modules": '["5"]'}, [], {"4", "5"}),
+        ({"nodes": "16", "modules": '["3", "5"]'}, [], {"3", "4", "5"}),
+        ({"node": "host"}, node_names(16), {"3"}),
+        ({"cluster": "kind"}, [], {"3"}),
+        ({"cluster": "kind", "modules": '["1"]'}, [], set()),
     ],
 )
 def test_what_is_not_configured_is_removed_before_anything_is_checked(
-    changes: dict[str, str], nodes: list[str], modules: set[str]
+    changes: dict[str, str], nodes: list[str], own: set[str]
 ) -> None:
     told = stdin(build("module3", **changes), "leftovers-removed")
     assert told["nodes"] == nodes
-    assert told["namespaces"] == sorted(f"dra-module{module}" for module in modules)
+    others = [module for module in modules().values() if module.id not in own]
+    assert told["namespaces"] == [name for module in others for name in module.namespaces]
     assert told["labels"] == {}
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from components.modules.registry import modules
 from components.sources import MAIN, of_check
 from machine.programs import CHECKS
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("checks", "components", "kube", "machine", "report", "results", "toolchain")
-POD_CHECKS = {"exclusive", "mps-sharing", "mps-percentage", "mps-memory"}
+POD_CHECKS = {
+    check for module in modules().values() if module.namespaces for check in module.checks
+}
 DIGESTS = """
 import json
 from components.runs import run_of
