@@ -96,9 +96,10 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
 
 
 def how_much_is_simulated(lab: LabContext) -> pulumi.Input[str]:
-    """none, partly (mock devices on real nodes) or all; without a cluster, what it would be."""
+    """none, partly (mock devices on real nodes) or all. Without a cluster there is only this
+    machine, which is real."""
     if not lab.has("1"):
-        return "all" if lab.settings.node == "simulated" else "none"
+        return "none"
     words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
     return pulumi.Output.from_input(lab.nodes.devices).apply(words.__getitem__)
 

@@ -95,7 +95,7 @@ def wait_for(
         kube.resource.list_resource_slice,
         settled,
         seconds,
-        what=f"{per_node} GPUs of {', '.join(nodes)} in slices of {driver}",
+        what=f"{counted(per_node, 'GPU')} of {', '.join(nodes)} in slices of {driver}",
     )
     devices = published(slices, driver)
     if short := missing(devices):
@@ -108,6 +108,11 @@ def allocation_results(claim: Any) -> list[Any]:
     """What the scheduler has allocated to the claim (the API's DeviceRequestAllocationResult)."""
     allocation = claim.status.allocation if claim.status else None
     return (allocation.devices.results if allocation and allocation.devices else None) or []
+
+
+def counted(number: int, noun: str) -> str:
+    """As in "1 GPU" and "2 GPUs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def allocated(claim: Any, devices: list[Device]) -> Device:

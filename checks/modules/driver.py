@@ -22,7 +22,7 @@ from checks.steps import Step, verify
 from kube import devices
 from kube.client import Kube
 from kube.conditions import wait_for_nodes
-from kube.devices import SIMULATED
+from kube.devices import SIMULATED, counted
 from kube.pods import explain_unready
 
 PERMISSIONS, IN_DRIVER = shared_driver.PERMISSIONS, shared_driver.IN_DRIVER
@@ -81,15 +81,15 @@ class OwnDriver(DriverScenario):
 
     def devices_published(self) -> str:
         found = self.wait_for_gpus(SECONDS, exactly=True)
+        gpus, uuids = counted(len(found), "GPU"), {device.uuid for device in found}
         known = set(self.parameters["uuids"])
         if len(found) != len(self.nodes) * self.per_node:
-            raise CheckFailed(f"{len(found)} GPUs")
-        uuids = {device.uuid for device in found}
+            raise CheckFailed(gpus)
         if len(uuids) < len(found):
-            raise CheckFailed(f"{len(found)} GPUs, but only {len(uuids)} different UUIDs")
+            raise CheckFailed(f"{gpus}, but only {counted(len(uuids), 'different UUID')}")
         if known and uuids != known:
             raise CheckFailed(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
-        return f"{len(found)} GPUs ({', '.join(sorted({device.product for device in found}))})"
+        return f"{gpus} ({', '.join(sorted({device.product for device in found}))})"
 
 
 STEPS: tuple[Step[OwnDriver], ...] = (
@@ -101,7 +101,7 @@ STEPS: tuple[Step[OwnDriver], ...] = (
          OwnDriver.plugin_ready, lambda s: f"{len(s.nodes)} of {len(s.nodes)}",
          needs="chart-version", simulated_on=(SIMULATED,)),
     Step("devices-published", "every GPU is in a ResourceSlice",
-         OwnDriver.devices_published, lambda s: f"{len(s.nodes) * s.per_node} GPUs"),
+         OwnDriver.devices_published, lambda s: counted(len(s.nodes) * s.per_node, "GPU")),
     *DEVICE_STEPS,
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components import chart, manifests
+from components import chart, manifests, program, sources
 from components.check import Program
 from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
@@ -27,6 +27,7 @@ class Existing(ClusterKind):
         settings, kind = lab.settings, lab.kind_of_driver
         installs = settings.install_driver and lab.needs_driver
         namespaces = [name for module in lab.modules for name in module.namespaces]
+        checks = [name for module in lab.modules for name in module.checks]
         makes: pulumi.Input[list[str]] = _made(lab.modules)
         if installs:
             objects = chart.render(lab)
@@ -46,7 +47,11 @@ class Existing(ClusterKind):
             "usesDriver": lab.needs_driver,
             "driverNamespace": kind.name,
             "namespaces": [*([kind.name] if installs else []), *namespaces],
-            "modules": {m.id: m.namespaces[0] for m in lab.modules if m.uses_gpu},
+            "modules": {
+                each.id: {"namespaces": each.namespaces, "checks": each.checks}
+                for each in lab.modules
+            },
+            "digest": program.digest(*sources.of_check(*checks)),
             "makes": makes,
             "outside": lab.outside,
             "target": settings.target,

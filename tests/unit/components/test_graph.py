@@ -337,9 +337,9 @@ def test_a_module_without_tables_exports_none(graph: Graph) -> None:
     assert graph.outputs["benchmarks"] == {}
 
 
-@pytest.mark.parametrize(("node", "simulated"), [("simulated", "all"), ("host", "none")])
-def test_without_a_cluster_it_is_told_what_would_be_simulated(node: str, simulated: str) -> None:
-    assert build("module0", node=node).outputs["simulated"] == simulated
+@pytest.mark.parametrize("node", ["simulated", "host"])
+def test_without_a_cluster_nothing_is_simulated(node: str) -> None:
+    assert build("module0", node=node).outputs["simulated"] == "none"
 
 
 def test_the_graph_loads_no_kubernetes_client() -> None:

@@ -182,6 +182,12 @@ def test_a_machine_without_gpus_has_none_to_wait_for(kube: FakeKube) -> None:
     assert statuses(run(gpusPerNode=0))["plugin-ready"] == "passed"
 
 
+def test_one_gpu_is_told_of_in_the_singular(kube: FakeKube) -> None:
+    kube.slices = [gpu_slice("gpu-node-0", gpus=1)]
+    finding = findings(run(nodes=["gpu-node-0"], gpusPerNode=1))["devices-published"]
+    assert (finding["expected"], finding["found"]) == ("1 GPU", "1 GPU (NVIDIA H200)")
+
+
 def test_an_image_that_cannot_be_had_is_named(kube: FakeKube) -> None:
     kube.daemon_sets = [plugin(ready=0)]
     waiting = pod("plugin-x", "Pending", on="gpu-node-0")
