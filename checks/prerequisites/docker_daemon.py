@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import semver
 
-from checks.prerequisites import kind_toolkit
+from checks.prerequisites import kind_toolkit, statements
+from checks.prerequisites.statements import Texts, require, require_free
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import docker
 
@@ -22,12 +23,64 @@ OLDEST_DOCKER = semver.Version(20, 10, 0)
 """kind runs with it."""
 WANTED_DOCKER = semver.Version(24, 0, 0)
 """The workshop's documents ask for it; GPUs in nodes were never seen with an older one."""
-START_DOCKER = "run: sudo systemctl start docker"
 DESKTOP = "Docker Desktop"
 SNAPS = "/var/snap"
 DAEMON_CONFIG = "/etc/docker/daemon.json"
 DOCKERS_OWN = "runc"
 """Path of the runtime that Docker brings."""
+TEXTS: Texts = {
+    "docker-program": (
+        "the docker program is on PATH",
+        "install Docker Engine: https://docs.docker.com/engine/install/",
+    ),
+    "docker-daemon": (
+        "the Docker daemon runs and answers this user",
+        "run: sudo systemctl start docker",
+    ),
+    "docker-version": (
+        "the Docker daemon is new enough",
+        "install a newer Docker Engine: https://docs.docker.com/engine/install/",
+    ),
+    "docker-local": (
+        "the Docker daemon runs on this machine",
+        "run: unset DOCKER_HOST; docker context use default",
+    ),
+    "docker-snap": (
+        "the Docker daemon sees the files of this machine",
+        "run: sudo snap remove --purge docker, which removes its images and containers too; "
+        f"then {docker.INSTALL}",
+    ),
+    "docker-runtime": (
+        "Docker's default runtime is there; without it no container starts",
+        f"{kind_toolkit.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
+        f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
+        f"{kind_toolkit.RESTART}",
+    ),
+    "docker-rootless": (
+        "the Docker daemon may give devices to nodes",
+        "run: docker context use default; sudo systemctl start docker",
+    ),
+    "cgroups": (
+        "the machine has control groups of version 2",
+        "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use version 1 "
+        "only when told to",
+    ),
+}
+
+
+def add(checklist: Checklist, daemon: Docker) -> None:
+    verify = partial(statements.verify, checklist, TEXTS)
+    verify("docker-program", daemon.program, f"Docker Engine {WANTED_DOCKER} or later")
+    verify("docker-daemon", daemon.answers, "an answer to docker info", "docker-program")
+    for identity, probe, expected in (
+        ("docker-version", daemon.version, f"{WANTED_DOCKER} or later"),
+        ("docker-local", daemon.is_local, platform.node()),
+        ("docker-snap", daemon.is_no_snap, "Docker Engine as a package, not as a snap"),
+        ("docker-runtime", daemon.runtime, "a runtime whose program is there"),
+        ("docker-rootless", daemon.runs_as_root, "a daemon that runs as root"),
+        ("cgroups", daemon.cgroups, "version 2"),
+    ):
+        verify(identity, probe, expected, "docker-daemon")
 
 
 class Docker:
@@ -40,10 +93,10 @@ class Docker:
     def program(self) -> str:
         found = shutil.which(docker.PROGRAM)
         if not found:
-            docker.run("--version")
+            docker.run("--version")  # says what helps
         return str(found)
 
-    def daemon(self) -> str:
+    def answers(self) -> str:
         self.info = docker.info()
         return f"{self.info.get('OperatingSystem')}, {self.info.get('Name')}"
 
@@ -55,18 +108,22 @@ class Docker:
             raise CheckFailed(f"{found}, with which kind runs", warning=True)
         return str(found)
 
-    def here(self) -> str:
+    def is_local(self) -> str:
         """Mounts and ports of nodes are those of the daemon's machine."""
-        name, system = self.info.get("Name"), str(self.info.get("OperatingSystem"))
-        if system == DESKTOP:
+        if self._on_desktop:
             raise CheckFailed(f"in the virtual machine of {DESKTOP}", warning=not self._with_gpu)
+        name = str(self.info.get("Name"))
         if name != platform.node():
             raise CheckFailed(f"it runs on {name}, this is {platform.node()}")
-        return str(name)
+        return name
 
-    def snap(self) -> str:
-        """Confined to its own files and some of /home: what a mount names elsewhere becomes an
-        empty folder without a word."""
+    @property
+    def _on_desktop(self) -> bool:
+        return self.info.get("OperatingSystem") == DESKTOP
+
+    def is_no_snap(self) -> str:
+        """A snap is confined to its own files and some of /home: what a mount names elsewhere
+        becomes an empty folder without a word."""
         root = str(self.info.get("DockerRootDir"))
         if Path(root).is_relative_to(SNAPS):
             raise CheckFailed(f"from a snap: {root}")
@@ -75,105 +132,27 @@ class Docker:
     def runtime(self) -> str:
         """What Docker does not bring itself may have been removed since it was set up."""
         name = str(self.info.get("DefaultRuntime"))
-        told = (self.info.get("Runtimes") or {}).get(name) or {}
-        program = told.get("path")
+        program = ((self.info.get("Runtimes") or {}).get(name) or {}).get("path")
         if program in (None, "", DOCKERS_OWN):
             return name
-        if self.info.get("Name") != platform.node() or self.info.get("OperatingSystem") == DESKTOP:
+        if self._on_desktop or self.info.get("Name") != platform.node():
             raise CheckSkipped(f"{name}; the daemon is on another machine")
         if not shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}{SYSTEM_PATH}"):
             raise CheckFailed(f"{name}, whose program {program} is not there")
         return f"{name} ({program})"
 
-    def rootless(self) -> str:
+    def runs_as_root(self) -> str:
         if any("rootless" in option for option in self.info.get("SecurityOptions") or []):
             raise CheckFailed("rootless", warning=not self._with_gpu)
         return "as root"
 
     def cgroups(self) -> str:
         found = str(self.info.get("CgroupVersion") or "1")
-        if found != "2":
-            raise CheckFailed(f"version {found}", warning=True)
-        return f"version {found}"
+        return require(found == "2", f"version {found}", warning=True)
 
     def disk(self, needed: float) -> str:
         root = str(self.info.get("DockerRootDir"))
         try:
-            free = shutil.disk_usage(root).free / 1e9
+            return require_free(root, needed)
         except OSError as error:
             raise CheckSkipped(f"{root} cannot be looked at: {error.strerror}") from error
-        if free < needed:
-            raise CheckFailed(f"{free:.1f} GB free in {root}")
-        return f"{free:.1f} GB free in {root}"
-
-
-def add(checklist: Checklist, seen: Docker) -> None:
-    checklist.verify(
-        "docker-program",
-        "the docker program is on PATH",
-        seen.program,
-        f"Docker Engine {WANTED_DOCKER} or later",
-        "install Docker Engine: https://docs.docker.com/engine/install/",
-    )
-    checklist.verify(
-        "docker-daemon",
-        "the Docker daemon runs and answers this user",
-        seen.daemon,
-        "an answer to docker info",
-        START_DOCKER,
-        needs=("docker-program",),
-    )
-    for statement in _answers(seen):
-        checklist.verify(*statement, needs=("docker-daemon",))
-
-
-def _answers(seen: Docker) -> list[tuple[str, str, Callable[[], str], str, str]]:
-    """What is verified by the daemon's answer: id, title, probe, expected, remedy."""
-    return [
-        (
-            "docker-version",
-            "the Docker daemon is new enough",
-            seen.version,
-            f"{WANTED_DOCKER} or later",
-            "install a newer Docker Engine: https://docs.docker.com/engine/install/",
-        ),
-        (
-            "docker-local",
-            "the Docker daemon runs on this machine",
-            seen.here,
-            platform.node(),
-            "run: unset DOCKER_HOST; docker context use default",
-        ),
-        (
-            "docker-snap",
-            "the Docker daemon sees the files of this machine",
-            seen.snap,
-            "Docker Engine as a package, not as a snap",
-            "run: sudo snap remove --purge docker, which removes its images and containers too; "
-            f"then {docker.INSTALL}",
-        ),
-        (
-            "docker-runtime",
-            "Docker's default runtime is there; without it no container starts",
-            seen.runtime,
-            "a runtime whose program is there",
-            f"{kind_toolkit.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
-            f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
-            f"{kind_toolkit.RESTART}",
-        ),
-        (
-            "docker-rootless",
-            "the Docker daemon may give devices to nodes",
-            seen.rootless,
-            "a daemon that runs as root",
-            "run: docker context use default; sudo systemctl start docker",
-        ),
-        (
-            "cgroups",
-            "the machine has control groups of version 2",
-            seen.cgroups,
-            "version 2",
-            "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use version 1 "
-            "only when told to",
-        ),
-    ]

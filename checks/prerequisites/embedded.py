@@ -6,7 +6,6 @@ strings).
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -16,9 +15,10 @@ from typing import Any
 
 import psutil
 
+from checks.prerequisites import statements
+from checks.prerequisites.statements import Texts, require
 from checks.result import CheckFailed, Checklist
 from machine import cluster_state
-from machine.run import Finished, run_program
 from toolchain import bootstrap
 from toolchain.errors import disk_full
 from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
@@ -36,44 +36,54 @@ FULL = 0.01
 """GB: with so little free nothing can be written."""
 NEEDED_MEMORY = 1.5
 """GB: twice what the control plane, kwok and the engine were seen to take."""
-ANSWER_SECONDS = 20
 SETUP = "run: make setup"
 GATE_REFUSED = re.compile(r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*")
 GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+TEXTS: Texts = {
+    "platform": (
+        "the platform is one that the workshop is tested on",
+        "it may well work; please report what you see",
+    ),
+    "checkout-path": (
+        "the tools can work where this checkout lies",
+        "move the checkout to another folder; then run: make clean setup",
+    ),
+    "driver-chart": (
+        "the driver's Helm chart is there",
+        f"{SETUP}; or set driverChart to a chart that exists",
+    ),
+    "feature-gates": (
+        "every component knows the feature gates that are asked for",
+        "correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",
+    ),
+    "runtime-config": (
+        "the API server knows the APIs that are to be switched",
+        "correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
+    ),
+    "disk": (
+        "there is room for the files of the cluster, the state and the results",
+        "free some room in the file system of that folder",
+    ),
+    "memory": ("there is memory for the control plane", "end some other programs first"),
+}
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
+    verify = partial(statements.verify, checklist, TEXTS)
+    version = parameters["kubernetesVersion"]
     add_platform(checklist)
-    for name, expected, remedy in _tools(parameters["kubernetesVersion"]):
-        checklist.verify(
-            f"tool-{name}",
-            f"{name} runs",
-            partial(_version, name, expected),
-            expected=f"version {expected}",
-            remedy=remedy,
-        )
+    for name, wanted, remedy in _tools(version):
+        probe = partial(_version, name, wanted)
+        checklist.verify(f"tool-{name}", f"{name} runs", probe, f"version {wanted}", remedy)
     add_chart(checklist, parameters["driverChart"])
-    asked = tuple(f"tool-{name}" for name in GATES_ASKED)
-    checklist.verify(
-        "feature-gates",
-        "every component knows the feature gates that are asked for",
-        lambda: _gates(parameters["featureGates"]),
-        needs=asked,
-        expected="gates that Kubernetes " + parameters["kubernetesVersion"] + " knows",
-        remedy="correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",
-    )
-    checklist.verify(
-        "runtime-config",
-        "the API server knows the APIs that are to be switched",
-        lambda: _apis(parameters["runtimeConfig"]),
-        needs=asked,
-        expected="API groups that Kubernetes " + parameters["kubernetesVersion"] + " knows",
-        remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
-    )
-    add_disk(
-        checklist, OPERATOR_DISK if cluster_state.is_made(parameters["stack"]) else NEEDED_DISK
-    )
+    tools = [f"tool-{name}" for name in GATES_ASKED]
+    gates = partial(_gates, parameters["featureGates"])
+    verify("feature-gates", gates, f"gates that Kubernetes {version} knows", *tools)
+    apis = partial(_apis, parameters["runtimeConfig"])
+    verify("runtime-config", apis, f"API groups that Kubernetes {version} knows", *tools)
+    made = cluster_state.is_made(parameters["stack"])
+    add_disk(checklist, OPERATOR_DISK if made else NEEDED_DISK)
     add_memory(checklist, NEEDED_MEMORY)
     return checklist.to_json()
 
@@ -89,61 +99,30 @@ def of_operator(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_platform(checklist: Checklist) -> None:
-    checklist.verify(
-        "platform",
-        "the platform is one that the workshop is tested on",
-        _platform,
-        expected="Linux x86_64",
-        failure="warning",
-        remedy="it may well work; please report what you see",
-    )
-    checklist.verify(
-        "checkout-path",
-        "the tools can work where this checkout lies",
-        _place,
-        expected=f"none of {' '.join(bootstrap.REFUSED)} in the path",
-        remedy="move the checkout to another folder; then run: make clean setup",
-    )
+    verify = partial(statements.verify, checklist, TEXTS)
+    verify("platform", _platform, " ".join(TESTED), failure="warning")
+    verify("checkout-path", _place, f"none of {' '.join(bootstrap.REFUSED)} in the path")
 
 
 def add_chart(checklist: Checklist, reference: str) -> None:
-    checklist.verify(
-        "driver-chart",
-        "the driver's Helm chart is there",
-        lambda: _chart(reference),
-        expected=reference,
-        remedy=f"{SETUP}; or set driverChart to a chart that exists",
-    )
+    statements.verify(checklist, TEXTS, "driver-chart", partial(_chart, reference), reference)
 
 
 def add_disk(checklist: Checklist, needed: dict[str, float]) -> None:
     """needed: GB by folder of the project."""
-    checklist.verify(
-        "disk",
-        "there is room for the files of the cluster, the state and the results",
-        lambda: _disk(needed),
-        expected=", ".join(f"{size} GB in {folder}" for folder, size in needed.items()),
-        remedy="free some room in the file system of that folder",
-    )
+    expected = ", ".join(f"{size} GB in {folder}" for folder, size in needed.items())
+    statements.verify(checklist, TEXTS, "disk", partial(_disk, needed), expected)
 
 
 def add_memory(checklist: Checklist, needed: float) -> None:
     """needed: GB."""
-    checklist.verify(
-        "memory",
-        "there is memory for the control plane",
-        lambda: _memory(needed),
-        failure="warning",
-        expected=f"{needed} GB available",
-        remedy="end some other programs first",
-    )
+    probe, expected = partial(_memory, needed), f"{needed} GB available"
+    statements.verify(checklist, TEXTS, "memory", probe, expected, failure="warning")
 
 
 def _platform() -> str:
     found = (platform.system(), platform.machine())
-    if found != TESTED:
-        raise CheckFailed(" ".join(found))
-    return " ".join(found)
+    return require(found == TESTED, " ".join(found))
 
 
 def _place() -> str:
@@ -163,48 +142,33 @@ def _tools(kubernetes: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def _version(name: str, expected: str) -> str:
-    done = ask(name, "--version")
-    versions = re.findall(r"\d+\.\d+\.\d+", done.output + done.errors)
-    if done.code or not versions:
-        raise CheckFailed(f"{BIN / name} --version ended with {done.code}")
-    if not f"{versions[0]}.".startswith(f"{expected}."):
-        raise CheckFailed(f"version {versions[0]}")
-    return str(versions[0])
+def _version(name: str, wanted: str) -> str:
+    found = str(statements.read_version(BIN / name))
+    if not f"{found}.".startswith(f"{wanted}."):
+        raise CheckFailed(f"version {found}")
+    return found
 
 
 def _chart(reference: str) -> str:
     if reference.startswith("oci://"):
         return f"{reference} (fetched when it is installed)"
-    packed = reference.endswith(".tgz")
-    if not (Path(reference) if packed else Path(reference) / "Chart.yaml").is_file():
-        raise CheckFailed(
-            f"there is no {reference}" if packed else f"{reference} holds no Chart.yaml"
-        )
+    if reference.endswith(".tgz"):
+        if not Path(reference).is_file():
+            raise CheckFailed(f"there is no {reference}")
+    elif not (Path(reference) / "Chart.yaml").is_file():
+        raise CheckFailed(f"{reference} holds no Chart.yaml")
     return reference
-
-
-def ask(program: str, argument: str) -> Finished:
-    """Run one of the tools with one argument. Raises LabError if it cannot be run or hangs.
-
-    Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
-    """
-    apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
-    return run_program(
-        [str(BIN / program), argument], seconds=ANSWER_SECONDS, env=apart, check=False
-    )
 
 
 def _refusal(program: str, flag: str, value: str) -> str:
     """What the program says against a flag's value. It checks its flags before it starts."""
-    return ask(program, f"--{flag}={value}").errors
+    return statements.ask(BIN / program, f"--{flag}={value}").errors
 
 
 def _gates(gates: list[str]) -> str:
     for gate in gates:
         for program in GATES_ASKED:
-            said = _refusal(program, "feature-gates", gate)
-            if match := GATE_REFUSED.search(said):
+            if match := GATE_REFUSED.search(_refusal(program, "feature-gates", gate)):
                 raise CheckFailed(f"{program}: {match[0]}")
     return ", ".join(gates) or "none asked for"
 
@@ -234,10 +198,7 @@ def _free(folder: Path) -> float:
 
 def _memory(needed: float) -> str:
     available = psutil.virtual_memory().available / 1e9
-    found = f"{available:.1f} GB available"
-    if available < needed:
-        raise CheckFailed(found)
-    return found
+    return require(available >= needed, f"{available:.1f} GB available")
 
 
 def defaults() -> dict[str, Any]:

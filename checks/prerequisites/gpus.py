@@ -5,12 +5,14 @@ pods.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 import semver
 
+from checks.prerequisites import statements
+from checks.prerequisites.statements import Texts, require, require_all
 from checks.result import CheckFailed, Checklist
 from machine import gpu_host, host_machine
 from machine.errors import LabError
@@ -22,92 +24,54 @@ MPS_PROGRAMS = ("nvidia-cuda-mps-control", "nvidia-cuda-mps-server")
 MPS_FOLDER = Path("/tmp/nvidia-mps")  # noqa: S108
 CONTAINER = re.compile(r"docker|containerd|kubepods|libpod|lxc")
 """In the control group of a process of a container, as docker, containerd and others name it."""
+TEXTS: Texts = {
+    "gpu-driver": (
+        "the GPU driver is installed, new enough for the DRA driver",
+        f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
+    ),
+    "gpus": (
+        "nvidia-smi sees a GPU",
+        "run nvidia-smi; after a driver update the machine must be started anew",
+    ),
+    "compute-capability": ("the DRA driver supports every GPU", "use another GPU"),
+    "mps-capability": (
+        "MPS can limit its clients on every GPU",
+        "modules that set limits will fail on this GPU",
+    ),
+    "compute-mode": ("no GPU is reserved for one process", "run: sudo nvidia-smi -c DEFAULT"),
+    "mps-programs": (
+        "the driver brings the MPS daemon",
+        "install the driver's package that holds nvidia-cuda-mps-control "
+        "(Debian, Ubuntu: nvidia-compute-utils)",
+    ),
+    "no-mps-daemon": (
+        "no MPS daemon of the machine captures the GPUs' containers",
+        f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {MPS_FOLDER}",
+    ),
+}
 
 
-def add(checklist: Checklist, needs: str = "", *, made: bool = False) -> Host:
-    """What the driver and the GPUs of this machine must be; what it found of them.
+def add(checklist: Checklist, *needs: str, made: bool = False) -> Host:
+    """What the driver and the GPUs of this machine must be; returns what it found of them.
 
-    needs: the statement without which there is no driver to look at; made: whether the lab is
+    needs: the statements without which there is no driver to look at; made: whether the lab is
     there already, so that its own pods may use a GPU.
     """
     host = Host()
-    for identity, title, probe, expected, remedy, need in (
-        *_driver(host, needs),
-        *_mps(host, made),
+    verify = partial(statements.verify, checklist, TEXTS)
+    verify("gpu-driver", host.driver_version, f"{gpu_host.OLDEST_DRIVER} or later", *needs)
+    verify("gpus", host.products, "at least one", "gpu-driver")
+    for identity, oldest, warning, need in (
+        ("compute-capability", OLDEST_CAPABILITY, False, "gpus"),
+        ("mps-capability", MPS_CAPABILITY, True, "compute-capability"),
     ):
-        checklist.verify(identity, title, probe, expected, remedy, needs=[need] if need else [])
+        probe = partial(host.capability, oldest, warning=warning)
+        verify(identity, probe, "{}.{} or later".format(*oldest), need)
+    modes = host.modes_beside_the_lab if made else host.compute_modes
+    verify("compute-mode", modes, gpu_host.DEFAULT_MODE, "gpus")
+    verify("mps-programs", host.mps_programs, ", ".join(MPS_PROGRAMS), "gpus")
+    verify("no-mps-daemon", host.mps_daemon, f"no {MPS_PROGRAMS[0]} running, no {MPS_FOLDER}")
     return host
-
-
-Statement = tuple[str, str, Callable[[], str], str, str, str]
-"""Id, title, probe, expected, remedy, and the statement that it needs."""
-
-
-def _driver(host: Host, needs: str) -> list[Statement]:
-    return [
-        (
-            "gpu-driver",
-            "the GPU driver is installed, new enough for the DRA driver",
-            host.driver_version,
-            f"{gpu_host.OLDEST_DRIVER} or later",
-            f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
-            needs,
-        ),
-        (
-            "gpus",
-            "nvidia-smi sees a GPU",
-            host.products,
-            "at least one",
-            "run nvidia-smi; after a driver update the machine must be started anew",
-            "gpu-driver",
-        ),
-        (
-            "compute-capability",
-            "the DRA driver supports every GPU",
-            lambda: host.capability(OLDEST_CAPABILITY),
-            "{}.{} or later".format(*OLDEST_CAPABILITY),
-            "use another GPU",
-            "gpus",
-        ),
-    ]
-
-
-def _mps(host: Host, made: bool) -> list[Statement]:
-    return [
-        (
-            "mps-capability",
-            "MPS can limit its clients on every GPU",
-            lambda: host.capability(MPS_CAPABILITY, warning=True),
-            "{}.{} or later".format(*MPS_CAPABILITY),
-            "modules that set limits will fail on this GPU",
-            "compute-capability",
-        ),
-        (
-            "compute-mode",
-            "no GPU is reserved for one process",
-            host.modes_beside_the_lab if made else host.compute_modes,
-            gpu_host.DEFAULT_MODE,
-            "run: sudo nvidia-smi -c DEFAULT",
-            "gpus",
-        ),
-        (
-            "mps-programs",
-            "the driver brings the MPS daemon",
-            host.mps_programs,
-            ", ".join(MPS_PROGRAMS),
-            "install the driver's package that holds nvidia-cuda-mps-control "
-            "(Debian, Ubuntu: nvidia-compute-utils)",
-            "gpus",
-        ),
-        (
-            "no-mps-daemon",
-            "no MPS daemon of the machine captures the GPUs' containers",
-            host.mps_daemon,
-            f"no {MPS_PROGRAMS[0]} running, no {MPS_FOLDER}",
-            f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {MPS_FOLDER}",
-            "",
-        ),
-    ]
 
 
 class Host:
@@ -127,9 +91,8 @@ class Host:
     def products(self) -> str:
         assert self.driver is not None  # noqa: S101
         self.gpus = gpu_host.gpus(self.driver)
-        if not self.gpus:
-            raise CheckFailed("none")
-        return ", ".join(f"{gpu.product} ({gpu.uuid})" for gpu in self.gpus)
+        names = ", ".join(f"{gpu.product} ({gpu.uuid})" for gpu in self.gpus)
+        return require(bool(self.gpus), names or "none")
 
     def capability(self, oldest: tuple[int, int], *, warning: bool = False) -> str:
         found = {gpu.compute_capability for gpu in self.gpus}
@@ -156,10 +119,9 @@ class Host:
 
     def mps_programs(self) -> str:
         assert self.driver is not None  # noqa: S101
-        missing = [name for name in MPS_PROGRAMS if not (self.driver.programs / name).exists()]
-        if missing:
-            raise CheckFailed(f"missing: {', '.join(missing)}")
-        return f"both in {self.driver.programs}"
+        programs = self.driver.programs
+        require_all(name for name in MPS_PROGRAMS if not (programs / name).exists())
+        return f"both in {programs}"
 
     def mps_daemon(self) -> str:
         ours = {process.pid for process in host_machine.grouped()}

@@ -6,12 +6,12 @@ Networks).
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from checks.prerequisites import embedded, gpus, host_guards
-from checks.result import CheckFailed, Checklist
+from checks.prerequisites import embedded, gpus, host_guards, statements
+from checks.prerequisites.statements import Texts, require_all, require_free
+from checks.result import Checklist
 from machine import cluster_state, host_machine, host_node, host_places
 from machine.host_networks import Networks
 from toolchain import host
@@ -19,85 +19,48 @@ from toolchain import host
 CONTROLLERS = {"cpu", "memory", "pids"}
 NEEDED_DISK = 2.0
 """GB: programs, images unpacked, logs; half of it was seen to be used."""
+SEE = "see what was found"
+TEXTS: Texts = {
+    "host-tools": ("the programs and images of the host node are there", host.REMEDY),
+    "host-free": ("this machine has no kubelet yet, and its networks are free", SEE),
+    "host-selinux": (
+        "SELinux lets systemd start the node's programs",
+        host_guards.LABEL_PROGRAMS,
+    ),
+    "host-firewall": ("the firewall lets pods reach the API server", SEE),
+    "host-forwarding": ("the firewall lets pods reach each other", SEE),
+    "host-cgroups": (
+        "the kernel has the control groups that a kubelet needs",
+        "boot with these controllers on, or give this container its own control groups",
+    ),
+    "host-disk": (
+        f"there is room in {host_places.STATE.parent}",
+        "free some room in that file system",
+    ),
+}
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
-    for name, (title, expected, probe, remedy) in _of_machine(parameters).items():
-        checklist.verify(name, title, probe, expected=expected, remedy=remedy)
-    if parameters["gpu"]:
-        gpus.add(checklist, made=cluster_state.is_made(parameters["stack"]))
-    return checklist.to_json()
-
-
-Statement = tuple[str, str, Callable[[], str], str]
-
-
-def _of_machine(parameters: dict[str, Any]) -> dict[str, Statement]:
+    verify = partial(statements.verify, checklist, TEXTS)
     stack, networks = parameters["stack"], Networks(**parameters["networks"])
-    disk = embedded.MADE_DISK if cluster_state.is_made(stack) else NEEDED_DISK
-    return {
-        "host-tools": (
-            "the programs and images of the host node are there",
-            "all",
-            _tools,
-            host.REMEDY,
-        ),
-        "host-free": (
-            "this machine has no kubelet yet, and its networks are free",
-            "root, no other kubelet or node, no route to the node's networks",
-            lambda: host_node.require_usable(stack, networks),
-            "see what was found",
-        ),
-        "host-selinux": (
-            "SELinux lets systemd start the node's programs",
-            f"{host_guards.PROGRAM_LABEL} where SELinux is enforcing",
-            host_guards.selinux,
-            host_guards.LABEL_PROGRAMS,
-        ),
-        "host-firewall": (
-            "the firewall lets pods reach the API server",
-            "no rule in the way",
-            lambda: host_guards.firewall(networks),
-            "see what was found",
-        ),
-        "host-forwarding": (
-            "the firewall lets pods reach each other",
-            "no rule in the way",
-            lambda: host_guards.forwarding(networks),
-            "see what was found",
-        ),
-        "host-cgroups": (
-            "the kernel has the control groups that a kubelet needs",
-            ", ".join(sorted(CONTROLLERS)),
-            _controllers,
-            "boot with these controllers on, or give this container its own control groups",
-        ),
-        "host-disk": (
-            f"there is room in {host_places.STATE.parent}",
-            f"{disk} GB",
-            lambda: _disk(disk),
-            "free some room in that file system",
-        ),
-    }
-
-
-def _tools() -> str:
-    missing = host_node.missing_tools()
-    if missing:
-        raise CheckFailed(f"missing: {', '.join(missing)}")
-    return "all"
+    made = cluster_state.is_made(stack)
+    verify("host-tools", lambda: require_all(host_node.missing_tools()), "all")
+    free = "root, no other kubelet or node, no route to the node's networks"
+    verify("host-free", lambda: host_node.require_usable(stack, networks), free)
+    labelled = f"{host_guards.PROGRAM_LABEL} where SELinux is enforcing"
+    verify("host-selinux", host_guards.selinux, labelled)
+    verify("host-firewall", lambda: host_guards.firewall(networks), "no rule in the way")
+    verify("host-forwarding", lambda: host_guards.forwarding(networks), "no rule in the way")
+    verify("host-cgroups", _controllers, ", ".join(sorted(CONTROLLERS)))
+    disk = embedded.MADE_DISK if made else NEEDED_DISK
+    verify("host-disk", lambda: require_free(host_places.STATE.parent, disk), f"{disk} GB")
+    if parameters["gpu"]:
+        gpus.add(checklist, made=made)
+    return checklist.to_json()
 
 
 def _controllers() -> str:
     found = host_machine.controllers()
-    if missing := CONTROLLERS - found:
-        raise CheckFailed(f"missing: {', '.join(sorted(missing))}")
+    require_all(sorted(CONTROLLERS - found))
     return f"version {2 if host_machine.unified() else 1}: {', '.join(sorted(found))}"
-
-
-def _disk(needed: float) -> str:
-    free = shutil.disk_usage(host_places.STATE.parent).free / 1e9
-    if free < needed:
-        raise CheckFailed(f"{free:.1f} GB free")
-    return f"{free:.1f} GB free"

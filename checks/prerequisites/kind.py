@@ -22,13 +22,15 @@ import os
 import re
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import semver
 
-from checks.prerequisites import docker_daemon, embedded, kind_gpu
+from checks.prerequisites import docker_daemon, embedded, kind_gpu, statements
 from checks.prerequisites.docker_daemon import Docker
+from checks.prerequisites.statements import Texts, require, require_all
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
 from toolchain import kind as toolchain_kind
@@ -57,14 +59,46 @@ OLDEST_KIND = semver.Version(0, 32, 0)
 OLDEST_KERNEL = semver.Version(5, 15, 0)
 INOTIFY = {"max_user_watches": 524288, "max_user_instances": 512}
 """As kind's documents have it for several nodes; with less "too many open files"."""
+SYSCTL = " ".join(f"fs.inotify.{name}={value}" for name, value in INOTIFY.items())
 INOTIFY_FOLDER = Path("/proc/sys/fs/inotify")
 NODE_DISK, IMAGE_DISK = 1.0, 3.0
 """GB in Docker's folder, for each node and for the image, estimated."""
 NODE_MEMORY, CLUSTER_MEMORY = 0.7, 2.0
 """GB, estimated: half a GB a node was seen without a workload."""
 KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
-RUN = Path(".run")
 LOCAL_IMAGE = re.compile(r"(localhost|local|127\.0\.0\.1)[:/]")
+TEXTS: Texts = {
+    "disk-docker": (
+        "there is room for images and nodes where Docker keeps them",
+        "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
+    ),
+    "kernel": (
+        "the kernel is new enough",
+        "install a newer kernel of your distribution; it may well work with this one",
+    ),
+    "inotify": (
+        "nodes can watch enough files",
+        f"run: sudo sysctl {SYSCTL}; write the same into /etc/sysctl.d/99-kind.conf to keep it",
+    ),
+    "wsl": (
+        "this is no Linux under Windows, or no GPU is asked of it",
+        "use driver=example; or cluster=embedded, with simulated GPUs; see docs/wsl2.md",
+    ),
+    "kind": ("kind runs", "run: make setup-kind"),
+    "kind-tools": (
+        "what set-up brings for nodes in containers is there",
+        toolchain_kind.REMEDY,
+    ),
+    "node-image": ("the image of the nodes is there", "run: docker pull {}"),
+    "name-free": (
+        "no other kind cluster has the name of this one",
+        "run: .tools/bin/kind delete cluster --name {}; or give the stack another name",
+    ),
+    "ports": (
+        "the ports of the cluster are free",
+        "end the program that has it, or choose another port",
+    ),
+}
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -73,13 +107,13 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     if parameters["driverChart"]:
         embedded.add_chart(checklist, parameters["driverChart"])
     with_gpu = parameters["driver"] == "nvidia" and parameters["gpu"]
-    seen = Docker(with_gpu)
-    docker_daemon.add(checklist, seen)
-    _add_machine(checklist, parameters, seen, with_gpu)
-    _add_cluster(checklist, parameters, seen)
+    daemon = Docker(with_gpu)
+    docker_daemon.add(checklist, daemon)
+    _add_machine(checklist, parameters, daemon, with_gpu)
+    _add_cluster(checklist, parameters, daemon)
     if with_gpu:
         chosen = parameters | {"strategy": _strategy(parameters["strategy"])}
-        kind_gpu.add(checklist, chosen, seen)
+        kind_gpu.add(checklist, chosen, daemon)
     if not parameters["strict"]:
         checklist.findings = [
             replace(finding, status="warning")
@@ -115,60 +149,32 @@ def _strategy(mounts: str) -> str:
         return "cdi"
 
 
-# --- the machine -----------------------------------------------------------------------------
-
-
 def _add_machine(
-    checklist: Checklist, parameters: dict[str, Any], seen: Docker, with_gpu: bool
+    checklist: Checklist, parameters: dict[str, Any], daemon: Docker, with_gpu: bool
 ) -> None:
-    verify = checklist.verify
+    verify = partial(statements.verify, checklist, TEXTS)
     nodes = 1 + parameters["workers"]
     made = cluster_state.is_made(parameters["stack"])
     disk = embedded.MADE_DISK if made else IMAGE_DISK + NODE_DISK * nodes
-    verify(
-        "disk-docker",
-        "there is room for images and nodes where Docker keeps them",
-        lambda: seen.disk(disk),
-        f"{disk:g} GB",
-        "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
-        needs=("docker-daemon",),
-    )
+    verify("disk-docker", lambda: daemon.disk(disk), f"{disk:g} GB", "docker-daemon")
     embedded.add_disk(checklist, embedded.OPERATOR_DISK)
     embedded.add_memory(checklist, round(CLUSTER_MEMORY + NODE_MEMORY * nodes, 1))
-    verify(
-        "kernel",
-        "the kernel is new enough",
-        _kernel,
-        f"{OLDEST_KERNEL.major}.{OLDEST_KERNEL.minor} or later",
-        "install a newer kernel of your distribution; it may well work with this one",
-        failure="warning",
-    )
-    settings = " ".join(f"fs.inotify.{name}={value}" for name, value in INOTIFY.items())
-    verify(
-        "inotify",
-        "nodes can watch enough files",
-        _inotify,
-        settings,
-        f"run: sudo sysctl {settings}; write the same into /etc/sysctl.d/99-kind.conf to keep it",
-        failure="warning",
-    )
-    verify(
-        "wsl",
-        "this is no Linux under Windows, or no GPU is asked of it",
-        lambda: _wsl(with_gpu),
-        "no WSL2, where NVIDIA's DRA driver finds no GPU",
-        "use driver=example; or cluster=embedded, with simulated GPUs; see docs/wsl2.md",
-    )
+    oldest = f"{OLDEST_KERNEL.major}.{OLDEST_KERNEL.minor} or later"
+    verify("kernel", _kernel, oldest, failure="warning")
+    verify("inotify", _inotify, SYSCTL, failure="warning")
+    verify("wsl", lambda: _wsl(with_gpu), "no WSL2, where NVIDIA's DRA driver finds no GPU")
+
+
+def _release() -> str:
+    return KERNEL_RELEASE.read_text().strip() if KERNEL_RELEASE.exists() else ""
 
 
 def _kernel() -> str:
-    release = KERNEL_RELEASE.read_text().strip() if KERNEL_RELEASE.exists() else ""
-    numbers = re.match(r"(\d+)\.(\d+)", release)
+    numbers = re.match(r"(\d+)\.(\d+)", _release())
     if not numbers:
         raise CheckSkipped("this machine does not tell")
-    if semver.Version(int(numbers[1]), int(numbers[2])) < OLDEST_KERNEL:
-        raise CheckFailed(release)
-    return release
+    found = semver.Version(int(numbers[1]), int(numbers[2]))
+    return require(found >= OLDEST_KERNEL, _release())
 
 
 def _inotify() -> str:
@@ -178,84 +184,44 @@ def _inotify() -> str:
             found[name] = int((INOTIFY_FOLDER / name).read_text())
         except (OSError, ValueError) as error:
             raise CheckSkipped(f"{INOTIFY_FOLDER / name} cannot be read") from error
-    said = ", ".join(f"{name} {value}" for name, value in found.items())
-    if any(found[name] < wanted for name, wanted in INOTIFY.items()):
-        raise CheckFailed(said)
-    return said
+    enough = all(found[name] >= wanted for name, wanted in INOTIFY.items())
+    return require(enough, ", ".join(f"{name} {value}" for name, value in found.items()))
 
 
 def _wsl(with_gpu: bool) -> str:
-    release = KERNEL_RELEASE.read_text().strip() if KERNEL_RELEASE.exists() else ""
-    if "microsoft" not in release.lower():
+    if "microsoft" not in _release().lower():
         return "no WSL2"
-    if with_gpu:
-        raise CheckFailed(f"WSL2 ({release})")
-    return f"WSL2 ({release})"
+    return require(not with_gpu, f"WSL2 ({_release()})")
 
 
 # --- the cluster -----------------------------------------------------------------------------
 
 
-def _add_cluster(checklist: Checklist, parameters: dict[str, Any], seen: Docker) -> None:
-    verify = checklist.verify
-    stack, version = parameters["stack"], parameters["kubernetesVersion"]
-    image = kind_images.image_of(parameters["nodeImage"], version)
+def _add_cluster(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
+    verify = partial(statements.verify, checklist, TEXTS)
+    stack, asked = parameters["stack"], parameters["ports"]
+    image = kind_images.image_of(parameters["nodeImage"], parameters["kubernetesVersion"])
     name = kind_places.cluster(stack)
-    verify(
-        "kind",
-        "kind runs",
-        _kind,
-        f"version {OLDEST_KIND} or later",
-        "run: make setup-kind",
-    )
-    verify(
-        "kind-tools",
-        "what set-up brings for nodes in containers is there",
-        _tools,
-        "images of pods, the example driver with its chart",
-        toolchain_kind.REMEDY,
-    )
-    verify(
-        "node-image",
-        "the image of the nodes is there",
-        lambda: _image(image),
-        image,
-        f"run: docker pull {image}",
-        needs=("docker-daemon",),
-    )
-    verify(
-        "name-free",
-        "no other kind cluster has the name of this one",
-        lambda: kind_docker.require_free(stack),
-        f"no cluster {name} that is not of this stack",
-        f"run: .tools/bin/kind delete cluster --name {name}; or give the stack another name",
-        needs=("docker-daemon",),
-    )
-    verify(
-        "ports",
-        "the ports of the cluster are free",
-        lambda: _ports(parameters["ports"], stack, bool(seen.info)),
-        ", ".join(map(str, parameters["ports"])) or "none is asked for",
-        "end the program that has it, or choose another port",
-    )
+    verify("kind", _kind, f"version {OLDEST_KIND} or later")
+    verify("kind-tools", _tools, "images of pods, the example driver with its chart")
+    verify("node-image", lambda: _image(image), image, "docker-daemon", about=image)
+    free = f"no cluster {name} that is not of this stack"
+    probe = partial(kind_docker.require_free, stack)
+    verify("name-free", probe, free, "docker-daemon", about=name)
+    ports = ", ".join(map(str, asked)) or "none is asked for"
+    verify("ports", lambda: _ports(asked, stack, bool(daemon.info)), ports)
 
 
 def _kind() -> str:
-    done = embedded.ask("kind", "version")
-    found = re.search(r"\d+\.\d+\.\d+", done.output)
-    if done.code or not found:
-        raise CheckFailed(f"{embedded.BIN / 'kind'} version ended with {done.code}")
-    if semver.Version.parse(found[0]) < OLDEST_KIND:
-        raise CheckFailed(f"version {found[0]}")
-    return found[0]
+    found = statements.read_version(embedded.BIN / "kind", "version")
+    if found < OLDEST_KIND:
+        raise CheckFailed(f"version {found}")
+    return str(found)
 
 
 def _tools() -> str:
     # Of kind itself more is asked above.
-    lacking = [file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind"]
-    if lacking:
-        raise CheckFailed(f"missing: {', '.join(lacking)}")
-    return "all"
+    return require_all(file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind")
 
 
 def _image(image: str) -> str:

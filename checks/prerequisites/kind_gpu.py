@@ -6,11 +6,14 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from checks.prerequisites import gpus, kind_toolkit
+from checks.prerequisites import gpus, kind_toolkit, statements
+from checks.prerequisites.docker_daemon import Docker
 from checks.prerequisites.kind_gpu_spec import Spec
+from checks.prerequisites.statements import Texts, require
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
 from machine.run import ProgramError, run_program
@@ -27,52 +30,69 @@ MPS_CRASHES = ("580.159.03",)
 """Drivers whose MPS daemon does not start in a pod (NVIDIA's DRA driver, #1143)."""
 GPU_SECONDS = 90
 MODPROBE_SECONDS = 10
-
-
-def add(checklist: Checklist, parameters: dict[str, Any], daemon: kind_toolkit.Daemon) -> None:
-    _add_kernel(checklist)
-    host = gpus.add(
-        checklist, needs="kernel-driver", made=cluster_state.is_made(parameters["stack"])
-    )
-    spec = Spec(host, tuple(parameters["gpus"]), parameters["strategy"])
-    _add_driver(checklist, host, spec)
-    kind_toolkit.add(checklist, parameters["strategy"], daemon)
-    _add_spec(checklist, spec)
-    checklist.verify(
-        "gpu-container",
-        "a container gets the GPUs",
-        lambda: _container(spec, parameters["nodeImage"]),
-        "nvidia-smi in a container lists the GPUs that are asked for",
-        "run the same by hand and read what it says: docker run --rm --gpus all IMAGE nvidia-smi",
-        needs=(
-            "docker-runtime",
-            "gpus",
-            "cdi-mounts",
-            *(("runtime-default", "volume-mounts") if spec.strategy == "toolkit" else ()),
-        ),
-    )
-
-
-# --- the kernel's side -----------------------------------------------------------------------
-
-
-def _add_kernel(checklist: Checklist) -> None:
-    verify = checklist.verify
-    verify(
-        "gpu-present",
+TEXTS: Texts = {
+    "gpu-present": (
         "this machine has an NVIDIA GPU",
-        _present,
-        "a GPU on the PCI bus, or the driver's device nodes",
         "use driver=example, which needs no GPU; or cluster=embedded, with simulated GPUs",
-    )
-    verify(
-        "kernel-driver",
+    ),
+    "kernel-driver": (
         "the GPU's kernel driver is loaded and has made its device nodes",
-        _kernel_driver,
-        "module nvidia, /dev/nvidiactl and a /dev/nvidia0",
         "run: sudo modprobe nvidia && sudo nvidia-modprobe -c 0 -u",
-        needs=("gpu-present",),
-    )
+    ),
+    "gpu-subset": (
+        "the GPUs that nodes are to have are there",
+        "name GPUs by an index or UUID that nvidia-smi -L lists",
+    ),
+    "mps-driver": (
+        "the driver's MPS daemon is known to start in pods",
+        "install another driver of that branch, for example 580.159.04",
+    ),
+    "cdi-spec": ("a CDI spec tells what containers need of the driver", cdi.GENERATE),
+    "cdi-fresh": (
+        "the CDI spec that is installed is for the driver that runs",
+        cdi.GENERATE,
+    ),
+    "cdi-devices": ("the CDI spec has every GPU that nvidia-smi lists", cdi.GENERATE),
+    "cdi-mounts": ("what nodes need of the driver is there", cdi.GENERATE),
+    "driver-place": (
+        "NVIDIA's plugin will find the driver in a node",
+        "choose the strategy cdi, which mounts it there",
+    ),
+    "gpu-container": (
+        "a container gets the GPUs",
+        "run the same by hand and read what it says: docker run --rm --gpus all IMAGE nvidia-smi",
+    ),
+}
+
+
+def add(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
+    verify = partial(statements.verify, checklist, TEXTS)
+    strategy = parameters["strategy"]
+    verify("gpu-present", _present, "a GPU on the PCI bus, or the driver's device nodes")
+    nodes = "module nvidia, /dev/nvidiactl and a /dev/nvidia0"
+    verify("kernel-driver", _kernel_driver, nodes, "gpu-present")
+    made = cluster_state.is_made(parameters["stack"])
+    host = gpus.add(checklist, "kernel-driver", made=made)
+    spec = Spec(host, tuple(parameters["gpus"]), strategy)
+    verify("gpu-subset", spec.subset, ", ".join(spec.chosen) or cdi.ALL, "gpus")
+    verify("mps-driver", lambda: _mps_driver(host), f"none of {', '.join(MPS_CRASHES)}", "gpus")
+    kind_toolkit.add(checklist, strategy, daemon)
+    _add_spec(checklist, spec)
+    listed = "nvidia-smi in a container lists the GPUs that are asked for"
+    toolkit = ("runtime-default", "volume-mounts") if strategy == "toolkit" else ()
+    needs = ("docker-runtime", "gpus", "cdi-mounts", *toolkit)
+    verify("gpu-container", lambda: _container(spec, parameters["nodeImage"]), listed, *needs)
+
+
+def _add_spec(checklist: Checklist, spec: Spec) -> None:
+    verify = partial(statements.verify, checklist, TEXTS)
+    versions = f"of a version from {cdi.VERSIONS[0]} to {cdi.VERSIONS[-1]}"
+    verify("cdi-spec", spec.found, f"one of {cdi.KIND}, {versions}", "kernel-driver")
+    verify("cdi-fresh", spec.fresh, "the version of the driver that runs", "gpus")
+    verify("cdi-devices", spec.devices, "every one", "cdi-spec", "gpus")
+    verify("cdi-mounts", spec.mounts, "every file that the CDI spec names", "cdi-spec")
+    places = f"{', '.join(kind_node_needs.LIBRARIES.values())} or {kind_node_needs.ALSO_SEARCHED}"
+    verify("driver-place", spec.places, places, "cdi-spec")
 
 
 def _present() -> str:
@@ -112,7 +132,7 @@ def _kernel_driver() -> str:
         return "WSL2's"
     loaded = MODULE.exists()
     if _nodes() and (DEVICES / "nvidiactl").exists():
-        return f"{', '.join(_nodes())}" + ("" if loaded else "; the module is not to be seen")
+        return ", ".join(_nodes()) + ("" if loaded else "; the module is not to be seen")
     if loaded:
         raise CheckFailed("module nvidia is loaded, but there are no device nodes")
     if not _installed():
@@ -147,81 +167,10 @@ def _secure_boot() -> bool:
         return False
 
 
-# --- the driver ------------------------------------------------------------------------------
-
-
-def _add_driver(checklist: Checklist, host: gpus.Host, spec: Spec) -> None:
-    verify = checklist.verify
-    verify(
-        "gpu-subset",
-        "the GPUs that nodes are to have are there",
-        spec.subset,
-        ", ".join(spec.chosen) or cdi.ALL,
-        "name GPUs by an index or UUID that nvidia-smi -L lists",
-        needs=("gpus",),
-    )
-    verify(
-        "mps-driver",
-        "the driver's MPS daemon is known to start in pods",
-        lambda: _mps_driver(host),
-        f"none of {', '.join(MPS_CRASHES)}",
-        "install another driver of that branch, for example 580.159.04",
-        needs=("gpus",),
-    )
-
-
 def _mps_driver(host: gpus.Host) -> str:
     assert host.driver is not None  # noqa: S101
-    if host.driver.version in MPS_CRASHES:
-        raise CheckFailed(host.driver.version, warning=True)
-    return host.driver.version
-
-
-# --- the CDI spec ----------------------------------------------------------------------------
-
-
-def _add_spec(checklist: Checklist, spec: Spec) -> None:
-    verify = checklist.verify
-    verify(
-        "cdi-spec",
-        "a CDI spec tells what containers need of the driver",
-        spec.found,
-        f"one of {cdi.KIND}, of a version from {cdi.VERSIONS[0]} to {cdi.VERSIONS[-1]}",
-        cdi.GENERATE,
-        needs=("kernel-driver",),
-    )
-    verify(
-        "cdi-fresh",
-        "the CDI spec that is installed is for the driver that runs",
-        spec.fresh,
-        "the version of the driver that runs",
-        cdi.GENERATE,
-        needs=("gpus",),
-    )
-    verify(
-        "cdi-devices",
-        "the CDI spec has every GPU that nvidia-smi lists",
-        spec.devices,
-        "every one",
-        cdi.GENERATE,
-        needs=("cdi-spec", "gpus"),
-    )
-    verify(
-        "cdi-mounts",
-        "what nodes need of the driver is there",
-        spec.mounts,
-        "every file that the CDI spec names",
-        cdi.GENERATE,
-        needs=("cdi-spec",),
-    )
-    verify(
-        "driver-place",
-        "NVIDIA's plugin will find the driver in a node",
-        spec.places,
-        f"{', '.join(kind_node_needs.LIBRARIES.values())} or {kind_node_needs.ALSO_SEARCHED}",
-        "choose the strategy cdi, which mounts it there",
-        needs=("cdi-spec",),
-    )
+    version = host.driver.version
+    return require(version not in MPS_CRASHES, version, warning=True)
 
 
 def _container(spec: Spec, image: str) -> str:
@@ -239,16 +188,16 @@ def _container(spec: Spec, image: str) -> str:
     ]
     name = f"dra-workshop-probe-{os.getpid()}"
     # Without the host's user namespace a daemon that remaps users refuses privileged containers.
-    how = ["--privileged", "--userns=host", "--network=none"]
-    arguments = ["run", "--rm", f"--name={name}", *how, *mounts]
-    look = ["--entrypoint=/bin/sh", image, "-c", "ldconfig && nvidia-smi -L"]
+    rights = ["--privileged", "--userns=host", "--network=none"]
+    arguments = ["--rm", f"--name={name}", *rights, *mounts, "--entrypoint=/bin/sh"]
+    command = [image, "-c", "ldconfig && nvidia-smi -L"]
     try:
-        said = docker.run(*arguments, *look, seconds=GPU_SECONDS)
+        output = docker.run("run", *arguments, *command, seconds=GPU_SECONDS)
     except docker.TimedOut:
         with suppress(docker.DockerError):
             docker.run("rm", "--force", name)
         raise
-    listed = re.findall(r"GPU-[0-9a-f-]+", said)
+    listed = re.findall(r"GPU-[0-9a-f-]+", output)
     wanted = [
         gpu.uuid
         for index, gpu in enumerate(spec.host.gpus)

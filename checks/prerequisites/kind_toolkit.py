@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tomllib
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 import semver
 
+from checks.prerequisites import statements
+from checks.prerequisites.statements import Texts
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import gpu_host
 from machine.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
-from machine.run import ProgramError, run_program
+from machine.run import ProgramError
+
+if TYPE_CHECKING:
+    from checks.prerequisites.docker_daemon import Docker
 
 OLDEST_TOOLKIT = semver.Version(1, 14, 0)
 """The first that the workshop's documents ask for."""
 RESTART = "sudo systemctl restart docker"
-SET_DEFAULT = (
-    "run: sudo nvidia-ctk runtime configure --runtime=docker --set-as-default --cdi.enabled && "
-    f"{RESTART}"
-)
 SET_VOLUME_MOUNTS = (
     f"run: sudo nvidia-ctk config --set {VOLUME_MOUNTS}=true --in-place && {RESTART}"
 )
@@ -29,38 +30,28 @@ INSTALL_TOOLKIT = (
     "container-toolkit/latest/install-guide.html"
 )
 OTHER_STRATEGY = "the strategy cdi mounts the driver without NVIDIA's runtime"
-
-
-class Daemon(Protocol):
-    info: dict[str, Any]
-
-
-def add(checklist: Checklist, strategy: str, daemon: Daemon) -> None:
-    verify = checklist.verify
-    verify(
-        "toolkit",
-        "NVIDIA's container toolkit is there",
-        lambda: _toolkit(strategy),
-        f"version {OLDEST_TOOLKIT} or later",
-        INSTALL_TOOLKIT,
-        needs=("gpu-present",),
-    )
-    verify(
-        "runtime-default",
+TEXTS: Texts = {
+    "toolkit": ("NVIDIA's container toolkit is there", INSTALL_TOOLKIT),
+    "runtime-default": (
         "NVIDIA's runtime is Docker's default",
-        lambda: _runtime(strategy, daemon),
-        RUNTIME,
-        SET_DEFAULT,
-        needs=("docker-daemon", "toolkit"),
-    )
-    verify(
-        "volume-mounts",
+        "run: sudo nvidia-ctk runtime configure --runtime=docker --set-as-default --cdi.enabled "
+        f"&& {RESTART}",
+    ),
+    "volume-mounts": (
         "NVIDIA's runtime takes a mount for the wish for a GPU",
-        lambda: _volume_mounts(strategy),
-        f"{VOLUME_MOUNTS} = true in {RUNTIME_CONFIG}",
         SET_VOLUME_MOUNTS,
-        needs=("toolkit",),
-    )
+    ),
+}
+
+
+def add(checklist: Checklist, strategy: str, daemon: Docker) -> None:
+    verify = partial(statements.verify, checklist, TEXTS)
+    oldest = f"version {OLDEST_TOOLKIT} or later"
+    verify("toolkit", lambda: _toolkit(strategy), oldest, "gpu-present")
+    default = partial(_runtime, strategy, daemon)
+    verify("runtime-default", default, RUNTIME, "docker-daemon", "toolkit")
+    switched = f"{VOLUME_MOUNTS} = true in {RUNTIME_CONFIG}"
+    verify("volume-mounts", lambda: _volume_mounts(strategy), switched, "toolkit")
 
 
 def _toolkit(strategy: str) -> str:
@@ -70,20 +61,15 @@ def _toolkit(strategy: str) -> str:
     if program is None:
         raise CheckFailed(f"{gpu_host.CTK.name} is not on PATH")
     try:
-        asked = run_program(
-            [str(program), "--version"], seconds=gpu_host.ANSWER_SECONDS, check=False
-        )
+        found = statements.read_version(program)
     except ProgramError as error:
         raise CheckFailed(f"{program} does not answer: {error}") from error
-    found = re.search(r"\d+\.\d+\.\d+", asked.output)
-    if asked.code or not found:
-        raise CheckFailed(f"{program} --version ended with {asked.code}")
-    if semver.Version.parse(found[0]) < OLDEST_TOOLKIT:
-        raise CheckFailed(found[0])
-    return f"{found[0]}, {program}"
+    if found < OLDEST_TOOLKIT:
+        raise CheckFailed(str(found))
+    return f"{found}, {program}"
 
 
-def _runtime(strategy: str, daemon: Daemon) -> str:
+def _runtime(strategy: str, daemon: Docker) -> str:
     if strategy != "toolkit":
         raise CheckSkipped(OTHER_STRATEGY)
     found = str(daemon.info.get("DefaultRuntime"))

@@ -1,0 +1,75 @@
+"""How module 0 verifies: the texts of statements in tables, by id, and what many probes do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import semver
+
+from checks.result import CheckFailed, Checklist
+from machine.run import Finished, run_program
+
+Texts = Mapping[str, tuple[str, str]]
+"""Id of a statement → its title, and the remedy where the probe knows no better one."""
+ANSWER_SECONDS = 20
+
+
+def verify(
+    checklist: Checklist,
+    texts: Texts,
+    identity: str,
+    probe: Callable[[], str],
+    expected: str,
+    *needs: str,
+    about: str = "",
+    **more: Any,
+) -> None:
+    """Verify the statement with these texts; needs and more: of `Checklist.verify`.
+
+    about: what stands in its remedy for {}.
+    """
+    title, remedy = texts[identity]
+    remedy = remedy.format(about) if about else remedy
+    checklist.verify(identity, title, probe, expected, remedy, needs=needs, **more)
+
+
+def require(holds: bool, found: str, **more: Any) -> str:
+    """What was found. Raises CheckFailed with it, and with `more`, unless it holds."""
+    if not holds:
+        raise CheckFailed(found, **more)
+    return found
+
+
+def require_all(missing: Iterable[str]) -> str:
+    """Raises CheckFailed with those that are missing."""
+    names = ", ".join(missing)
+    return require(not names, f"missing: {names}" if names else "all")
+
+
+def require_free(folder: str | Path, needed: float) -> str:
+    """How much is free in that file system. Raises CheckFailed if it is less; needed: GB."""
+    free = shutil.disk_usage(folder).free / 1e9
+    return require(free >= needed, f"{free:.1f} GB free in {folder}")
+
+
+def ask(program: str | Path, argument: str) -> Finished:
+    """Run one of the tools with one argument. Raises LabError if it cannot be run or hangs.
+
+    Inside a pod it would find the cluster that it runs in and start; so that is hidden from it.
+    """
+    apart = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
+    return run_program([str(program), argument], seconds=ANSWER_SECONDS, env=apart, check=False)
+
+
+def read_version(program: str | Path, argument: str = "--version") -> semver.Version:
+    """The version that the program prints. Raises CheckFailed if it prints none."""
+    done = ask(program, argument)
+    found = re.search(r"\d+\.\d+\.\d+", done.output + done.errors)
+    if done.code or not found:
+        raise CheckFailed(f"{program} {argument} ended with {done.code}")
+    return semver.Version.parse(found[0])
