@@ -15,25 +15,15 @@ from kube import devices, kubeconfig, ownership
 from kube.client import Kube, opened
 from machine import cluster_state
 
-MOST = 300
-
+LONGEST_REASON = 300
 ANSWER_SECONDS = 10
-
-
-UNAUTHORIZED = 401
-
-
-NOT_FOUND = 404
-
-
-NOBODY = "system:anonymous"
 
 
 class Look:
     """What the statements look at, each asked for once."""
 
-    def __init__(self, parameters: dict[str, Any], held: ExitStack) -> None:
-        self.given, self.held = parameters, held
+    def __init__(self, parameters: dict[str, Any], open_files: ExitStack) -> None:
+        self.given, self.open_files = parameters, open_files
 
     @cached_property
     def entries(self) -> kubeconfig.Entries:
@@ -46,7 +36,7 @@ class Look:
     @cached_property
     def kube(self) -> Kube:
         folder = cluster_state.RUN / self.given["stack"]
-        return self.held.enter_context(opened(self.config, folder))
+        return self.open_files.enter_context(opened(self.config, folder))
 
     @cached_property
     def version(self) -> str | ApiException:
@@ -59,8 +49,8 @@ class Look:
             return error
         except (HTTPError, OSError) as error:
             reason = error.reason if isinstance(error, MaxRetryError) else error
-            said = " ".join(str(reason).split())[:MOST]
-            raise CheckFailed(f"{kubeconfig.server(self.config)}: {said}") from error
+            text = " ".join(str(reason).split())[:LONGEST_REASON]
+            raise CheckFailed(f"{kubeconfig.server(self.config)}: {text}") from error
 
     @cached_property
     def nodes(self) -> dict[str, Any]:

@@ -14,81 +14,99 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from checks.modules import cluster
-from checks.prerequisites import existing_gpus
+from checks.prerequisites import existing_gpus, statements
 from checks.prerequisites import existing_permissions as allowed
-from checks.prerequisites.cluster_look import ANSWER_SECONDS, NOBODY, NOT_FOUND, UNAUTHORIZED, Look
+from checks.prerequisites.cluster_look import ANSWER_SECONDS, Look
+from checks.prerequisites.statements import Texts
 from checks.result import CheckFailed, Checklist
 from kube import connection, devices, kubeconfig, ownership
 from kube.client import message
 from kube.permissions import in_words
 from machine.errors import LabError
 
+UNAUTHORIZED, NOT_FOUND = 401, 404
+NOBODY = "system:anonymous"
 NAMED = re.compile(r'User "([^"]+)"')
 """How the API server says whom it has refused something."""
+TEXTS: Texts = {
+    "kubeconfig-readable": (
+        "the kubeconfig can be read",
+        "set kubeconfig to a file that exists, or KUBECONFIG in the environment",
+    ),
+    "context-known": (
+        "the context is in it, with its cluster and user",
+        "set context to one of them; `kubectl config get-contexts` lists them",
+    ),
+    "credentials-made": (
+        "the kubeconfig's cluster and user entries can be used",
+        "see that this works: kubectl --context {} auth whoami",
+    ),
+    "api-reachable": ("the API server answers", "try: kubectl --context {} get --raw /version"),
+    "credentials-accepted": (
+        "the API server accepts the credentials",
+        "log in again as you do for this cluster, so that this works: kubectl --context {} auth "
+        "whoami",
+    ),
+    "kubernetes-version": (
+        "Kubernetes is new enough",
+        f"upgrade the cluster to {ownership.OLDEST} or later, or use cluster=embedded",
+    ),
+    "dra-served": (
+        "resource.k8s.io/v1 is served",
+        "switch it on: --runtime-config=resource.k8s.io/v1=true of the API server, and "
+        "--feature-gates=DynamicResourceAllocation=true of it, the scheduler, the controller "
+        "manager and every kubelet",
+    ),
+    "feature-gates": (
+        "the feature gates are as asked for, as far as the API server tells",
+        "switch the gates on the cluster, or take them out of featureGates",
+    ),
+    "namespaces-free": (
+        "the namespaces that the lab makes are not there yet, or are its own",
+        "if they are of a lab of yours, run make destroy there, else: kubectl --context {} delete "
+        "namespace NAME",
+    ),
+    "permissions": (
+        "this user may do what the lab does",
+        "have them granted, or use a context with more rights",
+    ),
+}
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
-    with ExitStack() as held:
-        look = Look(parameters, held)
-        access(checklist, look)
-        capability(checklist, look)
+    with ExitStack() as open_files:
+        look = Look(parameters, open_files)
+        add_access(checklist, look)
+        add_capability(checklist, look)
         existing_gpus.add(checklist, look)
-        room(checklist, look)
+        add_room(checklist, look)
     return checklist.to_json()
 
 
 # --- kubeconfig, credentials, API server -------------------------------------------------------
 
 
-def access(checklist: Checklist, look: Look) -> None:
+def add_access(checklist: Checklist, look: Look) -> None:
+    """Each needs the one before it."""
     context = look.given["context"]
-    checklist.verify(
-        "kubeconfig-readable",
-        "the kubeconfig can be read",
-        lambda: look.entries.source,
-        expected="a kubeconfig",
-        remedy="set kubeconfig to a file that exists, or KUBECONFIG in the environment",
-    )
-    checklist.verify(
-        "context-known",
-        "the context is in it, with its cluster and user",
-        lambda: kubeconfig.server(look.config),
-        needs=["kubeconfig-readable"],
-        expected=context,
-        remedy="set context to one of them; `kubectl config get-contexts` lists them",
-    )
-    checklist.verify(
-        "credentials-made",
-        "the kubeconfig's cluster and user entries can be used",
-        lambda: _usable_login(look),
-        needs=["context-known"],
-        expected="credentials",
-        remedy=f"see that this works: kubectl --context {context} auth whoami",
-    )
-    checklist.verify(
-        "api-reachable",
-        "the API server answers",
-        lambda: _reachable(look),
-        needs=["credentials-made"],
-        expected="an answer",
-        remedy=f"try: kubectl --context {context} get --raw /version",
-    )
-    checklist.verify(
-        "credentials-accepted",
-        "the API server accepts the credentials",
-        lambda: _accepted(look),
-        needs=["api-reachable"],
-        expected="credentials that are valid",
-        remedy="log in again as you do for this cluster, so that this works: "
-        f"kubectl --context {context} auth whoami",
-    )
+    needs: list[str] = []
+    for identity, probe, expected in (
+        ("kubeconfig-readable", lambda: look.entries.source, "a kubeconfig"),
+        ("context-known", lambda: kubeconfig.server(look.config), context),
+        ("credentials-made", lambda: _usable_login(look), "credentials"),
+        ("api-reachable", lambda: _reachable(look), "an answer"),
+        ("credentials-accepted", lambda: _accepted(look), "credentials that are valid"),
+    ):
+        statements.verify(checklist, TEXTS, identity, probe, expected, *needs, about=context)
+        needs = [identity]
 
 
 def _usable_login(look: Look) -> str:
@@ -117,8 +135,8 @@ def _accepted(look: Look) -> str:
         # One that refuses says whom it has refused.
         named = NAMED.search(message(error))
         if named is None or named[1] == NOBODY:
-            said = f"the API server answers {error.status} {message(error)}"
-            raise CheckFailed(f"{said}; requests count as anonymous" if named else said) from error
+            text = f"the API server answers {error.status} {message(error)}"
+            raise CheckFailed(f"{text}; requests count as anonymous" if named else text) from error
         return named[1]
     if who == NOBODY and connection.kind_of_login(look.config) != connection.NO_LOGIN:
         raise CheckFailed(f"the API server takes this user for {NOBODY}")
@@ -128,35 +146,15 @@ def _accepted(look: Look) -> str:
 # --- what the cluster can ------------------------------------------------------------------------
 
 
-def capability(checklist: Checklist, look: Look) -> None:
-    known = "credentials-accepted"
-    checklist.verify(
-        "kubernetes-version",
-        "Kubernetes is new enough",
-        lambda: _version(look),
-        needs=[known],
-        expected=f"{ownership.OLDEST} or later",
-        remedy=f"upgrade the cluster to {ownership.OLDEST} or later, or use cluster=embedded",
-    )
-    checklist.verify(
-        "dra-served",
-        "resource.k8s.io/v1 is served",
-        lambda: cluster.served(look.kube),
-        needs=["kubernetes-version"],
-        expected=", ".join(sorted(cluster.KINDS)),
-        remedy="switch it on: --runtime-config=resource.k8s.io/v1=true of the API server, and "
-        "--feature-gates=DynamicResourceAllocation=true of it, the scheduler, the controller "
-        "manager and every kubelet",
-    )
-    asked = look.given["featureGates"]
-    checklist.verify(
-        "feature-gates",
-        "the feature gates are as asked for, as far as the API server tells",
-        lambda: cluster.visible_gates(look.kube, asked),
-        needs=["kubernetes-version"],
-        expected=", ".join(asked) or "any",
-        remedy="switch the gates on the cluster, or take them out of featureGates",
-    )
+def add_capability(checklist: Checklist, look: Look) -> None:
+    verify = partial(statements.verify, checklist, TEXTS)
+    oldest = f"{ownership.OLDEST} or later"
+    verify("kubernetes-version", lambda: _version(look), oldest, "credentials-accepted")
+    kinds = ", ".join(sorted(cluster.KINDS))
+    verify("dra-served", lambda: cluster.served(look.kube), kinds, "kubernetes-version")
+    gates = look.given["featureGates"]
+    probe, expected = lambda: cluster.visible_gates(look.kube, gates), ", ".join(gates) or "any"
+    verify("feature-gates", probe, expected, "kubernetes-version")
 
 
 def _version(look: Look) -> str:
@@ -168,36 +166,21 @@ def _version(look: Look) -> str:
 # --- room for the lab ----------------------------------------------------------------------------
 
 
-def room(checklist: Checklist, look: Look) -> None:
-    names = look.given["namespaces"]
-    if names:
-        checklist.verify(
-            "namespaces-free",
-            "the namespaces that the lab makes are not there yet, or are its own",
-            lambda: _namespaces(look),
-            needs=["credentials-accepted"],
-            expected=", ".join(names),
-            remedy="if they are of a lab of yours, run make destroy there, else: kubectl "
-            f"--context {look.given['context']} delete namespace NAME",
-        )
-    checklist.verify(
-        "permissions",
-        "this user may do what the lab does",
-        lambda: _permissions(look),
-        needs=["credentials-accepted"],
-        expected="allowed",
-        remedy="have them granted, or use a context with more rights",
-    )
+def add_room(checklist: Checklist, look: Look) -> None:
+    verify = partial(statements.verify, checklist, TEXTS, about=look.given["context"])
+    if names := ", ".join(look.given["namespaces"]):
+        verify("namespaces-free", lambda: _namespaces(look), names, "credentials-accepted")
+    verify("permissions", lambda: _permissions(look), "allowed", "credentials-accepted")
 
 
 def _namespaces(look: Look) -> str:
-    there = [name for name in look.given["namespaces"] if name in look.namespaces]
-    going = [name for name in there if look.namespaces[name].metadata.deletion_timestamp]
-    if going:
-        raise CheckFailed(f"still being removed: {', '.join(going)}; try again in a moment")
-    if others := [name for name in there if not look.is_ours(name)]:
+    found = [name for name in look.given["namespaces"] if name in look.namespaces]
+    removing = [name for name in found if look.namespaces[name].metadata.deletion_timestamp]
+    if removing:
+        raise CheckFailed(f"still being removed: {', '.join(removing)}; try again in a moment")
+    if others := [name for name in found if not look.is_ours(name)]:
         raise CheckFailed(f"there, and not of this lab: {', '.join(others)}")
-    return "its own" if there else "none is there"
+    return "its own" if found else "none is there"
 
 
 def _permissions(look: Look) -> str:

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
-from checks.prerequisites import embedded
+from functools import partial
+
+from checks.prerequisites import embedded, statements
 from checks.prerequisites.cluster_look import Look
+from checks.prerequisites.statements import Texts
 from checks.result import CheckFailed, Checklist, CheckSkipped
-from kube import devices, ownership, pods
+from kube import devices, images, ownership
 
 ARCHIVE = ".tools/images/workload.tar"
+TEXTS: Texts = {
+    "gpu-nodes": (
+        "which nodes have GPUs, and who gives them out",
+        "let this user list nodes and ResourceSlices",
+    ),
+    "one-owner": (
+        "no node's GPUs are given out by a device plugin and by the DRA driver",
+        "neither knows what the other gives away; switch the device plugin off on these nodes: "
+        "kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
+    ),
+    "driver-not-there": (
+        "no driver is there that the lab's would get in the way of",
+        "use the one that is there: set installDriver to false",
+    ),
+    "driver-there": (
+        "the DRA driver is there",
+        "install it as your cluster does, or have the lab bring it: set installDriver to true",
+    ),
+    "target-published": (
+        "the GPU that is named is published, by one driver on one node",
+        "set target to the UUID of one of them",
+    ),
+    "target-free": (
+        "no other claim has it",
+        "wait until that claim is released, or set target to another GPU",
+    ),
+    "target-node-usable": (
+        "its node runs the lab's pods",
+        "set target to a GPU of another node, or fix it (kubectl uncordon, kubectl taint)",
+    ),
+    "workload-image": (
+        "its node has the image of the lab's pods",
+        f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make setup-host) there, "
+        "and run: ctr -n k8s.io images import workload.tar",
+    ),
+}
 
 
 def add(checklist: Checklist, look: Look) -> None:
@@ -21,44 +60,17 @@ def add(checklist: Checklist, look: Look) -> None:
 
 def _add_owners(checklist: Checklist, look: Look) -> None:
     given = look.given
-    checklist.verify(
-        "gpu-nodes",
-        "which nodes have GPUs, and who gives them out",
-        lambda: ownership.in_words(look.gpu_nodes),
-        needs=["dra-served"],
-        expected="",
-        remedy="let this user list nodes and ResourceSlices",
-    )
-    checklist.verify(
-        "one-owner",
-        "no node's GPUs are given out by a device plugin and by the DRA driver",
-        lambda: _one_owner(look),
-        needs=["gpu-nodes"],
-        expected="one owner a node",
-        failure="warning",
-        remedy="neither knows what the other gives away; switch the device plugin off on these "
-        "nodes: kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
-    )
+    verify = partial(statements.verify, checklist, TEXTS)
+    verify("gpu-nodes", lambda: ownership.in_words(look.gpu_nodes), "", "dra-served")
+    probe = partial(_one_owner, look)
+    verify("one-owner", probe, "one owner a node", "gpu-nodes", failure="warning")
     if given["install"]:
         embedded.add_chart(checklist, given["driverChart"])
-        checklist.verify(
-            "driver-not-there",
-            "no driver is there that the lab's would get in the way of",
-            lambda: _no_driver(look),
-            needs=["gpu-nodes"],
-            expected=f"no {given['chart']} but this lab's",
-            remedy="use the one that is there: set installDriver to false",
-        )
+        others = f"no {given['chart']} but this lab's"
+        verify("driver-not-there", lambda: _no_driver(look), others, "gpu-nodes")
     elif given["usesDriver"]:
-        checklist.verify(
-            "driver-there",
-            "the DRA driver is there",
-            lambda: _driver(look),
-            needs=["gpu-nodes"],
-            expected=f"devices of {given['driver']}",
-            remedy="install it as your cluster does, or have the lab bring it: set installDriver "
-            "to true",
-        )
+        devices_of = f"devices of {given['driver']}"
+        verify("driver-there", lambda: _driver(look), devices_of, "gpu-nodes")
 
 
 def _one_owner(look: Look) -> str:
@@ -75,7 +87,8 @@ def _driver(look: Look) -> str:
         raise CheckFailed("no ResourceSlice of it")
     found = [ownership.described(item, look.given["chart"]) for item in look.drivers]
     where = ", ".join(f"{each['namespace']}/{each['plugin']} {each['version']}" for each in found)
-    return f"{len(look.published)} devices; {where.strip() or 'its DaemonSet is not known'}"
+    count = devices.counted(len(look.published), "device")
+    return f"{count}; {where.strip() or 'its DaemonSet is not known'}"
 
 
 def _no_driver(look: Look) -> str:
@@ -94,7 +107,7 @@ def _no_driver(look: Look) -> str:
 
 def _of_another(look: Look, thing: str) -> bool:
     """Whether that object is there and was not made by this lab's release."""
-    found = ownership.read_object(look.kube, thing)
+    found = ownership.there(look.kube, thing)
     if found is None:
         return False
     annotations = found["metadata"].get("annotations", {})
@@ -108,44 +121,16 @@ def _of_another(look: Look, thing: str) -> bool:
 
 def _add_target(checklist: Checklist, look: Look) -> None:
     simulated = checklist.holds("gpu-nodes") and look.simulated
-    checklist.verify(
-        "target-published",
-        "the GPU that is named is published, by one driver on one node",
-        lambda: _target(look),
-        needs=["gpu-nodes"],
-        expected=look.given["target"],
-        simulated=simulated,
-        remedy="set target to the UUID of one of them",
-    )
-    checklist.verify(
-        "target-free",
-        "no other claim has it",
-        lambda: _free(look),
-        needs=["target-published"],
-        expected="no claim but this lab's",
-        simulated=simulated,
-        remedy="wait until that claim is released, or set target to another GPU",
-    )
-    checklist.verify(
-        "target-node-usable",
-        "its node runs the lab's pods",
-        lambda: _usable(look),
-        needs=["target-published"],
-        expected="ready, neither cordoned nor tainted",
-        simulated=simulated,
-        remedy="set target to a GPU of another node, or fix it (kubectl uncordon, kubectl taint)",
-    )
+    verify = partial(statements.verify, checklist, TEXTS)
+    for identity, probe, expected, need in (
+        ("target-published", _target, look.given["target"], "gpu-nodes"),
+        ("target-free", _free, "no claim but this lab's", "target-published"),
+        ("target-node-usable", _usable, "ready, neither cordoned nor tainted", "target-published"),
+    ):
+        verify(identity, partial(probe, look), expected, need, simulated=simulated)
     if not simulated:
-        checklist.verify(
-            "workload-image",
-            "its node has the image of the lab's pods",
-            lambda: _image(look),
-            needs=["target-published"],
-            expected=look.given["workloadImage"],
-            failure="warning",
-            remedy=f"leave {pods.IMAGE_KEY} empty for a public image; or copy {ARCHIVE} (make "
-            "setup-host) there, and run: ctr -n k8s.io images import workload.tar",
-        )
+        image, probe = look.given["workloadImage"], partial(_image, look)
+        verify("workload-image", probe, image, "target-published", failure="warning")
 
 
 def _device(look: Look) -> devices.Device:
@@ -191,7 +176,7 @@ def _image(look: Look) -> str:
     telling = digest or wanted.partition("/")[2] or wanted
     if any(name.endswith(telling) for name in names):
         return str(wanted)
-    if wanted.startswith(pods.OF_SET_UP):
+    if wanted.startswith(images.OF_SET_UP):
         raise CheckFailed(f"{node.metadata.name} does not list it")
     raise CheckSkipped(
         f"{node.metadata.name} does not list it; it is pulled when a pod starts there"
