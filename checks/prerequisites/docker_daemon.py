@@ -12,7 +12,7 @@ from typing import Any
 import semver
 
 from checks.prerequisites import kind_toolkit, statements
-from checks.prerequisites.statements import Texts, require, require_free
+from checks.prerequisites.statements import require, require_free
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import docker
 
@@ -28,48 +28,34 @@ SNAPS = "/var/snap"
 DAEMON_CONFIG = "/etc/docker/daemon.json"
 DOCKERS_OWN = "runc"
 """Path of the runtime that Docker brings."""
-TEXTS: Texts = {
-    "docker-program": (
-        "the docker program is on PATH",
-        "install Docker Engine: https://docs.docker.com/engine/install/",
-    ),
-    "docker-daemon": (
-        "the Docker daemon runs and answers this user",
-        "run: sudo systemctl start docker",
-    ),
-    "docker-version": (
-        "the Docker daemon is new enough",
-        "install a newer Docker Engine: https://docs.docker.com/engine/install/",
-    ),
-    "docker-local": (
-        "the Docker daemon runs on this machine",
-        "run: unset DOCKER_HOST; docker context use default",
-    ),
-    "docker-snap": (
-        "the Docker daemon sees the files of this machine",
-        "run: sudo snap remove --purge docker, which removes its images and containers too; "
-        f"then {docker.INSTALL}",
-    ),
-    "docker-runtime": (
-        "Docker's default runtime is there; without it no container starts",
-        f"{kind_toolkit.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
-        f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
-        f"{kind_toolkit.RESTART}",
-    ),
-    "docker-rootless": (
-        "the Docker daemon may give devices to nodes",
-        "run: docker context use default; sudo systemctl start docker",
-    ),
-    "cgroups": (
-        "the machine has control groups of version 2",
-        "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use version 1 "
-        "only when told to",
-    ),
+TITLES = {
+    "docker-program": "the docker program is on PATH",
+    "docker-daemon": "the Docker daemon runs and answers this user",
+    "docker-version": "the Docker daemon is new enough",
+    "docker-local": "the Docker daemon runs on this machine",
+    "docker-snap": "the Docker daemon sees the files of this machine",
+    "docker-runtime": "Docker's default runtime is there; without it no container starts",
+    "docker-rootless": "the Docker daemon may give devices to nodes",
+    "cgroups": "the machine has control groups of version 2",
+}
+REMEDIES = {
+    "docker-program": "install Docker Engine: https://docs.docker.com/engine/install/",
+    "docker-daemon": "run: sudo systemctl start docker",
+    "docker-version": "install a newer Docker Engine: https://docs.docker.com/engine/install/",
+    "docker-local": "run: unset DOCKER_HOST; docker context use default",
+    "docker-snap": "run: sudo snap remove --purge docker, which removes its images and "
+    f"containers too; then {docker.INSTALL}",
+    "docker-runtime": f"{kind_toolkit.INSTALL_TOOLKIT} and run: sudo nvidia-ctk runtime configure "
+    f"--runtime=docker; or set default-runtime to runc in {DAEMON_CONFIG}; then "
+    f"{kind_toolkit.RESTART}",
+    "docker-rootless": "run: docker context use default; sudo systemctl start docker",
+    "cgroups": "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later use "
+    "version 1 only when told to",
 }
 
 
 def add(checklist: Checklist, daemon: Docker) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     verify("docker-program", daemon.program, f"Docker Engine {WANTED_DOCKER} or later")
     verify("docker-daemon", daemon.answers, "an answer to docker info", "docker-program")
     for identity, probe, expected in (

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import Texts, require
+from checks.prerequisites.statements import require
 from checks.result import CheckFailed, Checklist
 from machine import cluster_state
 from toolchain import bootstrap
@@ -39,38 +39,29 @@ NEEDED_MEMORY = 1.5
 SETUP = "run: make setup"
 GATE_REFUSED = re.compile(r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*")
 GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-TEXTS: Texts = {
-    "platform": (
-        "the platform is one that the workshop is tested on",
-        "it may well work; please report what you see",
-    ),
-    "checkout-path": (
-        "the tools can work where this checkout lies",
-        "move the checkout to another folder; then run: make clean setup",
-    ),
-    "driver-chart": (
-        "the driver's Helm chart is there",
-        f"{SETUP}; or set driverChart to a chart that exists",
-    ),
-    "feature-gates": (
-        "every component knows the feature gates that are asked for",
-        "correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",
-    ),
-    "runtime-config": (
-        "the API server knows the APIs that are to be switched",
-        "correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
-    ),
-    "disk": (
-        "there is room for the files of the cluster, the state and the results",
-        "free some room in the file system of that folder",
-    ),
-    "memory": ("there is memory for the control plane", "end some other programs first"),
+TITLES = {
+    "platform": "the platform is one that the workshop is tested on",
+    "checkout-path": "the tools can work where this checkout lies",
+    "driver-chart": "the driver's Helm chart is there",
+    "feature-gates": "every component knows the feature gates that are asked for",
+    "runtime-config": "the API server knows the APIs that are to be switched",
+    "disk": "there is room for the files of the cluster, the state and the results",
+    "memory": "there is memory for the control plane",
+}
+REMEDIES = {
+    "platform": "it may well work; please report what you see",
+    "checkout-path": "move the checkout to another folder; then run: make clean setup",
+    "driver-chart": f"{SETUP}; or set driverChart to a chart that exists",
+    "feature-gates": "correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",
+    "runtime-config": "correct runtimeConfig, for example resource.k8s.io/v1beta2=true",
+    "disk": "free some room in the file system of that folder",
+    "memory": "end some other programs first",
 }
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     version = parameters["kubernetesVersion"]
     add_platform(checklist)
     for name, wanted, remedy in _tools(version):
@@ -99,25 +90,27 @@ def of_operator(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_platform(checklist: Checklist) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     verify("platform", _platform, " ".join(TESTED), failure="warning")
     verify("checkout-path", _place, f"none of {' '.join(bootstrap.REFUSED)} in the path")
 
 
 def add_chart(checklist: Checklist, reference: str) -> None:
-    statements.verify(checklist, TEXTS, "driver-chart", partial(_chart, reference), reference)
+    statements.verify(
+        checklist, TITLES, REMEDIES, "driver-chart", partial(_chart, reference), reference
+    )
 
 
 def add_disk(checklist: Checklist, needed: dict[str, float]) -> None:
     """needed: GB by folder of the project."""
     expected = ", ".join(f"{size} GB in {folder}" for folder, size in needed.items())
-    statements.verify(checklist, TEXTS, "disk", partial(_disk, needed), expected)
+    statements.verify(checklist, TITLES, REMEDIES, "disk", partial(_disk, needed), expected)
 
 
 def add_memory(checklist: Checklist, needed: float) -> None:
     """needed: GB."""
     probe, expected = partial(_memory, needed), f"{needed} GB available"
-    statements.verify(checklist, TEXTS, "memory", probe, expected, failure="warning")
+    statements.verify(checklist, TITLES, REMEDIES, "memory", probe, expected, failure="warning")
 
 
 def _platform() -> str:

@@ -24,7 +24,6 @@ from checks.modules import cluster
 from checks.prerequisites import existing_gpus, statements
 from checks.prerequisites import existing_permissions as allowed
 from checks.prerequisites.cluster_look import ANSWER_SECONDS, Look
-from checks.prerequisites.statements import Texts
 from checks.result import CheckFailed, Checklist
 from kube import connection, devices, kubeconfig, ownership
 from kube.client import message
@@ -35,48 +34,34 @@ UNAUTHORIZED, NOT_FOUND = 401, 404
 NOBODY = "system:anonymous"
 NAMED = re.compile(r'User "([^"]+)"')
 """How the API server says whom it has refused something."""
-TEXTS: Texts = {
-    "kubeconfig-readable": (
-        "the kubeconfig can be read",
-        "set kubeconfig to a file that exists, or KUBECONFIG in the environment",
-    ),
-    "context-known": (
-        "the context is in it, with its cluster and user",
-        "set context to one of them; `kubectl config get-contexts` lists them",
-    ),
-    "credentials-made": (
-        "the kubeconfig's cluster and user entries can be used",
-        "see that this works: kubectl --context {} auth whoami",
-    ),
-    "api-reachable": ("the API server answers", "try: kubectl --context {} get --raw /version"),
-    "credentials-accepted": (
-        "the API server accepts the credentials",
-        "log in again as you do for this cluster, so that this works: kubectl --context {} auth "
-        "whoami",
-    ),
-    "kubernetes-version": (
-        "Kubernetes is new enough",
-        f"upgrade the cluster to {ownership.OLDEST} or later, or use cluster=embedded",
-    ),
-    "dra-served": (
-        "resource.k8s.io/v1 is served",
-        "switch it on: --runtime-config=resource.k8s.io/v1=true of the API server, and "
-        "--feature-gates=DynamicResourceAllocation=true of it, the scheduler, the controller "
-        "manager and every kubelet",
-    ),
-    "feature-gates": (
-        "the feature gates are as asked for, as far as the API server tells",
-        "switch the gates on the cluster, or take them out of featureGates",
-    ),
-    "namespaces-free": (
-        "the namespaces that the lab makes are not there yet, or are its own",
-        "if they are of a lab of yours, run make destroy there, else: kubectl --context {} delete "
-        "namespace NAME",
-    ),
-    "permissions": (
-        "this user may do what the lab does",
-        "have them granted, or use a context with more rights",
-    ),
+TITLES = {
+    "kubeconfig-readable": "the kubeconfig can be read",
+    "context-known": "the context is in it, with its cluster and user",
+    "credentials-made": "the kubeconfig's cluster and user entries can be used",
+    "api-reachable": "the API server answers",
+    "credentials-accepted": "the API server accepts the credentials",
+    "kubernetes-version": "Kubernetes is new enough",
+    "dra-served": "resource.k8s.io/v1 is served",
+    "feature-gates": "the feature gates are as asked for, as far as the API server tells",
+    "namespaces-free": "the namespaces that the lab makes are not there yet, or are its own",
+    "permissions": "this user may do what the lab does",
+}
+REMEDIES = {
+    "kubeconfig-readable": "set kubeconfig to a file that exists, or KUBECONFIG in the environment",
+    "context-known": "set context to one of them; `kubectl config get-contexts` lists them",
+    "credentials-made": "see that this works: kubectl --context {} auth whoami",
+    "api-reachable": "try: kubectl --context {} get --raw /version",
+    "credentials-accepted": "log in again as you do for this cluster, so that this works: "
+    "kubectl --context {} auth whoami",
+    "kubernetes-version": f"upgrade the cluster to {ownership.OLDEST} or later, or use "
+    "cluster=embedded",
+    "dra-served": "switch it on: --runtime-config=resource.k8s.io/v1=true of the API server, and "
+    "--feature-gates=DynamicResourceAllocation=true of it, the scheduler, the controller manager "
+    "and every kubelet",
+    "feature-gates": "switch the gates on the cluster, or take them out of featureGates",
+    "namespaces-free": "if they are of a lab of yours, run make destroy there, else: kubectl "
+    "--context {} delete namespace NAME",
+    "permissions": "have them granted, or use a context with more rights",
 }
 
 
@@ -105,7 +90,9 @@ def add_access(checklist: Checklist, look: Look) -> None:
         ("api-reachable", lambda: _reachable(look), "an answer"),
         ("credentials-accepted", lambda: _accepted(look), "credentials that are valid"),
     ):
-        statements.verify(checklist, TEXTS, identity, probe, expected, *needs, about=context)
+        statements.verify(
+            checklist, TITLES, REMEDIES, identity, probe, expected, *needs, about=context
+        )
         needs = [identity]
 
 
@@ -147,7 +134,7 @@ def _accepted(look: Look) -> str:
 
 
 def add_capability(checklist: Checklist, look: Look) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     oldest = f"{ownership.OLDEST} or later"
     verify("kubernetes-version", lambda: _version(look), oldest, "credentials-accepted")
     kinds = ", ".join(sorted(cluster.KINDS))
@@ -167,7 +154,7 @@ def _version(look: Look) -> str:
 
 
 def add_room(checklist: Checklist, look: Look) -> None:
-    verify = partial(statements.verify, checklist, TEXTS, about=look.given["context"])
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES, about=look.given["context"])
     if names := ", ".join(look.given["namespaces"]):
         verify("namespaces-free", lambda: _namespaces(look), names, "credentials-accepted")
     verify("permissions", lambda: _permissions(look), "allowed", "credentials-accepted")

@@ -6,46 +6,33 @@ from functools import partial
 
 from checks.prerequisites import embedded, statements
 from checks.prerequisites.cluster_look import Look
-from checks.prerequisites.statements import Texts
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from kube import devices, images, ownership
 
 ARCHIVE = ".tools/images/workload.tar"
-TEXTS: Texts = {
-    "gpu-nodes": (
-        "which nodes have GPUs, and who gives them out",
-        "let this user list nodes and ResourceSlices",
-    ),
-    "one-owner": (
-        "no node's GPUs are given out by a device plugin and by the DRA driver",
-        "neither knows what the other gives away; switch the device plugin off on these nodes: "
-        "kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
-    ),
-    "driver-not-there": (
-        "no driver is there that the lab's would get in the way of",
-        "use the one that is there: set installDriver to false",
-    ),
-    "driver-there": (
-        "the DRA driver is there",
-        "install it as your cluster does, or have the lab bring it: set installDriver to true",
-    ),
-    "target-published": (
-        "the GPU that is named is published, by one driver on one node",
-        "set target to the UUID of one of them",
-    ),
-    "target-free": (
-        "no other claim has it",
-        "wait until that claim is released, or set target to another GPU",
-    ),
-    "target-node-usable": (
-        "its node runs the lab's pods",
-        "set target to a GPU of another node, or fix it (kubectl uncordon, kubectl taint)",
-    ),
-    "workload-image": (
-        "its node has the image of the lab's pods",
-        f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make setup-host) there, "
-        "and run: ctr -n k8s.io images import workload.tar",
-    ),
+TITLES = {
+    "gpu-nodes": "which nodes have GPUs, and who gives them out",
+    "one-owner": "no node's GPUs are given out by a device plugin and by the DRA driver",
+    "driver-not-there": "no driver is there that the lab's would get in the way of",
+    "driver-there": "the DRA driver is there",
+    "target-published": "the GPU that is named is published, by one driver on one node",
+    "target-free": "no other claim has it",
+    "target-node-usable": "its node runs the lab's pods",
+    "workload-image": "its node has the image of the lab's pods",
+}
+REMEDIES = {
+    "gpu-nodes": "let this user list nodes and ResourceSlices",
+    "one-owner": "neither knows what the other gives away; switch the device plugin off on these "
+    "nodes: kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
+    "driver-not-there": "use the one that is there: set installDriver to false",
+    "driver-there": "install it as your cluster does, or have the lab bring it: set "
+    "installDriver to true",
+    "target-published": "set target to the UUID of one of them",
+    "target-free": "wait until that claim is released, or set target to another GPU",
+    "target-node-usable": "set target to a GPU of another node, or fix it (kubectl uncordon, "
+    "kubectl taint)",
+    "workload-image": f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make "
+    "setup-host) there, and run: ctr -n k8s.io images import workload.tar",
 }
 
 
@@ -60,7 +47,7 @@ def add(checklist: Checklist, look: Look) -> None:
 
 def _add_owners(checklist: Checklist, look: Look) -> None:
     given = look.given
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     verify("gpu-nodes", lambda: ownership.in_words(look.gpu_nodes), "", "dra-served")
     probe = partial(_one_owner, look)
     verify("one-owner", probe, "one owner a node", "gpu-nodes", failure="warning")
@@ -121,7 +108,7 @@ def _of_another(look: Look, thing: str) -> bool:
 
 def _add_target(checklist: Checklist, look: Look) -> None:
     simulated = checklist.holds("gpu-nodes") and look.simulated
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     for identity, probe, expected, need in (
         ("target-published", _target, look.given["target"], "gpu-nodes"),
         ("target-free", _free, "no claim but this lab's", "target-published"),

@@ -12,7 +12,7 @@ import psutil
 import semver
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import Texts, require, require_all
+from checks.prerequisites.statements import require, require_all
 from checks.result import CheckFailed, Checklist
 from machine import gpu_host, host_machine
 from machine.errors import LabError
@@ -24,30 +24,24 @@ MPS_PROGRAMS = ("nvidia-cuda-mps-control", "nvidia-cuda-mps-server")
 MPS_FOLDER = Path("/tmp/nvidia-mps")  # noqa: S108
 CONTAINER = re.compile(r"docker|containerd|kubepods|libpod|lxc")
 """In the control group of a process of a container, as docker, containerd and others name it."""
-TEXTS: Texts = {
-    "gpu-driver": (
-        "the GPU driver is installed, new enough for the DRA driver",
-        f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
-    ),
-    "gpus": (
-        "nvidia-smi sees a GPU",
-        "run nvidia-smi; after a driver update the machine must be started anew",
-    ),
-    "compute-capability": ("the DRA driver supports every GPU", "use another GPU"),
-    "mps-capability": (
-        "MPS can limit its clients on every GPU",
-        "modules that set limits will fail on this GPU",
-    ),
-    "compute-mode": ("no GPU is reserved for one process", "run: sudo nvidia-smi -c DEFAULT"),
-    "mps-programs": (
-        "the driver brings the MPS daemon",
-        "install the driver's package that holds nvidia-cuda-mps-control "
-        "(Debian, Ubuntu: nvidia-compute-utils)",
-    ),
-    "no-mps-daemon": (
-        "no MPS daemon of the machine captures the GPUs' containers",
-        f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {MPS_FOLDER}",
-    ),
+TITLES = {
+    "gpu-driver": "the GPU driver is installed, new enough for the DRA driver",
+    "gpus": "nvidia-smi sees a GPU",
+    "compute-capability": "the DRA driver supports every GPU",
+    "mps-capability": "MPS can limit its clients on every GPU",
+    "compute-mode": "no GPU is reserved for one process",
+    "mps-programs": "the driver brings the MPS daemon",
+    "no-mps-daemon": "no MPS daemon of the machine captures the GPUs' containers",
+}
+REMEDIES = {
+    "gpu-driver": f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
+    "gpus": "run nvidia-smi; after a driver update the machine must be started anew",
+    "compute-capability": "use another GPU",
+    "mps-capability": "modules that set limits will fail on this GPU",
+    "compute-mode": "run: sudo nvidia-smi -c DEFAULT",
+    "mps-programs": "install the driver's package that holds nvidia-cuda-mps-control (Debian, "
+    "Ubuntu: nvidia-compute-utils)",
+    "no-mps-daemon": f"run: echo quit | sudo nvidia-cuda-mps-control; sudo rm -r {MPS_FOLDER}",
 }
 
 
@@ -58,7 +52,7 @@ def add(checklist: Checklist, *needs: str, made: bool = False) -> Host:
     there already, so that its own pods may use a GPU.
     """
     host = Host()
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     verify("gpu-driver", host.driver_version, f"{gpu_host.OLDEST_DRIVER} or later", *needs)
     verify("gpus", host.products, "at least one", "gpu-driver")
     for identity, oldest, warning, need in (

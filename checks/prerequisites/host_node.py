@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from checks.prerequisites import embedded, gpus, host_guards, statements
-from checks.prerequisites.statements import Texts, require_all, require_free
+from checks.prerequisites.statements import require_all, require_free
 from checks.result import Checklist
 from machine import cluster_state, host_machine, host_node, host_places
 from machine.host_networks import Networks
@@ -20,29 +20,29 @@ CONTROLLERS = {"cpu", "memory", "pids"}
 NEEDED_DISK = 2.0
 """GB: programs, images unpacked, logs; half of it was seen to be used."""
 SEE = "see what was found"
-TEXTS: Texts = {
-    "host-tools": ("the programs and images of the host node are there", host.REMEDY),
-    "host-free": ("this machine has no kubelet yet, and its networks are free", SEE),
-    "host-selinux": (
-        "SELinux lets systemd start the node's programs",
-        host_guards.LABEL_PROGRAMS,
-    ),
-    "host-firewall": ("the firewall lets pods reach the API server", SEE),
-    "host-forwarding": ("the firewall lets pods reach each other", SEE),
-    "host-cgroups": (
-        "the kernel has the control groups that a kubelet needs",
-        "boot with these controllers on, or give this container its own control groups",
-    ),
-    "host-disk": (
-        f"there is room in {host_places.STATE.parent}",
-        "free some room in that file system",
-    ),
+TITLES = {
+    "host-tools": "the programs and images of the host node are there",
+    "host-free": "this machine has no kubelet yet, and its networks are free",
+    "host-selinux": "SELinux lets systemd start the node's programs",
+    "host-firewall": "the firewall lets pods reach the API server",
+    "host-forwarding": "the firewall lets pods reach each other",
+    "host-cgroups": "the kernel has the control groups that a kubelet needs",
+    "host-disk": f"there is room in {host_places.STATE.parent}",
+}
+REMEDIES = {
+    "host-tools": host.REMEDY,
+    "host-free": SEE,
+    "host-selinux": host_guards.LABEL_PROGRAMS,
+    "host-firewall": SEE,
+    "host-forwarding": SEE,
+    "host-cgroups": "boot with these controllers on, or give this container its own control groups",
+    "host-disk": "free some room in that file system",
 }
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     checklist = Checklist(module)
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     stack, networks = parameters["stack"], Networks(**parameters["networks"])
     made = cluster_state.is_made(stack)
     verify("host-tools", lambda: require_all(host_node.missing_tools()), "all")

@@ -30,7 +30,7 @@ import semver
 
 from checks.prerequisites import docker_daemon, embedded, kind_gpu, statements
 from checks.prerequisites.docker_daemon import Docker
-from checks.prerequisites.statements import Texts, require, require_all
+from checks.prerequisites.statements import require, require_all
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
 from toolchain import kind as toolchain_kind
@@ -67,37 +67,28 @@ NODE_MEMORY, CLUSTER_MEMORY = 0.7, 2.0
 """GB, estimated: half a GB a node was seen without a workload."""
 KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
 LOCAL_IMAGE = re.compile(r"(localhost|local|127\.0\.0\.1)[:/]")
-TEXTS: Texts = {
-    "disk-docker": (
-        "there is room for images and nodes where Docker keeps them",
-        "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
-    ),
-    "kernel": (
-        "the kernel is new enough",
-        "install a newer kernel of your distribution; it may well work with this one",
-    ),
-    "inotify": (
-        "nodes can watch enough files",
-        f"run: sudo sysctl {SYSCTL}; write the same into /etc/sysctl.d/99-kind.conf to keep it",
-    ),
-    "wsl": (
-        "this is no Linux under Windows, or no GPU is asked of it",
-        "use driver=example; or cluster=embedded, with simulated GPUs; see docs/wsl2.md",
-    ),
-    "kind": ("kind runs", "run: make setup-kind"),
-    "kind-tools": (
-        "what set-up brings for nodes in containers is there",
-        toolchain_kind.REMEDY,
-    ),
-    "node-image": ("the image of the nodes is there", "run: docker pull {}"),
-    "name-free": (
-        "no other kind cluster has the name of this one",
-        "run: .tools/bin/kind delete cluster --name {}; or give the stack another name",
-    ),
-    "ports": (
-        "the ports of the cluster are free",
-        "end the program that has it, or choose another port",
-    ),
+TITLES = {
+    "disk-docker": "there is room for images and nodes where Docker keeps them",
+    "kernel": "the kernel is new enough",
+    "inotify": "nodes can watch enough files",
+    "wsl": "this is no Linux under Windows, or no GPU is asked of it",
+    "kind": "kind runs",
+    "kind-tools": "what set-up brings for nodes in containers is there",
+    "node-image": "the image of the nodes is there",
+    "name-free": "no other kind cluster has the name of this one",
+    "ports": "the ports of the cluster are free",
+}
+REMEDIES = {
+    "disk-docker": "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
+    "kernel": "install a newer kernel of your distribution; it may well work with this one",
+    "inotify": f"run: sudo sysctl {SYSCTL}; write the same into /etc/sysctl.d/99-kind.conf to "
+    "keep it",
+    "wsl": "use driver=example; or cluster=embedded, with simulated GPUs; see docs/wsl2.md",
+    "kind": "run: make setup-kind",
+    "kind-tools": toolchain_kind.REMEDY,
+    "node-image": "run: docker pull {}",
+    "name-free": "run: .tools/bin/kind delete cluster --name {}; or give the stack another name",
+    "ports": "end the program that has it, or choose another port",
 }
 
 
@@ -152,7 +143,7 @@ def _strategy(mounts: str) -> str:
 def _add_machine(
     checklist: Checklist, parameters: dict[str, Any], daemon: Docker, with_gpu: bool
 ) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     nodes = 1 + parameters["workers"]
     made = cluster_state.is_made(parameters["stack"])
     disk = embedded.MADE_DISK if made else IMAGE_DISK + NODE_DISK * nodes
@@ -198,7 +189,7 @@ def _wsl(with_gpu: bool) -> str:
 
 
 def _add_cluster(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     stack, asked = parameters["stack"], parameters["ports"]
     image = kind_images.image_of(parameters["nodeImage"], parameters["kubernetesVersion"])
     name = kind_places.cluster(stack)

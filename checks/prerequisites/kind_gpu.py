@@ -13,7 +13,7 @@ from typing import Any
 from checks.prerequisites import gpus, kind_toolkit, statements
 from checks.prerequisites.docker_daemon import Docker
 from checks.prerequisites.kind_gpu_spec import Spec
-from checks.prerequisites.statements import Texts, require
+from checks.prerequisites.statements import require
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
 from machine.run import ProgramError, run_program
@@ -30,43 +30,36 @@ MPS_CRASHES = ("580.159.03",)
 """Drivers whose MPS daemon does not start in a pod (NVIDIA's DRA driver, #1143)."""
 GPU_SECONDS = 90
 MODPROBE_SECONDS = 10
-TEXTS: Texts = {
-    "gpu-present": (
-        "this machine has an NVIDIA GPU",
-        "use driver=example, which needs no GPU; or cluster=embedded, with simulated GPUs",
-    ),
-    "kernel-driver": (
-        "the GPU's kernel driver is loaded and has made its device nodes",
-        "run: sudo modprobe nvidia && sudo nvidia-modprobe -c 0 -u",
-    ),
-    "gpu-subset": (
-        "the GPUs that nodes are to have are there",
-        "name GPUs by an index or UUID that nvidia-smi -L lists",
-    ),
-    "mps-driver": (
-        "the driver's MPS daemon is known to start in pods",
-        "install another driver of that branch, for example 580.159.04",
-    ),
-    "cdi-spec": ("a CDI spec tells what containers need of the driver", cdi.GENERATE),
-    "cdi-fresh": (
-        "the CDI spec that is installed is for the driver that runs",
-        cdi.GENERATE,
-    ),
-    "cdi-devices": ("the CDI spec has every GPU that nvidia-smi lists", cdi.GENERATE),
-    "cdi-mounts": ("what nodes need of the driver is there", cdi.GENERATE),
-    "driver-place": (
-        "NVIDIA's plugin will find the driver in a node",
-        "choose the strategy cdi, which mounts it there",
-    ),
-    "gpu-container": (
-        "a container gets the GPUs",
-        "run the same by hand and read what it says: docker run --rm --gpus all IMAGE nvidia-smi",
-    ),
+TITLES = {
+    "gpu-present": "this machine has an NVIDIA GPU",
+    "kernel-driver": "the GPU's kernel driver is loaded and has made its device nodes",
+    "gpu-subset": "the GPUs that nodes are to have are there",
+    "mps-driver": "the driver's MPS daemon is known to start in pods",
+    "cdi-spec": "a CDI spec tells what containers need of the driver",
+    "cdi-fresh": "the CDI spec that is installed is for the driver that runs",
+    "cdi-devices": "the CDI spec has every GPU that nvidia-smi lists",
+    "cdi-mounts": "what nodes need of the driver is there",
+    "driver-place": "NVIDIA's plugin will find the driver in a node",
+    "gpu-container": "a container gets the GPUs",
+}
+REMEDIES = {
+    "gpu-present": "use driver=example, which needs no GPU; or cluster=embedded, with simulated "
+    "GPUs",
+    "kernel-driver": "run: sudo modprobe nvidia && sudo nvidia-modprobe -c 0 -u",
+    "gpu-subset": "name GPUs by an index or UUID that nvidia-smi -L lists",
+    "mps-driver": "install another driver of that branch, for example 580.159.04",
+    "cdi-spec": cdi.GENERATE,
+    "cdi-fresh": cdi.GENERATE,
+    "cdi-devices": cdi.GENERATE,
+    "cdi-mounts": cdi.GENERATE,
+    "driver-place": "choose the strategy cdi, which mounts it there",
+    "gpu-container": "run the same by hand and read what it says: docker run --rm --gpus all "
+    "IMAGE nvidia-smi",
 }
 
 
 def add(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     strategy = parameters["strategy"]
     verify("gpu-present", _present, "a GPU on the PCI bus, or the driver's device nodes")
     nodes = "module nvidia, /dev/nvidiactl and a /dev/nvidia0"
@@ -85,7 +78,7 @@ def add(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> Non
 
 
 def _add_spec(checklist: Checklist, spec: Spec) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     versions = f"of a version from {cdi.VERSIONS[0]} to {cdi.VERSIONS[-1]}"
     verify("cdi-spec", spec.found, f"one of {cdi.KIND}, {versions}", "kernel-driver")
     verify("cdi-fresh", spec.fresh, "the version of the driver that runs", "gpus")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import semver
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import Texts
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import gpu_host
 from machine.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
@@ -30,22 +29,21 @@ INSTALL_TOOLKIT = (
     "container-toolkit/latest/install-guide.html"
 )
 OTHER_STRATEGY = "the strategy cdi mounts the driver without NVIDIA's runtime"
-TEXTS: Texts = {
-    "toolkit": ("NVIDIA's container toolkit is there", INSTALL_TOOLKIT),
-    "runtime-default": (
-        "NVIDIA's runtime is Docker's default",
-        "run: sudo nvidia-ctk runtime configure --runtime=docker --set-as-default --cdi.enabled "
-        f"&& {RESTART}",
-    ),
-    "volume-mounts": (
-        "NVIDIA's runtime takes a mount for the wish for a GPU",
-        SET_VOLUME_MOUNTS,
-    ),
+TITLES = {
+    "toolkit": "NVIDIA's container toolkit is there",
+    "runtime-default": "NVIDIA's runtime is Docker's default",
+    "volume-mounts": "NVIDIA's runtime takes a mount for the wish for a GPU",
+}
+REMEDIES = {
+    "toolkit": INSTALL_TOOLKIT,
+    "runtime-default": "run: sudo nvidia-ctk runtime configure --runtime=docker --set-as-default "
+    f"--cdi.enabled && {RESTART}",
+    "volume-mounts": SET_VOLUME_MOUNTS,
 }
 
 
 def add(checklist: Checklist, strategy: str, daemon: Docker) -> None:
-    verify = partial(statements.verify, checklist, TEXTS)
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     oldest = f"version {OLDEST_TOOLKIT} or later"
     verify("toolkit", lambda: _toolkit(strategy), oldest, "gpu-present")
     default = partial(_runtime, strategy, daemon)

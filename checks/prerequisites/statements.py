@@ -14,14 +14,13 @@ import semver
 from checks.result import CheckFailed, Checklist
 from machine.run import Finished, run_program
 
-Texts = Mapping[str, tuple[str, str]]
-"""Id of a statement → its title, and the remedy where the probe knows no better one."""
 ANSWER_SECONDS = 20
 
 
 def verify(
     checklist: Checklist,
-    texts: Texts,
+    titles: Mapping[str, str],
+    remedies: Mapping[str, str],
     identity: str,
     probe: Callable[[], str],
     expected: str,
@@ -29,13 +28,13 @@ def verify(
     about: str = "",
     **more: Any,
 ) -> None:
-    """Verify the statement with these texts; needs and more: of `Checklist.verify`.
+    """Verify the statement; needs and more: of `Checklist.verify`.
 
-    about: what stands in its remedy for {}.
+    titles and remedies: by id, a remedy for where the probe knows no better one; about: what stands
+    in the remedy for {}.
     """
-    title, remedy = texts[identity]
-    remedy = remedy.format(about) if about else remedy
-    checklist.verify(identity, title, probe, expected, remedy, needs=needs, **more)
+    remedy = remedies[identity].format(about) if about else remedies[identity]
+    checklist.verify(identity, titles[identity], probe, expected, remedy, needs=needs, **more)
 
 
 def require(holds: bool, found: str, **more: Any) -> str:
