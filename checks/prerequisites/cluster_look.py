@@ -76,11 +76,13 @@ class Look:
         return found is not None and ownership.is_ours(found.metadata, self.given["stack"])
 
     @cached_property
-    def drivers(self) -> list[Any]:
-        """DaemonSets of the driver that are not this lab's."""
+    def drivers(self) -> list[dict[str, str]]:
+        """The drivers that are not this lab's: namespace, plugin and version of each."""
         listed = self.kube.get(self.kube.apps.list_daemon_set_for_all_namespaces).items
-        found = ownership.drivers(listed, self.given["chart"], self.given["plugin"])
-        return [item for item in found if not self.is_ours(item.metadata.namespace)]
+        chart = self.given["chart"]
+        found = ownership.drivers(listed, chart, self.given["plugin"])
+        described = [ownership.described(item, chart) for item in found]
+        return [each for each in described if not self.is_ours(each["namespace"])]
 
     @cached_property
     def target(self) -> devices.Device | None:

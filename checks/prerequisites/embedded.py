@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ FULL = 0.01
 NEEDED_MEMORY = 1.5
 """GB: twice what the control plane, kwok and the engine were seen to take."""
 SETUP = "run: make setup"
-GATE_REFUSED = re.compile(r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*")
+GATE_REFUSED = r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*"
+API_REFUSED = r"unknown api groups [^,\]\"]*"
 GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TITLES = {
     "platform": "the platform is one that the workshop is tested on",
@@ -69,9 +71,11 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
         checklist.verify(f"tool-{name}", f"{name} runs", probe, f"version {wanted}", remedy)
     add_chart(checklist, parameters["driverChart"])
     tools = [f"tool-{name}" for name in GATES_ASKED]
-    gates = partial(_gates, parameters["featureGates"])
+    asked = parameters["featureGates"]
+    gates = partial(_accepted, asked, "feature-gates", GATES_ASKED, GATE_REFUSED)
     verify("feature-gates", gates, f"gates that Kubernetes {version} knows", *tools)
-    apis = partial(_apis, parameters["runtimeConfig"])
+    asked = parameters["runtimeConfig"]
+    apis = partial(_accepted, asked, "runtime-config", GATES_ASKED[:1], API_REFUSED)
     verify("runtime-config", apis, f"API groups that Kubernetes {version} knows", *tools)
     made = cluster_state.is_made(parameters["stack"])
     add_disk(checklist, OPERATOR_DISK if made else NEEDED_DISK)
@@ -153,25 +157,15 @@ def _chart(reference: str) -> str:
     return reference
 
 
-def _refusal(program: str, flag: str, value: str) -> str:
-    """What the program says against a flag's value. It checks its flags before it starts."""
-    return statements.ask(BIN / program, f"--{flag}={value}").errors
-
-
-def _gates(gates: list[str]) -> str:
-    for gate in gates:
-        for program in GATES_ASKED:
-            if match := GATE_REFUSED.search(_refusal(program, "feature-gates", gate)):
+def _accepted(values: list[str], flag: str, programs: Iterable[str], refusal: str) -> str:
+    """The values. Raises CheckFailed if one of the programs, which check their flags before they
+    start, refuses one in such words."""
+    for value in values:
+        for program in programs:
+            errors = statements.ask(BIN / program, f"--{flag}={value}").errors
+            if match := re.search(refusal, errors):
                 raise CheckFailed(f"{program}: {match[0]}")
-    return ", ".join(gates) or "none asked for"
-
-
-def _apis(switches: list[str]) -> str:
-    for switch in switches:
-        said = _refusal("kube-apiserver", "runtime-config", switch)
-        if match := re.search(r"unknown api groups [^,\]\"]*", said):
-            raise CheckFailed(f"kube-apiserver: {match[0]}")
-    return ", ".join(switches) or "none asked for"
+    return ", ".join(values) or "none asked for"
 
 
 def _disk(needed: dict[str, float]) -> str:
@@ -179,8 +173,7 @@ def _disk(needed: dict[str, float]) -> str:
     for folder, size in needed.items():
         if free[folder] < FULL:
             raise CheckFailed(disk_full(folder))
-        if free[folder] < size:
-            raise CheckFailed(f"{free[folder]:.2f} GB free in {folder}")
+        require(free[folder] >= size, f"{free[folder]:.2f} GB free in {folder}")
     return f"{min(free.values()):.1f} GB free"
 
 

@@ -13,6 +13,7 @@ strings).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from checks.modules import cluster
 from checks.prerequisites import existing_gpus, statements
 from checks.prerequisites import existing_permissions as allowed
 from checks.prerequisites.cluster_look import ANSWER_SECONDS, Look
+from checks.prerequisites.statements import refuse
 from checks.result import CheckFailed, Checklist
 from kube import connection, devices, kubeconfig, ownership
 from kube.client import message
@@ -66,37 +68,36 @@ REMEDIES = {
 
 
 def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    checklist = Checklist(module)
+    checklist, context = Checklist(module), parameters["context"]
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES, about=context)
     with ExitStack() as open_files:
         look = Look(parameters, open_files)
-        add_access(checklist, look)
-        add_capability(checklist, look)
+        _add_cluster(verify, look)
         existing_gpus.add(checklist, look)
-        add_room(checklist, look)
+        if names := ", ".join(parameters["namespaces"]):
+            verify("namespaces-free", lambda: _namespaces(look), names, "credentials-accepted")
+        verify("permissions", lambda: _permissions(look), "allowed", "credentials-accepted")
     return checklist.to_json()
 
 
-# --- kubeconfig, credentials, API server -------------------------------------------------------
-
-
-def add_access(checklist: Checklist, look: Look) -> None:
-    """Each needs the one before it."""
+def _add_cluster(verify: Callable[..., None], look: Look) -> None:
+    """The way to the API server, and what that server can do."""
     context = look.given["context"]
-    needs: list[str] = []
-    for identity, probe, expected in (
-        ("kubeconfig-readable", lambda: look.entries.source, "a kubeconfig"),
-        ("context-known", lambda: kubeconfig.server(look.config), context),
-        ("credentials-made", lambda: _usable_login(look), "credentials"),
-        ("api-reachable", lambda: _reachable(look), "an answer"),
-        ("credentials-accepted", lambda: _accepted(look), "credentials that are valid"),
-    ):
-        statements.verify(
-            checklist, TITLES, REMEDIES, identity, probe, expected, *needs, about=context
-        )
-        needs = [identity]
+    verify("kubeconfig-readable", lambda: look.entries.source, "a kubeconfig")
+    verify("context-known", lambda: kubeconfig.server(look.config), context, "kubeconfig-readable")
+    verify("credentials-made", lambda: _login(look), "credentials", "context-known")
+    verify("api-reachable", lambda: _reachable(look), "an answer", "credentials-made")
+    valid = "credentials that are valid"
+    verify("credentials-accepted", lambda: _user(look), valid, "api-reachable")
+    oldest = f"{ownership.OLDEST} or later"
+    verify("kubernetes-version", lambda: _version(look), oldest, "credentials-accepted")
+    kinds = ", ".join(sorted(cluster.KINDS))
+    verify("dra-served", lambda: cluster.served(look.kube), kinds, "kubernetes-version")
+    asked = ", ".join(look.given["featureGates"]) or "any"
+    verify("feature-gates", lambda: _gates(look), asked, "kubernetes-version")
 
 
-def _usable_login(look: Look) -> str:
+def _login(look: Look) -> str:
     """A plugin that makes credentials is run for this."""
     _ = look.kube.api
     return connection.kind_of_login(look.config)
@@ -107,7 +108,7 @@ def _reachable(look: Look) -> str:
     return kubeconfig.server(look.config)
 
 
-def _accepted(look: Look) -> str:
+def _user(look: Look) -> str:
     """The version may be told to anyone, so something is asked that is for known users only."""
     try:
         review = client.AuthenticationV1Api(look.kube.api)
@@ -130,18 +131,8 @@ def _accepted(look: Look) -> str:
     return who
 
 
-# --- what the cluster can ------------------------------------------------------------------------
-
-
-def add_capability(checklist: Checklist, look: Look) -> None:
-    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
-    oldest = f"{ownership.OLDEST} or later"
-    verify("kubernetes-version", lambda: _version(look), oldest, "credentials-accepted")
-    kinds = ", ".join(sorted(cluster.KINDS))
-    verify("dra-served", lambda: cluster.served(look.kube), kinds, "kubernetes-version")
-    gates = look.given["featureGates"]
-    probe, expected = lambda: cluster.visible_gates(look.kube, gates), ", ".join(gates) or "any"
-    verify("feature-gates", probe, expected, "kubernetes-version")
+def _gates(look: Look) -> str:
+    return cluster.visible_gates(look.kube, look.given["featureGates"])
 
 
 def _version(look: Look) -> str:
@@ -150,23 +141,12 @@ def _version(look: Look) -> str:
     return cluster.at_least(look.version.removeprefix("v"), ownership.OLDEST)
 
 
-# --- room for the lab ----------------------------------------------------------------------------
-
-
-def add_room(checklist: Checklist, look: Look) -> None:
-    verify = partial(statements.verify, checklist, TITLES, REMEDIES, about=look.given["context"])
-    if names := ", ".join(look.given["namespaces"]):
-        verify("namespaces-free", lambda: _namespaces(look), names, "credentials-accepted")
-    verify("permissions", lambda: _permissions(look), "allowed", "credentials-accepted")
-
-
 def _namespaces(look: Look) -> str:
     found = [name for name in look.given["namespaces"] if name in look.namespaces]
-    removing = [name for name in found if look.namespaces[name].metadata.deletion_timestamp]
-    if removing:
-        raise CheckFailed(f"still being removed: {', '.join(removing)}; try again in a moment")
-    if others := [name for name in found if not look.is_ours(name)]:
-        raise CheckFailed(f"there, and not of this lab: {', '.join(others)}")
+    ending = [name for name in found if look.namespaces[name].metadata.deletion_timestamp]
+    if ending:
+        raise CheckFailed(f"still being removed: {', '.join(ending)}; try again in a moment")
+    refuse([name for name in found if not look.is_ours(name)], "there, and not of this lab: ")
     return "its own" if found else "none is there"
 
 
@@ -189,7 +169,7 @@ def _driver_namespace(look: Look) -> str:
     if look.given["install"]:
         return str(look.given["driverNamespace"])
     try:
-        return next((str(item.metadata.namespace) for item in look.drivers), "")
+        return next((each["namespace"] for each in look.drivers), "")
     except LabError:
         return ""
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from checks.prerequisites import embedded, statements
 from checks.prerequisites.cluster_look import Look
+from checks.prerequisites.statements import refuse
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from kube import devices, images, ownership
 
@@ -37,15 +38,6 @@ REMEDIES = {
 
 
 def add(checklist: Checklist, look: Look) -> None:
-    _add_owners(checklist, look)
-    if look.given["target"]:
-        _add_target(checklist, look)
-
-
-# --- who owns which GPU --------------------------------------------------------------------------
-
-
-def _add_owners(checklist: Checklist, look: Look) -> None:
     given = look.given
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     verify("gpu-nodes", lambda: ownership.in_words(look.gpu_nodes), "", "dra-served")
@@ -53,42 +45,37 @@ def _add_owners(checklist: Checklist, look: Look) -> None:
     verify("one-owner", probe, "one owner a node", "gpu-nodes", failure="warning")
     if given["install"]:
         embedded.add_chart(checklist, given["driverChart"])
-        others = f"no {given['chart']} but this lab's"
-        verify("driver-not-there", lambda: _no_driver(look), others, "gpu-nodes")
+        expected = f"no {given['chart']} but this lab's"
+        verify("driver-not-there", lambda: _no_driver(look), expected, "gpu-nodes")
     elif given["usesDriver"]:
-        devices_of = f"devices of {given['driver']}"
-        verify("driver-there", lambda: _driver(look), devices_of, "gpu-nodes")
+        expected = f"devices of {given['driver']}"
+        verify("driver-there", lambda: _driver(look), expected, "gpu-nodes")
+    if given["target"]:
+        _add_target(checklist, look)
 
 
 def _one_owner(look: Look) -> str:
-    both = ownership.of_both(look.gpu_nodes)
     if look.given["install"]:  # the driver will run on every node with GPUs
-        both = [str(node) for node in look.gpu_nodes if node.plugin]
-    if both:
-        raise CheckFailed(", ".join(both))
+        refuse([str(node) for node in look.gpu_nodes if node.plugin], "")
+    refuse(ownership.of_both(look.gpu_nodes), "")
     return "no device plugin beside the driver"
 
 
 def _driver(look: Look) -> str:
     if not look.published:
         raise CheckFailed("no ResourceSlice of it")
-    found = [ownership.described(item, look.given["chart"]) for item in look.drivers]
-    where = ", ".join(f"{each['namespace']}/{each['plugin']} {each['version']}" for each in found)
+    names = [f"{each['namespace']}/{each['plugin']} {each['version']}" for each in look.drivers]
     count = devices.counted(len(look.published), "device")
-    return f"{count}; {where.strip() or 'its DaemonSet is not known'}"
+    return f"{count}; {', '.join(names).strip() or 'its DaemonSet is not known'}"
 
 
 def _no_driver(look: Look) -> str:
-    found = [ownership.described(item, look.given["chart"]) for item in look.drivers]
-    if found:
-        raise CheckFailed(", ".join(f"{each['namespace']}/{each['plugin']}" for each in found))
+    refuse([f"{each['namespace']}/{each['plugin']}" for each in look.drivers], "")
     ours = look.is_ours(look.given["driverNamespace"])
-    real = [node.name for node in look.gpu_nodes if node.published and not node.simulated]
-    if real and not ours:
-        raise CheckFailed(f"devices of {look.given['driver']} on {', '.join(real)}")
-    taken = [each for each in look.given["outside"] if _of_another(look, each)]
-    if taken:
-        raise CheckFailed(f"there already: {', '.join(taken)}")
+    if not ours:
+        real = [node.name for node in look.gpu_nodes if node.published and not node.simulated]
+        refuse(real, f"devices of {look.given['driver']} on ")
+    refuse([each for each in look.given["outside"] if _of_another(look, each)], "there already: ")
     return "only this lab's" if ours else "none"
 
 
@@ -97,13 +84,9 @@ def _of_another(look: Look, thing: str) -> bool:
     found = ownership.there(look.kube, thing)
     if found is None:
         return False
-    annotations = found["metadata"].get("annotations", {})
     namespace = look.given["driverNamespace"]
-    ours = annotations.get(ownership.RELEASED_IN) == namespace and look.is_ours(namespace)
-    return not ours
-
-
-# --- the one GPU ---------------------------------------------------------------------------------
+    release = found["metadata"].get("annotations", {}).get(ownership.RELEASED_IN)
+    return release != namespace or not look.is_ours(namespace)
 
 
 def _add_target(checklist: Checklist, look: Look) -> None:
@@ -125,9 +108,9 @@ def _device(look: Look) -> devices.Device:
     if found is None and look.given["install"]:
         raise CheckSkipped("known when the driver is installed")
     if found is None:
-        there = [f"{device.uuid} on {device.node}" for device in look.published if device.uuid]
-        more = f" and {len(there) - 8} more" if len(there) > 8 else ""
-        raise CheckFailed(f"not published; there are {', '.join(there[:8]) or 'none'}{more}")
+        known = [f"{device.uuid} on {device.node}" for device in look.published if device.uuid]
+        more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+        raise CheckFailed(f"not published; there are {', '.join(known[:8]) or 'none'}{more}")
     return found
 
 
@@ -139,9 +122,7 @@ def _target(look: Look) -> str:
 def _free(look: Look) -> str:
     claims = look.kube.get(look.kube.resource.list_resource_claim_for_all_namespaces).items
     found = ownership.holders(claims, _device(look))
-    others = [claim for claim in found if not look.is_ours(claim.partition("/")[0])]
-    if others:
-        raise CheckFailed(f"allocated to {', '.join(others)}")
+    refuse([each for each in found if not look.is_ours(each.partition("/")[0])], "allocated to ")
     return "free"
 
 
@@ -160,11 +141,10 @@ def _image(look: Look) -> str:
     node, wanted = look.nodes[_device(look).node], look.given["workloadImage"]
     names = [name for image in node.status.images or [] for name in image.names or []]
     _, _, digest = wanted.partition("@")
-    telling = digest or wanted.partition("/")[2] or wanted
-    if any(name.endswith(telling) for name in names):
+    ending = digest or wanted.partition("/")[2] or wanted
+    if any(name.endswith(ending) for name in names):
         return str(wanted)
+    unlisted = f"{node.metadata.name} does not list it"
     if wanted.startswith(images.OF_SET_UP):
-        raise CheckFailed(f"{node.metadata.name} does not list it")
-    raise CheckSkipped(
-        f"{node.metadata.name} does not list it; it is pulled when a pod starts there"
-    )
+        raise CheckFailed(unlisted)
+    raise CheckSkipped(f"{unlisted}; it is pulled when a pod starts there")

@@ -12,7 +12,7 @@ import psutil
 import semver
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import require, require_all
+from checks.prerequisites.statements import refuse, require
 from checks.result import CheckFailed, Checklist
 from machine import gpu_host, host_machine
 from machine.errors import LabError
@@ -114,7 +114,7 @@ class Host:
     def mps_programs(self) -> str:
         assert self.driver is not None  # noqa: S101
         programs = self.driver.programs
-        require_all(name for name in MPS_PROGRAMS if not (programs / name).exists())
+        refuse(name for name in MPS_PROGRAMS if not (programs / name).exists())
         return f"both in {programs}"
 
     def mps_daemon(self) -> str:

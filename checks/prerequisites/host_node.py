@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from checks.prerequisites import embedded, gpus, host_guards, statements
-from checks.prerequisites.statements import require_all, require_free
+from checks.prerequisites.statements import refuse, require_free
 from checks.result import Checklist
 from machine import cluster_state, host_machine, host_node, host_places
 from machine.host_networks import Networks
@@ -45,7 +45,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     stack, networks = parameters["stack"], Networks(**parameters["networks"])
     made = cluster_state.is_made(stack)
-    verify("host-tools", lambda: require_all(host_node.missing_tools()), "all")
+    verify("host-tools", _tools, "all")
     free = "root, no other kubelet or node, no route to the node's networks"
     verify("host-free", lambda: host_node.require_usable(stack, networks), free)
     labelled = f"{host_guards.PROGRAM_LABEL} where SELinux is enforcing"
@@ -60,7 +60,12 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return checklist.to_json()
 
 
+def _tools() -> str:
+    refuse(host_node.missing_tools())
+    return "all"
+
+
 def _controllers() -> str:
     found = host_machine.controllers()
-    require_all(sorted(CONTROLLERS - found))
+    refuse(sorted(CONTROLLERS - found))
     return f"version {2 if host_machine.unified() else 1}: {', '.join(sorted(found))}"

@@ -30,12 +30,11 @@ import semver
 
 from checks.prerequisites import docker_daemon, embedded, kind_gpu, statements
 from checks.prerequisites.docker_daemon import Docker
-from checks.prerequisites.statements import require, require_all
+from checks.prerequisites.statements import refuse, require
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
 from toolchain import kind as toolchain_kind
 from toolchain.layout import TOOLS
-from toolchain.tools import DRIVER_CHARTS, KUBERNETES_VERSION
 
 FATAL = (
     "docker-program",
@@ -104,7 +103,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     _add_cluster(checklist, parameters, daemon)
     if with_gpu:
         chosen = parameters | {"strategy": _strategy(parameters["strategy"])}
-        kind_gpu.add(checklist, chosen, daemon)
+        kind_gpu.add(checklist, chosen, daemon.info)
     if not parameters["strict"]:
         checklist.findings = [
             replace(finding, status="warning")
@@ -117,16 +116,13 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def defaults() -> dict[str, Any]:
     """The parameters for a person who runs the program alone."""
-    return {
-        "stack": "dev",
+    return embedded.defaults() | {
         "driver": "nvidia",
         "gpu": True,
-        "kubernetesVersion": KUBERNETES_VERSION,
         "strategy": "auto",
         "gpus": [],
         "workers": 1,
         "nodeImage": "",
-        "driverChart": f".tools/charts/dra-driver-nvidia-gpu-{DRIVER_CHARTS[0]}",
         "ports": [],
         "strict": True,
     }
@@ -169,12 +165,10 @@ def _kernel() -> str:
 
 
 def _inotify() -> str:
-    found = {}
-    for name in INOTIFY:
-        try:
-            found[name] = int((INOTIFY_FOLDER / name).read_text())
-        except (OSError, ValueError) as error:
-            raise CheckSkipped(f"{INOTIFY_FOLDER / name} cannot be read") from error
+    try:
+        found = {name: int((INOTIFY_FOLDER / name).read_text()) for name in INOTIFY}
+    except (OSError, ValueError) as error:
+        raise CheckSkipped(f"{INOTIFY_FOLDER} cannot be read: {error}") from error
     enough = all(found[name] >= wanted for name, wanted in INOTIFY.items())
     return require(enough, ", ".join(f"{name} {value}" for name, value in found.items()))
 
@@ -183,9 +177,6 @@ def _wsl(with_gpu: bool) -> str:
     if "microsoft" not in _release().lower():
         return "no WSL2"
     return require(not with_gpu, f"WSL2 ({_release()})")
-
-
-# --- the cluster -----------------------------------------------------------------------------
 
 
 def _add_cluster(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
@@ -212,7 +203,8 @@ def _kind() -> str:
 
 def _tools() -> str:
     # Of kind itself more is asked above.
-    return require_all(file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind")
+    refuse(file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind")
+    return "all"
 
 
 def _image(image: str) -> str:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.prerequisites import gpus, kind_toolkit, statements
-from checks.prerequisites.docker_daemon import Docker
-from checks.prerequisites.kind_gpu_spec import Spec
-from checks.prerequisites.statements import require
+from checks.prerequisites.statements import refuse, require
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
 from machine.run import ProgramError, run_program
@@ -58,7 +56,7 @@ REMEDIES = {
 }
 
 
-def add(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
+def add(checklist: Checklist, parameters: dict[str, Any], docker_info: dict[str, Any]) -> None:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     strategy = parameters["strategy"]
     verify("gpu-present", _present, "a GPU on the PCI bus, or the driver's device nodes")
@@ -69,7 +67,7 @@ def add(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> Non
     spec = Spec(host, tuple(parameters["gpus"]), strategy)
     verify("gpu-subset", spec.subset, ", ".join(spec.chosen) or cdi.ALL, "gpus")
     verify("mps-driver", lambda: _mps_driver(host), f"none of {', '.join(MPS_CRASHES)}", "gpus")
-    kind_toolkit.add(checklist, strategy, daemon)
+    kind_toolkit.add(checklist, strategy, docker_info)
     _add_spec(checklist, spec)
     listed = "nvidia-smi in a container lists the GPUs that are asked for"
     toolkit = ("runtime-default", "volume-mounts") if strategy == "toolkit" else ()
@@ -164,6 +162,63 @@ def _mps_driver(host: gpus.Host) -> str:
     assert host.driver is not None  # noqa: S101
     version = host.driver.version
     return require(version not in MPS_CRASHES, version, warning=True)
+
+
+class Spec:
+    """The CDI spec of this machine, and what a node needs by it; filled as statements ask."""
+
+    def __init__(self, host: gpus.Host, chosen: tuple[str, ...], strategy: str) -> None:
+        self.host = host
+        self.chosen = chosen
+        self.strategy = strategy
+        self.spec: dict[str, Any] = {}
+        self.needs = kind_node_needs.NodeNeeds(strategy)
+
+    def found(self) -> str:
+        self.spec = gpu_host.described()
+        version = cdi.driver_version(self.spec) or "of an unknown version"
+        return f"driver {version}, devices {', '.join(cdi.device_names(self.spec)) or cdi.ALL}"
+
+    def fresh(self) -> str:
+        """What lies in a file is as old as its last writing."""
+        installed = cdi.installed()
+        if installed is None:
+            raise CheckSkipped("no file in /etc/cdi or /var/run/cdi; nvidia-ctk tells when asked")
+        path, spec = installed
+        assert self.host.driver is not None  # noqa: S101
+        found = cdi.driver_version(spec)
+        if found != self.host.driver.version:
+            unused = gpu_host.toolkit() is not None
+            raise CheckFailed(f"{path} is for driver {found or 'unknown'}", warning=unused)
+        return f"{path}: {found}"
+
+    def devices(self) -> str:
+        names = set(cdi.device_names(self.spec))
+        if not names:
+            raise CheckSkipped("it names all GPUs as one")
+        for index, gpu in enumerate(self.host.gpus):
+            if not names & {str(index), gpu.uuid}:
+                raise CheckFailed(f"GPU {index} ({gpu.uuid}) is not in the spec")
+        return f"all of {len(self.host.gpus)}"
+
+    def subset(self) -> str:
+        known = {gpu.uuid for gpu in self.host.gpus}
+        known |= {str(index) for index in range(len(self.host.gpus))}
+        if unknown := [name for name in self.chosen if name not in known | {cdi.ALL}]:
+            raise CheckFailed(f"{', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        return ", ".join(self.chosen) or cdi.ALL
+
+    def mounts(self) -> str:
+        needs = kind_node_needs.for_node(self.spec, self.chosen, self.strategy)
+        self.needs = kind_node_needs.settled(needs)
+        notes = "".join(f"; {note}" for note in self.needs.notes)
+        return f"{len(self.needs.mounts)} mounts, {len(self.needs.devices)} device nodes{notes}"
+
+    def places(self) -> str:
+        if self.strategy != "toolkit":
+            raise CheckSkipped("the strategy cdi puts the driver where the plugin looks")
+        refuse(kind_node_needs.unsearched(self.spec), "")
+        return "in the usual places"
 
 
 def _container(spec: Spec, image: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tomllib
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import semver
 
@@ -14,9 +14,6 @@ from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import gpu_host
 from machine.kind_gpus import RUNTIME, RUNTIME_CONFIG, VOLUME_MOUNTS
 from machine.run import ProgramError
-
-if TYPE_CHECKING:
-    from checks.prerequisites.docker_daemon import Docker
 
 OLDEST_TOOLKIT = semver.Version(1, 14, 0)
 """The first that the workshop's documents ask for."""
@@ -42,11 +39,11 @@ REMEDIES = {
 }
 
 
-def add(checklist: Checklist, strategy: str, daemon: Docker) -> None:
+def add(checklist: Checklist, strategy: str, docker_info: dict[str, Any]) -> None:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     oldest = f"version {OLDEST_TOOLKIT} or later"
     verify("toolkit", lambda: _toolkit(strategy), oldest, "gpu-present")
-    default = partial(_runtime, strategy, daemon)
+    default = partial(_runtime, strategy, docker_info)
     verify("runtime-default", default, RUNTIME, "docker-daemon", "toolkit")
     switched = f"{VOLUME_MOUNTS} = true in {RUNTIME_CONFIG}"
     verify("volume-mounts", lambda: _volume_mounts(strategy), switched, "toolkit")
@@ -67,12 +64,12 @@ def _toolkit(strategy: str) -> str:
     return f"{found}, {program}"
 
 
-def _runtime(strategy: str, daemon: Docker) -> str:
+def _runtime(strategy: str, docker_info: dict[str, Any]) -> str:
     if strategy != "toolkit":
         raise CheckSkipped(OTHER_STRATEGY)
-    found = str(daemon.info.get("DefaultRuntime"))
+    found = str(docker_info.get("DefaultRuntime"))
     if found != RUNTIME:
-        known = RUNTIME in (daemon.info.get("Runtimes") or {})
+        known = RUNTIME in (docker_info.get("Runtimes") or {})
         raise CheckFailed(f"{found}; {RUNTIME} is {'known' if known else 'not known'} to Docker")
     return found
 

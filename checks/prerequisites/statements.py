@@ -44,10 +44,10 @@ def require(holds: bool, found: str, **more: Any) -> str:
     return found
 
 
-def require_all(missing: Iterable[str]) -> str:
-    """Raises CheckFailed with those that are missing."""
-    names = ", ".join(missing)
-    return require(not names, f"missing: {names}" if names else "all")
+def refuse(names: Iterable[str], before: str = "missing: ") -> None:
+    """Raises CheckFailed with these names, and the words before them, if there are any."""
+    if found := ", ".join(names):
+        raise CheckFailed(f"{before}{found}")
 
 
 def require_free(folder: str | Path, needed: float) -> str:
