@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,12 @@ def add(checklist: Checklist, daemon: Docker) -> None:
         verify(identity, probe, expected, "docker-daemon")
 
 
+@dataclass
 class Docker:
     """The Docker daemon, asked once; info is empty until it has answered."""
 
-    def __init__(self, with_gpu: bool) -> None:
-        self.info: dict[str, Any] = {}
-        self._with_gpu = with_gpu
+    with_gpu: bool
+    info: dict[str, Any] = field(default_factory=dict)
 
     def program(self) -> str:
         found = shutil.which(docker.PROGRAM)
@@ -88,7 +89,7 @@ class Docker:
 
     def version(self) -> str:
         found = docker.parse_version(str(self.info.get("ServerVersion")))
-        if found < OLDEST_DOCKER or (found < WANTED_DOCKER and self._with_gpu):
+        if found < OLDEST_DOCKER or (found < WANTED_DOCKER and self.with_gpu):
             raise CheckFailed(str(found))
         if found < WANTED_DOCKER:
             raise CheckFailed(f"{found}, with which kind runs", warning=True)
@@ -97,7 +98,7 @@ class Docker:
     def is_local(self) -> str:
         """Mounts and ports of nodes are those of the daemon's machine."""
         if self._on_desktop:
-            raise CheckFailed(f"in the virtual machine of {DESKTOP}", warning=not self._with_gpu)
+            raise CheckFailed(f"in the virtual machine of {DESKTOP}", warning=not self.with_gpu)
         name = str(self.info.get("Name"))
         if name != platform.node():
             raise CheckFailed(f"it runs on {name}, this is {platform.node()}")
@@ -129,7 +130,7 @@ class Docker:
 
     def runs_as_root(self) -> str:
         if any("rootless" in option for option in self.info.get("SecurityOptions") or []):
-            raise CheckFailed("rootless", warning=not self._with_gpu)
+            raise CheckFailed("rootless", warning=not self.with_gpu)
         return "as root"
 
     def cgroups(self) -> str:

@@ -146,8 +146,8 @@ def _namespaces(look: Look) -> str:
     ending = [name for name in found if look.namespaces[name].metadata.deletion_timestamp]
     if ending:
         raise CheckFailed(f"still being removed: {', '.join(ending)}; try again in a moment")
-    refuse([name for name in found if not look.is_ours(name)], "there, and not of this lab: ")
-    return "its own" if found else "none is there"
+    others = [name for name in found if not look.is_ours(name)]
+    return refuse(others, "there, and not of this lab: ", "its own" if found else "none is there")
 
 
 def _permissions(look: Look) -> str:

@@ -57,8 +57,7 @@ def add(checklist: Checklist, look: Look) -> None:
 def _one_owner(look: Look) -> str:
     if look.given["install"]:  # the driver will run on every node with GPUs
         refuse([str(node) for node in look.gpu_nodes if node.plugin], "")
-    refuse(ownership.of_both(look.gpu_nodes), "")
-    return "no device plugin beside the driver"
+    return refuse(ownership.of_both(look.gpu_nodes), "", "no device plugin beside the driver")
 
 
 def _driver(look: Look) -> str:
@@ -75,8 +74,8 @@ def _no_driver(look: Look) -> str:
     if not ours:
         real = [node.name for node in look.gpu_nodes if node.published and not node.simulated]
         refuse(real, f"devices of {look.given['driver']} on ")
-    refuse([each for each in look.given["outside"] if _of_another(look, each)], "there already: ")
-    return "only this lab's" if ours else "none"
+    others = [each for each in look.given["outside"] if _of_another(look, each)]
+    return refuse(others, "there already: ", "only this lab's" if ours else "none")
 
 
 def _of_another(look: Look, thing: str) -> bool:
@@ -122,8 +121,8 @@ def _target(look: Look) -> str:
 def _free(look: Look) -> str:
     claims = look.kube.get(look.kube.resource.list_resource_claim_for_all_namespaces).items
     found = ownership.holders(claims, _device(look))
-    refuse([each for each in found if not look.is_ours(each.partition("/")[0])], "allocated to ")
-    return "free"
+    others = [each for each in found if not look.is_ours(each.partition("/")[0])]
+    return refuse(others, "allocated to ", "free")
 
 
 def _usable(look: Look) -> str:

@@ -5,14 +5,14 @@ pods.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import psutil
-import semver
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import refuse, require
+from checks.prerequisites.statements import read, refuse, require
 from checks.result import CheckFailed, Checklist
 from machine import gpu_host, host_machine
 from machine.errors import LabError
@@ -68,17 +68,17 @@ def add(checklist: Checklist, *needs: str, made: bool = False) -> Host:
     return host
 
 
+@dataclass
 class Host:
     """This machine's GPU driver and GPUs, asked once; empty where the statement about it failed."""
 
-    def __init__(self) -> None:
-        self.driver: gpu_host.Driver | None = None
-        self.gpus: list[gpu_host.Gpu] = []
+    driver: gpu_host.Driver | None = None
+    gpus: list[gpu_host.Gpu] = field(default_factory=list)
 
     def driver_version(self) -> str:
         self.driver = gpu_host.find(gpu_host.described())
         found = self.driver.version
-        if semver.Version.parse(found.partition(".")[0] + ".0.0").major < gpu_host.OLDEST_DRIVER:
+        if int(found.partition(".")[0]) < gpu_host.OLDEST_DRIVER:
             raise CheckFailed(found)
         return f"{found} in {self.driver.libraries}"
 
@@ -89,18 +89,13 @@ class Host:
         return require(bool(self.gpus), names or "none")
 
     def capability(self, oldest: tuple[int, int], *, warning: bool = False) -> str:
-        found = {gpu.compute_capability for gpu in self.gpus}
-        for capability in found:
-            major, _, minor = capability.partition(".")
-            if (int(major), int(minor)) < oldest:
-                raise CheckFailed(capability, warning=warning)
-        return ", ".join(sorted(found))
+        found = sorted({gpu.compute_capability for gpu in self.gpus})
+        older = [each for each in found if tuple(map(int, each.split("."))) < oldest]
+        return refuse(older, "", ", ".join(found), warning=warning)
 
     def compute_modes(self) -> str:
-        for gpu in self.gpus:
-            if gpu.reserved:
-                raise CheckFailed(f"{gpu.uuid}: {gpu.compute_mode}")
-        return gpu_host.DEFAULT_MODE
+        reserved = [f"{gpu.uuid}: {gpu.compute_mode}" for gpu in self.gpus if gpu.reserved]
+        return refuse(reserved, "", gpu_host.DEFAULT_MODE)
 
     def modes_beside_the_lab(self) -> str:
         """The same, but an MPS daemon that is not the machine's own may have a GPU for itself."""
@@ -114,8 +109,8 @@ class Host:
     def mps_programs(self) -> str:
         assert self.driver is not None  # noqa: S101
         programs = self.driver.programs
-        refuse(name for name in MPS_PROGRAMS if not (programs / name).exists())
-        return f"both in {programs}"
+        missing = [name for name in MPS_PROGRAMS if not (programs / name).exists()]
+        return refuse(missing, "missing: ", f"both in {programs}")
 
     def mps_daemon(self) -> str:
         ours = {process.pid for process in host_machine.grouped()}
@@ -134,8 +129,4 @@ def is_mps(process: psutil.Process) -> bool:
 
 def in_container(pid: int) -> bool:
     """Whether its control group is that of a container: such a daemon has pipes of its own."""
-    try:
-        group = Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return False
-    return bool(CONTAINER.search(group))
+    return bool(CONTAINER.search(read(Path(f"/proc/{pid}/cgroup"))))

@@ -8,17 +8,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from checks.prerequisites.statements import output_of, read, require
 from checks.result import CheckFailed, CheckSkipped
 from machine import host_node
 from machine.host_networks import Networks
 from machine.host_places import BIN, POD_BRIDGE
-from machine.run import ProgramError, run_program
 
 ROOT = Path("/")
 ENFORCE = "sys/fs/selinux/enforce"
 BRIDGED = "proc/sys/net/bridge/bridge-nf-call-iptables"
 PROGRAM_LABEL = "bin_t"
-ANSWER_SECONDS = 20
 LABEL_PROGRAMS = (
     f"run: sudo semanage fcontext --add --type {PROGRAM_LABEL} '{BIN}(/.*)?'; or, for as long as "
     "the node runs: sudo setenforce 0"
@@ -28,32 +27,26 @@ LABEL_PROGRAMS = (
 def selinux() -> str:
     """Whether systemd may start the node's programs: SELinux lets it only those with a label of
     programs, and systemd-run would say that all went well."""
-    if _read(ENFORCE) != "1":
+    if read(ROOT / ENFORCE) != "1":
         return "SELinux is not enforcing"
     if not host_node.SYSTEMD.exists():
         return "SELinux is enforcing, but no systemd starts the programs"
-    told = _ask("matchpathcon", "-n", str(BIN / "kubelet")) or ""
-    label = told.strip().split(":")[2] if told.count(":") >= 2 else "var_lib_t"
-    if label != PROGRAM_LABEL:
-        raise CheckFailed(f"SELinux is enforcing, and labels {BIN} {label}", remedy=LABEL_PROGRAMS)
-    return f"SELinux is enforcing, and labels {BIN} {label}"
+    context = output_of("matchpathcon", "-n", str(BIN / "kubelet")) or ""
+    label = context.strip().split(":")[2] if context.count(":") >= 2 else "var_lib_t"
+    return require(label == PROGRAM_LABEL, f"SELinux is enforcing, and labels {BIN} {label}")
 
 
 def firewall(networks: Networks) -> str:
     """Whether pods may reach the API server, at an address of this machine."""
-    if (_ask("firewall-cmd", "--state") or "").strip() == "running":
+    if (output_of("firewall-cmd", "--state") or "").strip() == "running":
         return _firewalld(networks.pods)
     rules = _rules()
     if not _closes(rules, "INPUT") or _accepts(rules, "INPUT", networks.pods):
         return "no rule is in the way"
-    ufw = "-N ufw-" in rules
-    allow = (
-        f"ufw allow in on {POD_BRIDGE}" if ufw else f"iptables -I INPUT -i {POD_BRIDGE} -j ACCEPT"
-    )
-    raise CheckFailed(
-        f"{'ufw' if ufw else 'the chain INPUT of iptables'} lets nothing in from {POD_BRIDGE}",
-        remedy=f"run: sudo {allow}",
-    )
+    who, allow = "the chain INPUT of iptables", f"iptables -I INPUT -i {POD_BRIDGE} -j ACCEPT"
+    if "-N ufw-" in rules:
+        who, allow = "ufw", f"ufw allow in on {POD_BRIDGE}"
+    raise CheckFailed(f"{who} lets nothing in from {POD_BRIDGE}", remedy=f"run: sudo {allow}")
 
 
 def _firewalld(pods: str) -> str:
@@ -63,9 +56,9 @@ def _firewalld(pods: str) -> str:
         f"--get-zone-of-interface={POD_BRIDGE}",
         "--get-default-zone",
     )
-    answers = (_ask("firewall-cmd", question) for question in questions)
+    answers = (output_of("firewall-cmd", question) for question in questions)
     zone = next((answer.strip() for answer in answers if answer), "")
-    listed = _ask("firewall-cmd", f"--zone={zone}", "--list-all") or ""
+    listed = output_of("firewall-cmd", f"--zone={zone}", "--list-all") or ""
     if not re.search(r"target: ACCEPT|services:.*\bhttps\b|ports:.*\b443/tcp", listed):
         raise CheckFailed(
             f"firewalld has the pods' network {pods} in zone {zone}, which keeps them from the API "
@@ -79,7 +72,7 @@ def _firewalld(pods: str) -> str:
 def forwarding(networks: Networks) -> str:
     """Whether pods may reach each other: with br_netfilter even what stays on their bridge goes
     through iptables, and Docker has it drop what it does not know."""
-    if _read(BRIDGED) != "1":
+    if read(ROOT / BRIDGED) != "1":
         return "no firewall looks at what stays on a bridge"
     rules = _rules()
     if not _closes(rules, "FORWARD") or _accepts(rules, "FORWARD", networks.pods):
@@ -93,7 +86,7 @@ def forwarding(networks: Networks) -> str:
 
 def _rules() -> str:
     """All rules of iptables' filter table, one a line."""
-    rules = _ask("iptables", "-S")
+    rules = output_of("iptables", "-S")
     if rules is None:
         raise CheckSkipped("iptables does not tell its rules here")
     return rules
@@ -121,19 +114,3 @@ def _called(rules: str, hook: str) -> set[str]:
         called |= further
         further = {target for chain, target in jumps if chain in called}
     return called
-
-
-def _read(path: str) -> str:
-    """What a file of the kernel holds, "" where there is none."""
-    try:
-        return (ROOT / path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _ask(*command: str) -> str | None:
-    """What a program prints, None where it is not installed or fails."""
-    try:
-        return run_program(command, seconds=ANSWER_SECONDS).output
-    except ProgramError:
-        return None

@@ -45,7 +45,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     stack, networks = parameters["stack"], Networks(**parameters["networks"])
     made = cluster_state.is_made(stack)
-    verify("host-tools", _tools, "all")
+    verify("host-tools", lambda: refuse(host_node.missing_tools(), "missing: "), "all")
     free = "root, no other kubelet or node, no route to the node's networks"
     verify("host-free", lambda: host_node.require_usable(stack, networks), free)
     labelled = f"{host_guards.PROGRAM_LABEL} where SELinux is enforcing"
@@ -60,12 +60,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return checklist.to_json()
 
 
-def _tools() -> str:
-    refuse(host_node.missing_tools())
-    return "all"
-
-
 def _controllers() -> str:
     found = host_machine.controllers()
-    refuse(sorted(CONTROLLERS - found))
+    refuse(sorted(CONTROLLERS - found), "missing: ")
     return f"version {2 if host_machine.unified() else 1}: {', '.join(sorted(found))}"

@@ -30,7 +30,7 @@ import semver
 
 from checks.prerequisites import docker_daemon, embedded, kind_gpu, statements
 from checks.prerequisites.docker_daemon import Docker
-from checks.prerequisites.statements import refuse, require
+from checks.prerequisites.statements import read, refuse, require
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
 from toolchain import kind as toolchain_kind
@@ -99,8 +99,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     with_gpu = parameters["driver"] == "nvidia" and parameters["gpu"]
     daemon = Docker(with_gpu)
     docker_daemon.add(checklist, daemon)
-    _add_machine(checklist, parameters, daemon, with_gpu)
-    _add_cluster(checklist, parameters, daemon)
+    _add_machine(checklist, parameters, daemon)
     if with_gpu:
         chosen = parameters | {"strategy": _strategy(parameters["strategy"])}
         kind_gpu.add(checklist, chosen, daemon.info)
@@ -136,32 +135,37 @@ def _strategy(mounts: str) -> str:
         return "cdi"
 
 
-def _add_machine(
-    checklist: Checklist, parameters: dict[str, Any], daemon: Docker, with_gpu: bool
-) -> None:
+def _add_machine(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
-    nodes = 1 + parameters["workers"]
-    made = cluster_state.is_made(parameters["stack"])
-    disk = embedded.MADE_DISK if made else IMAGE_DISK + NODE_DISK * nodes
+    stack, nodes = parameters["stack"], 1 + parameters["workers"]
+    disk = embedded.MADE_DISK if cluster_state.is_made(stack) else IMAGE_DISK + NODE_DISK * nodes
     verify("disk-docker", lambda: daemon.disk(disk), f"{disk:g} GB", "docker-daemon")
     embedded.add_disk(checklist, embedded.OPERATOR_DISK)
     embedded.add_memory(checklist, round(CLUSTER_MEMORY + NODE_MEMORY * nodes, 1))
     oldest = f"{OLDEST_KERNEL.major}.{OLDEST_KERNEL.minor} or later"
     verify("kernel", _kernel, oldest, failure="warning")
     verify("inotify", _inotify, SYSCTL, failure="warning")
-    verify("wsl", lambda: _wsl(with_gpu), "no WSL2, where NVIDIA's DRA driver finds no GPU")
-
-
-def _release() -> str:
-    return KERNEL_RELEASE.read_text().strip() if KERNEL_RELEASE.exists() else ""
+    wsl = partial(_wsl, daemon.with_gpu)
+    verify("wsl", wsl, "no WSL2, where NVIDIA's DRA driver finds no GPU")
+    verify("kind", _kind, f"version {OLDEST_KIND} or later")
+    verify("kind-tools", _tools, "images of pods, the example driver with its chart")
+    image = kind_images.image_of(parameters["nodeImage"], parameters["kubernetesVersion"])
+    verify("node-image", lambda: _image(image), image, "docker-daemon", about=image)
+    name = kind_places.cluster(stack)
+    free = f"no cluster {name} that is not of this stack"
+    probe = partial(kind_docker.require_free, stack)
+    verify("name-free", probe, free, "docker-daemon", about=name)
+    ports = parameters["ports"]
+    asked = ", ".join(map(str, ports)) or "none is asked for"
+    verify("ports", lambda: _ports(ports, stack, bool(daemon.info)), asked)
 
 
 def _kernel() -> str:
-    numbers = re.match(r"(\d+)\.(\d+)", _release())
+    numbers = re.match(r"(\d+)\.(\d+)", read(KERNEL_RELEASE))
     if not numbers:
         raise CheckSkipped("this machine does not tell")
     found = semver.Version(int(numbers[1]), int(numbers[2]))
-    return require(found >= OLDEST_KERNEL, _release())
+    return require(found >= OLDEST_KERNEL, read(KERNEL_RELEASE))
 
 
 def _inotify() -> str:
@@ -174,24 +178,9 @@ def _inotify() -> str:
 
 
 def _wsl(with_gpu: bool) -> str:
-    if "microsoft" not in _release().lower():
+    if "microsoft" not in read(KERNEL_RELEASE).lower():
         return "no WSL2"
-    return require(not with_gpu, f"WSL2 ({_release()})")
-
-
-def _add_cluster(checklist: Checklist, parameters: dict[str, Any], daemon: Docker) -> None:
-    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
-    stack, asked = parameters["stack"], parameters["ports"]
-    image = kind_images.image_of(parameters["nodeImage"], parameters["kubernetesVersion"])
-    name = kind_places.cluster(stack)
-    verify("kind", _kind, f"version {OLDEST_KIND} or later")
-    verify("kind-tools", _tools, "images of pods, the example driver with its chart")
-    verify("node-image", lambda: _image(image), image, "docker-daemon", about=image)
-    free = f"no cluster {name} that is not of this stack"
-    probe = partial(kind_docker.require_free, stack)
-    verify("name-free", probe, free, "docker-daemon", about=name)
-    ports = ", ".join(map(str, asked)) or "none is asked for"
-    verify("ports", lambda: _ports(asked, stack, bool(daemon.info)), ports)
+    return require(not with_gpu, f"WSL2 ({read(KERNEL_RELEASE)})")
 
 
 def _kind() -> str:
@@ -203,8 +192,9 @@ def _kind() -> str:
 
 def _tools() -> str:
     # Of kind itself more is asked above.
-    refuse(file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind")
-    return "all"
+    return refuse(
+        (file for file in toolchain_kind.missing(TOOLS) if file != "bin/kind"), "missing: "
+    )
 
 
 def _image(image: str) -> str:

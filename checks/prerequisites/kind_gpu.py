@@ -6,15 +6,15 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from checks.prerequisites import gpus, kind_toolkit, statements
-from checks.prerequisites.statements import refuse, require
+from checks.prerequisites.statements import output_of, read, refuse, require
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
-from machine.run import ProgramError, run_program
 
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA, DISPLAY = "0x10de", "0x03"
@@ -27,7 +27,6 @@ SECURE_BOOT = Path(
 MPS_CRASHES = ("580.159.03",)
 """Drivers whose MPS daemon does not start in a pod (NVIDIA's DRA driver, #1143)."""
 GPU_SECONDS = 90
-MODPROBE_SECONDS = 10
 TITLES = {
     "gpu-present": "this machine has an NVIDIA GPU",
     "kernel-driver": "the GPU's kernel driver is loaded and has made its device nodes",
@@ -64,19 +63,10 @@ def add(checklist: Checklist, parameters: dict[str, Any], docker_info: dict[str,
     verify("kernel-driver", _kernel_driver, nodes, "gpu-present")
     made = cluster_state.is_made(parameters["stack"])
     host = gpus.add(checklist, "kernel-driver", made=made)
-    spec = Spec(host, tuple(parameters["gpus"]), strategy)
+    spec = Spec(host, parameters["gpus"], strategy)
     verify("gpu-subset", spec.subset, ", ".join(spec.chosen) or cdi.ALL, "gpus")
     verify("mps-driver", lambda: _mps_driver(host), f"none of {', '.join(MPS_CRASHES)}", "gpus")
     kind_toolkit.add(checklist, strategy, docker_info)
-    _add_spec(checklist, spec)
-    listed = "nvidia-smi in a container lists the GPUs that are asked for"
-    toolkit = ("runtime-default", "volume-mounts") if strategy == "toolkit" else ()
-    needs = ("docker-runtime", "gpus", "cdi-mounts", *toolkit)
-    verify("gpu-container", lambda: _container(spec, parameters["nodeImage"]), listed, *needs)
-
-
-def _add_spec(checklist: Checklist, spec: Spec) -> None:
-    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     versions = f"of a version from {cdi.VERSIONS[0]} to {cdi.VERSIONS[-1]}"
     verify("cdi-spec", spec.found, f"one of {cdi.KIND}, {versions}", "kernel-driver")
     verify("cdi-fresh", spec.fresh, "the version of the driver that runs", "gpus")
@@ -84,6 +74,10 @@ def _add_spec(checklist: Checklist, spec: Spec) -> None:
     verify("cdi-mounts", spec.mounts, "every file that the CDI spec names", "cdi-spec")
     places = f"{', '.join(kind_node_needs.LIBRARIES.values())} or {kind_node_needs.ALSO_SEARCHED}"
     verify("driver-place", spec.places, places, "cdi-spec")
+    listed = "nvidia-smi in a container lists the GPUs that are asked for"
+    toolkit = ("runtime-default", "volume-mounts") if strategy == "toolkit" else ()
+    needs = ("docker-runtime", "gpus", "cdi-mounts", *toolkit)
+    verify("gpu-container", lambda: _container(spec, parameters["nodeImage"]), listed, *needs)
 
 
 def _present() -> str:
@@ -101,11 +95,7 @@ def _present() -> str:
 
 
 def _is_gpu(device: Path) -> bool:
-    try:
-        vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
-    except OSError:
-        return False
-    return vendor == NVIDIA and kind.startswith(DISPLAY)
+    return read(device / "vendor") == NVIDIA and read(device / "class").startswith(DISPLAY)
 
 
 def _nodes() -> list[str]:
@@ -126,7 +116,7 @@ def _kernel_driver() -> str:
         return ", ".join(_nodes()) + ("" if loaded else "; the module is not to be seen")
     if loaded:
         raise CheckFailed("module nvidia is loaded, but there are no device nodes")
-    if not _installed():
+    if output_of("modinfo", "--field", "filename", "nvidia") is None:
         raise CheckFailed(
             "no kernel driver of NVIDIA is installed",
             remedy=f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later, then start anew "
@@ -140,14 +130,6 @@ def _kernel_driver() -> str:
             "package; or turn Secure Boot off",
         )
     raise CheckFailed("module nvidia is installed but not loaded")
-
-
-def _installed() -> bool:
-    try:
-        run_program(["modinfo", "--field", "filename", "nvidia"], seconds=MODPROBE_SECONDS)
-    except ProgramError:
-        return False
-    return True
 
 
 def _secure_boot() -> bool:
@@ -164,15 +146,15 @@ def _mps_driver(host: gpus.Host) -> str:
     return require(version not in MPS_CRASHES, version, warning=True)
 
 
+@dataclass
 class Spec:
     """The CDI spec of this machine, and what a node needs by it; filled as statements ask."""
 
-    def __init__(self, host: gpus.Host, chosen: tuple[str, ...], strategy: str) -> None:
-        self.host = host
-        self.chosen = chosen
-        self.strategy = strategy
-        self.spec: dict[str, Any] = {}
-        self.needs = kind_node_needs.NodeNeeds(strategy)
+    host: gpus.Host
+    chosen: list[str]
+    strategy: str
+    spec: dict[str, Any] = field(default_factory=dict)
+    needs: kind_node_needs.NodeNeeds = field(init=False)
 
     def found(self) -> str:
         self.spec = gpu_host.described()
@@ -197,8 +179,9 @@ class Spec:
         if not names:
             raise CheckSkipped("it names all GPUs as one")
         for index, gpu in enumerate(self.host.gpus):
-            if not names & {str(index), gpu.uuid}:
-                raise CheckFailed(f"GPU {index} ({gpu.uuid}) is not in the spec")
+            require(
+                bool(names & {str(index), gpu.uuid}), f"GPU {index} ({gpu.uuid}) is not in the spec"
+            )
         return f"all of {len(self.host.gpus)}"
 
     def subset(self) -> str:
@@ -217,8 +200,7 @@ class Spec:
     def places(self) -> str:
         if self.strategy != "toolkit":
             raise CheckSkipped("the strategy cdi puts the driver where the plugin looks")
-        refuse(kind_node_needs.unsearched(self.spec), "")
-        return "in the usual places"
+        return refuse(kind_node_needs.unsearched(self.spec), "", "in the usual places")
 
 
 def _container(spec: Spec, image: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import semver
 
 from checks.result import CheckFailed, Checklist
-from machine.run import Finished, run_program
+from machine.run import Finished, ProgramError, run_program
 
 ANSWER_SECONDS = 20
 
@@ -44,16 +44,33 @@ def require(holds: bool, found: str, **more: Any) -> str:
     return found
 
 
-def refuse(names: Iterable[str], before: str = "missing: ") -> None:
-    """Raises CheckFailed with these names, and the words before them, if there are any."""
-    if found := ", ".join(names):
-        raise CheckFailed(f"{before}{found}")
+def refuse(names: Iterable[str], before: str, otherwise: str = "all", **more: Any) -> str:
+    """What was found where there are no such names. Raises CheckFailed with those that there are,
+    with the words before them, and with `more`."""
+    found = ", ".join(names)
+    return require(not found, f"{before}{found}" if found else otherwise, **more)
 
 
 def require_free(folder: str | Path, needed: float) -> str:
     """How much is free in that file system. Raises CheckFailed if it is less; needed: GB."""
     free = shutil.disk_usage(folder).free / 1e9
     return require(free >= needed, f"{free:.1f} GB free in {folder}")
+
+
+def read(path: Path) -> str:
+    """What a file of the kernel holds, "" where there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def output_of(*command: str) -> str | None:
+    """What a program prints, None where it is not installed or fails."""
+    try:
+        return run_program(command, seconds=ANSWER_SECONDS).output
+    except ProgramError:
+        return None
 
 
 def ask(program: str | Path, argument: str) -> Finished:

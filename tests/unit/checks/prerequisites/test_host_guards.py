@@ -71,7 +71,7 @@ class Machine:
         self.root, self.answers = root, {"iptables -S": OPEN}
         (root / "systemd").mkdir()
         patch.setattr(host_guards, "ROOT", root)
-        patch.setattr(host_guards, "_ask", lambda *command: self.answers.get(" ".join(command)))
+        patch.setattr(host_guards, "output_of", lambda *asked: self.answers.get(" ".join(asked)))
         patch.setattr(host_node, "SYSTEMD", root / "systemd")
         patch.setattr(host_node, "require_usable", lambda *_: "free")
         patch.setattr(host_node, "missing_tools", list)
