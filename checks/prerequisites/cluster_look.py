@@ -1,4 +1,4 @@
-"""A cluster of others as module 0 sees it, each thing read once."""
+"""A shared cluster as module 0 sees it, each thing read once."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ TITLES = {
     "docker-version": "the Docker daemon is new enough",
     "docker-local": "the Docker daemon runs on this machine",
     "docker-snap": "the Docker daemon sees the files of this machine",
-    "docker-runtime": "Docker's default runtime is there; without it no container starts",
+    "docker-runtime": "Docker's default runtime is installed; without it no container starts",
     "docker-rootless": "the Docker daemon may give devices to nodes",
     "cgroups": "the machine has control groups of version 2",
 }
@@ -89,10 +89,8 @@ class Docker:
 
     def version(self) -> str:
         found = docker.parse_version(str(self.info.get("ServerVersion")))
-        if found < OLDEST_DOCKER or (found < WANTED_DOCKER and self.with_gpu):
-            raise CheckFailed(str(found))
-        if found < WANTED_DOCKER:
-            raise CheckFailed(f"{found}, with which kind runs", warning=True)
+        require(found >= (WANTED_DOCKER if self.with_gpu else OLDEST_DOCKER), str(found))
+        require(found >= WANTED_DOCKER, f"{found}, with which kind runs", warning=True)
         return str(found)
 
     def is_local(self) -> str:

@@ -42,16 +42,16 @@ GATE_REFUSED = r"unrecognized feature gate: \w+|cannot set feature gate[^\"\]]*"
 API_REFUSED = r"unknown api groups [^,\]\"]*"
 GATES_ASKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TITLES = {
-    "platform": "the platform is one that the workshop is tested on",
-    "checkout-path": "the tools can work where this checkout lies",
-    "driver-chart": "the driver's Helm chart is there",
+    "platform": "the workshop is tested on this platform",
+    "checkout-path": "the tools work in the folder of this checkout",
+    "driver-chart": "the driver's Helm chart exists",
     "feature-gates": "every component knows the feature gates that are asked for",
-    "runtime-config": "the API server knows the APIs that are to be switched",
-    "disk": "there is room for the files of the cluster, the state and the results",
-    "memory": "there is memory for the control plane",
+    "runtime-config": "the API server knows the APIs that runtimeConfig switches",
+    "disk": "the disk has room for the cluster's files, the state and the results",
+    "memory": "there is enough memory for the control plane",
 }
 REMEDIES = {
-    "platform": "it may well work; please report what you see",
+    "platform": "it may work all the same; please report what you see",
     "checkout-path": "move the checkout to another folder; then run: make clean setup",
     "driver-chart": f"{SETUP}; or set driverChart to a chart that exists",
     "feature-gates": "correct featureGates; `.tools/bin/kube-apiserver --help` lists what there is",

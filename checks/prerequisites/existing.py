@@ -1,4 +1,4 @@
-"""Module 0 on a cluster that is there: whether the lab may use it, before anything is made on it.
+"""Module 0 on a shared cluster: whether the lab may use it, before anything is made on it.
 
 Reads only. Parameters: stack, kubeconfig and context (as configured), driver (name by which its
 devices are known), chart (its name), driverChart (its reference), plugin (its DaemonSet), install
@@ -45,7 +45,7 @@ TITLES = {
     "kubernetes-version": "Kubernetes is new enough",
     "dra-served": "resource.k8s.io/v1 is served",
     "feature-gates": "the feature gates are as asked for, as far as the API server tells",
-    "namespaces-free": "the namespaces that the lab makes are not there yet, or are its own",
+    "namespaces-free": "the lab's namespaces do not exist yet, or are its own",
     "permissions": "this user may do what the lab does",
 }
 REMEDIES = {
@@ -53,10 +53,8 @@ REMEDIES = {
     "context-known": "set context to one of them; `kubectl config get-contexts` lists them",
     "credentials-made": "see that this works: kubectl --context {} auth whoami",
     "api-reachable": "try: kubectl --context {} get --raw /version",
-    "credentials-accepted": "log in again as you do for this cluster, so that this works: "
-    "kubectl --context {} auth whoami",
-    "kubernetes-version": f"upgrade the cluster to {ownership.OLDEST} or later, or use "
-    "cluster=embedded",
+    "credentials-accepted": "log in again, so that this works: kubectl --context {} auth whoami",
+    "kubernetes-version": f"upgrade it to {ownership.OLDEST} or later, or use cluster=embedded",
     "dra-served": "switch it on: --runtime-config=resource.k8s.io/v1=true of the API server, and "
     "--feature-gates=DynamicResourceAllocation=true of it, the scheduler, the controller manager "
     "and every kubelet",
@@ -93,8 +91,9 @@ def _add_cluster(verify: Callable[..., None], look: Look) -> None:
     verify("kubernetes-version", lambda: _version(look), oldest, "credentials-accepted")
     kinds = ", ".join(sorted(cluster.KINDS))
     verify("dra-served", lambda: cluster.served(look.kube), kinds, "kubernetes-version")
-    asked = ", ".join(look.given["featureGates"]) or "any"
-    verify("feature-gates", lambda: _gates(look), asked, "kubernetes-version")
+    gates = look.given["featureGates"]
+    asked, known = ", ".join(gates) or "any", "kubernetes-version"
+    verify("feature-gates", lambda: cluster.visible_gates(look.kube, gates), asked, known)
 
 
 def _login(look: Look) -> str:
@@ -129,10 +128,6 @@ def _user(look: Look) -> str:
     if who == NOBODY and connection.kind_of_login(look.config) != connection.NO_LOGIN:
         raise CheckFailed(f"the API server takes this user for {NOBODY}")
     return who
-
-
-def _gates(look: Look) -> str:
-    return cluster.visible_gates(look.kube, look.given["featureGates"])
 
 
 def _version(look: Look) -> str:

@@ -1,4 +1,4 @@
-"""Module 0 on a cluster that is there: who gives out its GPUs, and whether the lab may use one."""
+"""Module 0 on a shared cluster: who gives out its GPUs, and whether the lab may use one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ARCHIVE = ".tools/images/workload.tar"
 TITLES = {
     "gpu-nodes": "which nodes have GPUs, and who gives them out",
     "one-owner": "no node's GPUs are given out by a device plugin and by the DRA driver",
-    "driver-not-there": "no driver is there that the lab's would get in the way of",
-    "driver-there": "the DRA driver is there",
+    "driver-not-there": "no driver is installed that would conflict with the lab's",
+    "driver-there": "the DRA driver is installed",
     "target-published": "the GPU that is named is published, by one driver on one node",
     "target-free": "no other claim has it",
     "target-node-usable": "its node runs the lab's pods",
@@ -25,7 +25,7 @@ REMEDIES = {
     "gpu-nodes": "let this user list nodes and ResourceSlices",
     "one-owner": "neither knows what the other gives away; switch the device plugin off on these "
     "nodes: kubectl label node NODE nvidia.com/gpu.deploy.device-plugin=false (GPU Operator)",
-    "driver-not-there": "use the one that is there: set installDriver to false",
+    "driver-not-there": "use that driver: set installDriver to false",
     "driver-there": "install it as your cluster does, or have the lab bring it: set "
     "installDriver to true",
     "target-published": "set target to the UUID of one of them",

@@ -35,7 +35,7 @@ TITLES = {
 }
 REMEDIES = {
     "gpu-driver": f"install NVIDIA's driver {gpu_host.OLDEST_DRIVER} or later",
-    "gpus": "run nvidia-smi; after a driver update the machine must be started anew",
+    "gpus": "run nvidia-smi; restart the machine after an update of its driver",
     "compute-capability": "use another GPU",
     "mps-capability": "modules that set limits will fail on this GPU",
     "compute-mode": "run: sudo nvidia-smi -c DEFAULT",

@@ -21,8 +21,8 @@ NEEDED_DISK = 2.0
 """GB: programs, images unpacked, logs; half of it was seen to be used."""
 SEE = "see what was found"
 TITLES = {
-    "host-tools": "the programs and images of the host node are there",
-    "host-free": "this machine has no kubelet yet, and its networks are free",
+    "host-tools": "the programs and images of the host node are installed",
+    "host-free": "this machine has no other kubelet, and the node's networks are free",
     "host-selinux": "SELinux lets systemd start the node's programs",
     "host-firewall": "the firewall lets pods reach the API server",
     "host-forwarding": "the firewall lets pods reach each other",

@@ -1,19 +1,13 @@
 """Module 0 for `cluster: kind`: what this machine needs so that Docker can be the cluster, and its
 GPUs be given to it. Nothing is changed, and no server but the Docker daemon is asked.
 
-Parameters (see `defaults`):
-  stack        name of the stack, after which the kind cluster is called
-  kubernetesVersion  of the nodes
-  driver       "nvidia", or "example" for mock devices
-  gpu          whether the lab needs a GPU; with driver "example" none is looked for
-  strategy     "toolkit" or "cdi": how the driver gets into a node (machine/kind_node_needs.py);
-               "auto": what Docker is set up for
-  gpus         indices or UUIDs of the GPUs that nodes get; empty: all
-  workers      how many worker nodes
-  nodeImage    image of the nodes; empty: that of make kind-node-image, else kind's own
-  driverChart  as for checks/prerequisites/embedded.py; empty: not looked for
-  ports        TCP ports of this machine that the cluster is to have; empty: kind finds free ones
-  strict       when false, only what is in FATAL stops an update; all else that failed is a warning
+Parameters: stack, kubernetesVersion, workers (how many), driver ("nvidia", or "example" for mock
+devices), gpu (whether the lab needs one; with driver "example" none is looked for), gpus (indices
+or UUIDs of those that nodes get, [] for all), strategy ("toolkit" or "cdi": how the driver gets
+into a node, see machine/kind_node_needs.py; "auto": what Docker is set up for), nodeImage ("" for
+that of make kind-node-image, else kind's own), driverChart (as in embedded.py, "" for none), ports
+(TCP ports of this machine that the cluster is to have; [] where kind finds free ones), strict (when
+false, only what is in FATAL stops an update; all else is a warning).
 """
 
 from __future__ import annotations
@@ -67,21 +61,20 @@ NODE_MEMORY, CLUSTER_MEMORY = 0.7, 2.0
 KERNEL_RELEASE = Path("/proc/sys/kernel/osrelease")
 LOCAL_IMAGE = re.compile(r"(localhost|local|127\.0\.0\.1)[:/]")
 TITLES = {
-    "disk-docker": "there is room for images and nodes where Docker keeps them",
+    "disk-docker": "Docker's folder has room for images and nodes",
     "kernel": "the kernel is new enough",
     "inotify": "nodes can watch enough files",
     "wsl": "this is no Linux under Windows, or no GPU is asked of it",
     "kind": "kind runs",
-    "kind-tools": "what set-up brings for nodes in containers is there",
-    "node-image": "the image of the nodes is there",
+    "kind-tools": "the images and charts that kind's nodes need are installed",
+    "node-image": "the image of the nodes is on this machine",
     "name-free": "no other kind cluster has the name of this one",
     "ports": "the ports of the cluster are free",
 }
 REMEDIES = {
     "disk-docker": "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
     "kernel": "install a newer kernel of your distribution; it may well work with this one",
-    "inotify": f"run: sudo sysctl {SYSCTL}; write the same into /etc/sysctl.d/99-kind.conf to "
-    "keep it",
+    "inotify": f"run: sudo sysctl {SYSCTL}; to keep it: /etc/sysctl.d/99-kind.conf",
     "wsl": "use driver=example; or cluster=embedded, with simulated GPUs; see docs/wsl2.md",
     "kind": "run: make setup-kind",
     "kind-tools": toolchain_kind.REMEDY,

@@ -30,18 +30,17 @@ GPU_SECONDS = 90
 TITLES = {
     "gpu-present": "this machine has an NVIDIA GPU",
     "kernel-driver": "the GPU's kernel driver is loaded and has made its device nodes",
-    "gpu-subset": "the GPUs that nodes are to have are there",
+    "gpu-subset": "the GPUs that nodes are to get exist",
     "mps-driver": "the driver's MPS daemon is known to start in pods",
     "cdi-spec": "a CDI spec tells what containers need of the driver",
     "cdi-fresh": "the CDI spec that is installed is for the driver that runs",
     "cdi-devices": "the CDI spec has every GPU that nvidia-smi lists",
-    "cdi-mounts": "what nodes need of the driver is there",
+    "cdi-mounts": "the files that nodes need of the driver exist",
     "driver-place": "NVIDIA's plugin will find the driver in a node",
     "gpu-container": "a container gets the GPUs",
 }
 REMEDIES = {
-    "gpu-present": "use driver=example, which needs no GPU; or cluster=embedded, with simulated "
-    "GPUs",
+    "gpu-present": "use driver=example or cluster=embedded, which need no GPU",
     "kernel-driver": "run: sudo modprobe nvidia && sudo nvidia-modprobe -c 0 -u",
     "gpu-subset": "name GPUs by an index or UUID that nvidia-smi -L lists",
     "mps-driver": "install another driver of that branch, for example 580.159.04",
@@ -50,8 +49,7 @@ REMEDIES = {
     "cdi-devices": cdi.GENERATE,
     "cdi-mounts": cdi.GENERATE,
     "driver-place": "choose the strategy cdi, which mounts it there",
-    "gpu-container": "run the same by hand and read what it says: docker run --rm --gpus all "
-    "IMAGE nvidia-smi",
+    "gpu-container": "see what this says: docker run --rm --gpus all IMAGE nvidia-smi",
 }
 
 

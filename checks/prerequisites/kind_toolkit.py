@@ -27,9 +27,9 @@ INSTALL_TOOLKIT = (
 )
 OTHER_STRATEGY = "the strategy cdi mounts the driver without NVIDIA's runtime"
 TITLES = {
-    "toolkit": "NVIDIA's container toolkit is there",
+    "toolkit": "NVIDIA's container toolkit is installed",
     "runtime-default": "NVIDIA's runtime is Docker's default",
-    "volume-mounts": "NVIDIA's runtime takes a mount for the wish for a GPU",
+    "volume-mounts": "NVIDIA's runtime takes a mount as a request for a GPU",
 }
 REMEDIES = {
     "toolkit": INSTALL_TOOLKIT,
