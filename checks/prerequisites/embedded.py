@@ -95,14 +95,15 @@ def of_operator(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def add_platform(checklist: Checklist) -> None:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
-    verify("platform", _platform, " ".join(TESTED), failure="warning")
+    found = (platform.system(), platform.machine())
+    tested = partial(require, found == TESTED, " ".join(found))
+    verify("platform", tested, " ".join(TESTED), failure="warning")
     verify("checkout-path", _place, f"none of {' '.join(bootstrap.REFUSED)} in the path")
 
 
 def add_chart(checklist: Checklist, reference: str) -> None:
-    statements.verify(
-        checklist, TITLES, REMEDIES, "driver-chart", partial(_chart, reference), reference
-    )
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
+    verify("driver-chart", partial(_chart, reference), reference)
 
 
 def add_disk(checklist: Checklist, needed: dict[str, float]) -> None:
@@ -113,13 +114,10 @@ def add_disk(checklist: Checklist, needed: dict[str, float]) -> None:
 
 def add_memory(checklist: Checklist, needed: float) -> None:
     """needed: GB."""
-    probe, expected = partial(_memory, needed), f"{needed} GB available"
-    statements.verify(checklist, TITLES, REMEDIES, "memory", probe, expected, failure="warning")
-
-
-def _platform() -> str:
-    found = (platform.system(), platform.machine())
-    return require(found == TESTED, " ".join(found))
+    available = psutil.virtual_memory().available / 1e9
+    enough = partial(require, available >= needed, f"{available:.1f} GB available")
+    verify = partial(statements.verify, checklist, TITLES, REMEDIES)
+    verify("memory", enough, f"{needed} GB available", failure="warning")
 
 
 def _place() -> str:
@@ -180,11 +178,6 @@ def _disk(needed: dict[str, float]) -> str:
 def _free(folder: Path) -> float:
     """GB in the file system in which the folder is or will be."""
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9
-
-
-def _memory(needed: float) -> str:
-    available = psutil.virtual_memory().available / 1e9
-    return require(available >= needed, f"{available:.1f} GB available")
 
 
 def defaults() -> dict[str, Any]:
