@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -34,13 +35,20 @@ CLUSTERS = {
         "down": "remove it",
     },
     "existing": {
-        "attach": "look at a cluster that is there; what is wanted of it is JSON on stdin",
-        "renew": "have its kubeconfig there; JSON on stdin",
+        "attach": f"look at a cluster that others run{SPECIFICATION}",
+        "renew": "write its kubeconfig anew; specification, cluster id, start id: JSON on stdin",
         "detach": "remove the files of ours",
     },
 }
-"""What Commands of the graph do, by kind of cluster."""
-NAMED = ("removing", "down", "remove", "detach")
+"""What Commands of the graph do, by kind of cluster: functions of PROGRAMS, by their names."""
+PROGRAMS = {
+    "cluster": "operations.embedded.cluster",
+    "node": "operations.host_node.node",
+    "kind": "operations.kind.cluster",
+    "existing": "operations.existing.cluster",
+}
+"""Where they are; each is loaded on its own, as a Command must not load the whole program."""
+REMOVALS = ("removing", "down", "remove", "detach")
 """Actions that are given the stack by name, and no JSON."""
 STACKS = {
     "up": "configure a stack, bring it up and show what was found",
@@ -62,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         cluster = program.add_subparsers(dest="action", required=True)
         for name, help_text in actions.items():
             action = cluster.add_parser(name, help=help_text)
-            if name in NAMED:
+            if name in REMOVALS:
                 action.add_argument("--stack", required=True)
     groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
     groups.add_parser(
@@ -84,21 +92,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    runs = {
-        "cluster": run_cluster,
-        "node": run_node,
-        "kind": run_kind,
-        "existing": run_existing,
-        "preview-diff": run_preview_diff,
-    }
-    if options.group in runs:
-        return runs[options.group](options)
+    if options.group in PROGRAMS:
+        return run_cluster(options)
+    if options.group == "preview-diff":
+        return run_preview_diff(options)
     if options.group == "gpu-host":
         from machine import kind_gpus
 
-        given = json.load(sys.stdin)
-        described = kind_gpus.describe(given["mounts"], given["subsets"])
-        output.write(kind_gpus.summary(described))
+        output.write(kind_gpus.summary(read_gpus(json.load(sys.stdin))))
         return 0
     if options.group == "leftovers":
         from operations.stack import leftovers
@@ -142,85 +143,52 @@ def run_stack(options: argparse.Namespace) -> int:
 
 
 def run_cluster(options: argparse.Namespace) -> int:
-    """Kept apart: a Command of the graph must not load the whole program."""
-    if options.action == "removing":
+    group, action = options.group, options.action
+    if action == "removing":
         from machine import cluster_state
         from results import store
 
         cluster_state.begin_removal(options.stack)
         store.removed(options.stack)
         return 0
-    from machine import temporary_files
-    from operations.embedded import cluster as embedded
+    program = importlib.import_module(PROGRAMS[group])
+    perform = getattr(program, action)
+    given = {} if action in REMOVALS else json.load(sys.stdin)
+    if action in REMOVALS:
+        perform(options.stack)
+        if group != "node":  # its cluster goes on, and so do Helm releases on it
+            from machine import temporary_files
 
-    if options.action == "create":
-        wanted = embedded.Specification(**json.load(sys.stdin))
-        output.write(embedded.create(wanted))
-    elif options.action == "revive":
-        embedded.revive(**json.load(sys.stdin))
+            temporary_files.remove(options.stack)
+    elif action == "revive":
+        perform(**given)
+    elif action == "renew":
+        ids = given.pop("cluster_id"), given.pop("start_id")
+        perform(program.Specification(**given), *ids)
+    elif group == "kind":
+        output.write(create_kind(given, program))
     else:
-        embedded.down(options.stack)
-        temporary_files.remove(options.stack)
+        output.write(perform(program.Specification(**given)))
     return 0
 
 
-def run_kind(options: argparse.Namespace) -> int:
-    from machine import temporary_files
-    from operations.kind import cluster as kind
-
-    if options.action == "create":
-        output.write(_create_kind(json.load(sys.stdin)))
-    elif options.action == "revive":
-        kind.revive(**json.load(sys.stdin))
-    else:
-        kind.down(options.stack)
-        temporary_files.remove(options.stack)
-    return 0
-
-
-def _create_kind(given: dict[str, Any]) -> dict[str, Any]:
+def create_kind(given: dict[str, Any], kind: Any) -> dict[str, Any]:
     """The facts of the cluster. host: how to ask this machine what the workers need of it."""
     from machine import kind_gpus
-    from operations.kind import cluster as kind
 
     if host := given.pop("host", None):
-        described = kind_gpus.describe(host["mounts"], host["subsets"])
-        given["workers"] = described["workers"]
-    facts = kind.create(kind.Specification(**given))
+        given["workers"] = read_gpus(host)["workers"]
+    facts: dict[str, Any] = kind.create(kind.Specification(**given))
     specification = facts["specification"]
     return facts | {
         "specification": specification | {"workers": kind_gpus.brief(specification["workers"])}
     }
 
 
-def run_existing(options: argparse.Namespace) -> int:
-    from machine import temporary_files
-    from operations.existing import cluster as existing
+def read_gpus(asked: dict[str, Any]) -> dict[str, Any]:
+    from machine import kind_gpus
 
-    if options.action == "detach":
-        existing.detach(options.stack)
-        temporary_files.remove(options.stack)
-        return 0
-    given = json.load(sys.stdin)
-    if options.action == "attach":
-        output.write(existing.attach(existing.Specification(**given)))
-    else:
-        cluster_id, start_id = given.pop("cluster_id"), given.pop("start_id")
-        existing.renew(existing.Specification(**given), cluster_id, start_id)
-    return 0
-
-
-def run_node(options: argparse.Namespace) -> int:
-    from operations.host_node import node as host_node
-
-    if options.action == "make":
-        wanted = host_node.Specification(**json.load(sys.stdin))
-        output.write(host_node.make(wanted))
-    elif options.action == "revive":
-        host_node.revive(**json.load(sys.stdin))
-    else:
-        host_node.remove(options.stack)
-    return 0
+    return kind_gpus.told(asked["mounts"], asked["subsets"], asked["driver"])
 
 
 def run_preview_diff(options: argparse.Namespace) -> int:

@@ -16,26 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from machine import failed_start, identity
-from machine.cluster_state import (
-    FACTS,
-    KUBECONFIG,
-    RUN,
-    STAGES,
-    START_ID,
-    is_being_removed,
-    make_folder,
-    makers,
-    processes,
-    was_moved,
-)
+from machine import cluster_state, failed_start, identity
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, make_folder, processes
 from machine.errors import LabError, removed_on_failure
 from machine.files import write_json, write_text
 from machine.host_networks import Networks
 from machine.processes import stop
 from machine.waiting import locked
+from operations import common
 from operations.embedded import kwokctl_config
 from operations.embedded.ports import free_ports, require_ports
 from toolchain import cache
@@ -51,9 +39,10 @@ KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.
 WORK = "kwok"
 LEASE_SECONDS = 8
 STARTING, PORTS_SECONDS = "the start of another cluster", 120
-"""Shorter than Pulumi waits for the Command, so that ours is what is told."""
-"""Several labs may be made at once, one control plane after the other."""
+"""Several labs may be made at once, one control plane after the other. The time is shorter than
+Pulumi waits for the Command, so that our message is the one that is shown."""
 READY_SECONDS = 60
+USABLE_SECONDS = 40
 FULL = 1e7
 """Bytes: where so few are free a control plane does not start, nor can its logs say why."""
 
@@ -94,7 +83,7 @@ def create(wanted: Specification) -> dict[str, Any]:
             "kind": "embedded",
             "name": stack,
             "kubeconfig": str(folder / KUBECONFIG),
-            "server": _server(folder / KUBECONFIG),
+            "server": common.read_server(folder / KUBECONFIG),
             "specification": asdict(wanted),
             "folder": str(folder.resolve()),
             "ports": ports,
@@ -113,42 +102,36 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
     Raises LabError with the way out if that cluster or some of its files are gone, if
     another program has one of its ports, or if it does not start.
     """
-    if is_being_removed(stack):
-        raise LabError(
-            f"the removal of stack {stack} was begun and not finished; finish it with: "
-            f"make destroy STACK={stack}"
-        )
+    common.require_not_being_removed(stack)
     folder = RUN / stack
     facts = identity.facts(stack)
-    if was_moved(folder, facts):
+    if cluster_state.was_moved(folder, facts):
         raise LabError(
             f"the checkout was moved: cluster {stack} was made in {facts['folder']}, and its "
-            f"certificates are looked for there; run: make destroy STACK={stack}, then: make up "
-            f"STACK={stack}"
+            f"certificates are looked for there; run: {common.make_anew(stack)}"
         )
     kept = folder / WORK / "clusters" / stack
     whole = all((kept / part).exists() for part in ("kwok.yaml", "pki", "etcd"))
     if not whole or facts.get("cluster_id") != cluster_id:
         raise LabError(
             f"the files of cluster {stack} are gone, and all that was on it; run: "
-            f"make destroy STACK={stack}, then: make up STACK={stack}"
+            f"{common.make_anew(stack)}"
         )
     make_folder(stack)
     if not (folder / KUBECONFIG).exists():
         shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
     if len(processes(folder)) < facts["processes"]:
-        _start_again(stack, folder, facts["ports"])
+        _restart(stack, folder, facts["ports"])
     write_text(folder / START_ID, start_id)
 
 
-def _start_again(stack: str, folder: Path, ports: dict[str, int]) -> None:
+def _restart(stack: str, folder: Path, ports: dict[str, int]) -> None:
     if shutil.disk_usage(folder).free < FULL:  # etcd would try for minutes
         raise LabError(f"the control plane of {stack} cannot be started{_reason(folder)}")
     with locked(cache.folder() / PORTS_LOCK, STARTING, PORTS_SECONDS):
         require_ports(stack, folder, ports)
         _forget_dead(folder)
-        done = _kwokctl(["start", "cluster", "--name", stack], folder)
-        if done.returncode:
+        if _kwokctl(["start", "cluster", "--name", stack], folder).returncode:
             raise LabError(
                 f"the control plane of {stack} does not start again{_reason(folder)}\n"
                 f"  all logs: make logs STACK={stack}"
@@ -171,19 +154,14 @@ def _forget_dead(folder: Path) -> None:
 def down(stack: str) -> None:
     """Stop the cluster's processes and remove its files; nothing there is no error.
 
-    Raises LabError that names a process or file that is left.
+    Raises LabError that names a process or file that remains.
     """
     folder = RUN / stack
-    stop(makers(folder))
+    stop(cluster_state.makers(folder))
     if (folder / WORK).exists():
         _kwokctl(["delete", "cluster", "--name", stack], folder)
-    left = stop(processes(folder))
-    if left:
-        numbers = ", ".join(str(process.pid) for process in left)
-        raise LabError(f"processes of cluster {stack} do not end: {numbers}")
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        raise LabError(f"{folder} cannot be removed; remove it by hand and try again")
+    common.end(processes(folder), f"cluster {stack}")
+    common.remove_folder(folder)
 
 
 def _start(wanted: Specification, folder: Path) -> dict[str, int]:
@@ -195,11 +173,8 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
         arguments = [
             *("create", "cluster", "--name", wanted.stack, "--runtime", "binary"),
             *("--kubeconfig", str(folder / KUBECONFIG)),
-            *("--kube-apiserver-port", str(ports["kube-apiserver"])),
-            *("--etcd-port", str(ports["etcd"])),
             *("--controller-port", str(ports["kwok-controller"])),
-            *("--kube-controller-manager-port", str(ports["kube-controller-manager"])),
-            *("--kube-scheduler-port", str(ports["kube-scheduler"])),
+            *("--kwok-controller-binary", str((BIN / "kwok").absolute())),
             "--disable-qps-limits",
             # A kwok that was started again takes a node over when its old lease has ended.
             *("--heartbeat-factor", "1", "--node-lease-duration-seconds", str(LEASE_SECONDS)),
@@ -208,15 +183,14 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
             *("--timeout", f"{READY_SECONDS}s"),
         ]
         for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+            arguments += [f"--{name}-port", str(ports[name])]
             arguments += [f"--{name}-binary", str((BIN / name).absolute())]
-        arguments += ["--kwok-controller-binary", str((BIN / "kwok").absolute())]
+        networks = Networks(**wanted.networks)
+        own = kwokctl_config.write(folder, ports, pki(folder, wanted.stack), networks)
         # Not as objects on the cluster: kwok asks for those before their API is served, and then
         # not again for five seconds.
-        for stages in sorted(STAGES.glob("*.yaml")):
-            arguments += ["--config", str(stages)]
-        networks = Networks(**wanted.networks)
-        told = kwokctl_config.write(folder, ports, pki(folder, wanted.stack), networks)
-        arguments += ["--config", str(told)]
+        for config in (*sorted(cluster_state.STAGES.glob("*.yaml")), own):
+            arguments += ["--config", str(config)]
         if _kwokctl(arguments, folder).returncode:
             raise LabError(f"the control plane of {wanted.stack} did not start")
         _wait_until_usable(folder / KUBECONFIG, ports)
@@ -230,9 +204,9 @@ def pki(folder: Path, name: str) -> Path:
 
 def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
     # The Kubernetes client takes half a second to load, and removing a cluster needs none.
-    from operations.embedded import readiness
+    from operations import readiness
 
-    readiness.wait_until_usable(kubeconfig, ports)
+    readiness.wait_until_usable(kubeconfig, USABLE_SECONDS, ports)
 
 
 def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
@@ -274,8 +248,3 @@ def _last_words(stack: str) -> str:
 
 def _logs(folder: Path) -> list[Path]:
     return [log for log in sorted(folder.rglob("*log")) if log.is_file()]
-
-
-def _server(kubeconfig: Path) -> str:
-    server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-    return server

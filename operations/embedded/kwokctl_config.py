@@ -1,4 +1,4 @@
-"""What kwokctl is told in a file, as it has no option for it.
+"""The settings that kwokctl takes from a file, as it has no option for them.
 
 By default it listens on every address, and whoever reaches etcd may read and write all that is on
 the cluster: with a real node, as root. So all listen on loopback only, etcd serves nobody but the
@@ -8,7 +8,6 @@ administrator's certificate, and the others tell strangers no more than that the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -29,46 +28,42 @@ KWOK = {
     "podsOnNodeSyncParallelism": 1,
     "enablePodsOnNodeSyncListPager": True,
 }
+FILES = ("ca.crt", "admin.crt", "admin.key")
+"""The authority's certificate, the administrator's, and the key to that."""
 HEALTH = "/healthz,/readyz,/livez"
 
 
 def write(folder: Path, ports: dict[str, int], certificates: Path, networks: Networks) -> Path:
     """Write it into the cluster's folder. certificates: folder in which kwokctl makes them;
     networks: of the real node that the cluster may have."""
-    path = folder / FILE
-    path.write_text(yaml.safe_dump_all(documents(ports, certificates, networks)))
-    return path
-
-
-def documents(
-    ports: dict[str, int], certificates: Path, networks: Networks
-) -> list[dict[str, Any]]:
     patches = [
-        {"name": component, "extraArgs": [_argument(key, value) for key, value in flags.items()]}
+        {
+            "name": component,
+            "extraArgs": [
+                {"key": key, "value": value, "override": key in OVERRIDDEN}
+                for key, value in flags.items()
+            ],
+        }
         for component, flags in arguments(ports, certificates, networks).items()
     ]
-    return [
-        {
-            "apiVersion": API_VERSION,
-            "kind": "KwokctlConfiguration",
-            # Pods know the API server by its service address.
-            "options": {"kubeApiserverCertSANs": [networks.api]},
-            "componentsPatches": patches,
-        },
-        {
-            "apiVersion": API_VERSION,
-            "kind": "KwokConfiguration",
-            "options": KWOK,
-        },
-    ]
+    cluster = {
+        "apiVersion": API_VERSION,
+        "kind": "KwokctlConfiguration",
+        # Pods know the API server by its service address.
+        "options": {"kubeApiserverCertSANs": [networks.api]},
+        "componentsPatches": patches,
+    }
+    kwok = {"apiVersion": API_VERSION, "kind": "KwokConfiguration", "options": KWOK}
+    path = folder / FILE
+    path.write_text(yaml.safe_dump_all([cluster, kwok]))
+    return path
 
 
 def arguments(
     ports: dict[str, int], certificates: Path, networks: Networks
 ) -> dict[str, dict[str, str]]:
     """Component → flag → value."""
-    certificate, key = str(certificates / "admin.crt"), str(certificates / "admin.key")
-    authority = str(certificates / "ca.crt")
+    authority, certificate, key = (str(certificates / name) for name in FILES)
     client = f"https://127.0.0.1:{ports['etcd']}"
     # There is one of each, so a scheduler that was started again need not wait for the lease of
     # its killed forerunner to end.
@@ -107,8 +102,7 @@ def arguments(
 
 def _etcd(client: str, peer: str, certificates: Path) -> dict[str, str]:
     """client, peer: the URLs at which it listens to the API server and, in vain, to its like."""
-    certificate, key = str(certificates / "admin.crt"), str(certificates / "admin.key")
-    authority = str(certificates / "ca.crt")
+    authority, certificate, key = (str(certificates / name) for name in FILES)
     return {
         "listen-client-urls": client,
         "advertise-client-urls": client,
@@ -128,7 +122,3 @@ def _etcd(client: str, peer: str, certificates: Path) -> dict[str, str]:
         "peer-client-cert-auth": "true",
         "peer-cert-allowed-hostname": "localhost",
     }
-
-
-def _argument(key: str, value: str) -> dict[str, Any]:
-    return {"key": key, "value": value, "override": key in OVERRIDDEN}

@@ -9,22 +9,15 @@ from pathlib import Path
 
 import psutil
 
-from machine.cluster_state import (
-    processes,
-)
+from machine.cluster_state import processes
 from machine.errors import LabError
+from operations.common import make_anew
 
 PORTS = range(31999, 20000, -1)
 """Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
-
-
 COMPONENTS = (
-    "kube-apiserver",
-    "etcd",
-    "etcd-peer",
-    "kwok-controller",
-    "kube-controller-manager",
-    "kube-scheduler",
+    *("kube-apiserver", "etcd", "etcd-peer"),
+    *("kwok-controller", "kube-controller-manager", "kube-scheduler"),
 )
 
 
@@ -39,8 +32,7 @@ def require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
         if port in components and pid not in own:
             raise LabError(
                 f"port {port} of {components[port]} of cluster {stack} is taken by "
-                f"{_program(pid)}; end it, or make the cluster anew: "
-                f"make destroy STACK={stack}, then: make up STACK={stack}"
+                f"{_name(pid)}; end it, or make the cluster anew: {make_anew(stack)}"
             )
 
 
@@ -58,7 +50,7 @@ def listeners() -> list[tuple[int, int | None]]:
     return []
 
 
-def _program(pid: int | None) -> str:
+def _name(pid: int | None) -> str:
     if pid is None:
         return "a program of another user"
     with suppress(psutil.NoSuchProcess):

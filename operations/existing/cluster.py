@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from kube import devices, kubeconfig, ownership
 from kube.client import Kube, opened
 from kube.errors import KubeError
 from machine import identity
-from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, is_being_removed, make_folder
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, make_folder
 from machine.errors import LabError
 from machine.files import write_json, write_text
+from operations.common import explained, remove_folder, require_not_being_removed
 from results import output
 
 KIND = "existing"
@@ -53,17 +53,13 @@ def attach(wanted: Specification) -> dict[str, Any]:
     Raises LabError, having changed nothing, if it cannot be looked at or if the lab is on
     another cluster: its objects are to be removed there first.
     """
-    config = _chosen(wanted.kubeconfig, wanted.context)
-    folder = RUN / wanted.stack
-    with opened(config, folder) as kube:
-        try:
-            facts = _facts(wanted, config, kube)
-        except KubeError as error:
-            raise LabError(f"context '{wanted.context}': {error}") from error
-    _require_same(
-        wanted.stack, wanted.context, facts["cluster_id"], _told(folder).get("cluster_id", "")
-    )
-    _take_place(folder, config)
+    stack, context = wanted.stack, wanted.context
+    config = _choose(wanted.kubeconfig, context)
+    folder = RUN / stack
+    with opened(config, folder) as kube, explained(f"context '{context}'"):
+        facts = _facts(wanted, config, kube)
+    _require_same(stack, context, facts["cluster_id"], _read_facts(folder).get("cluster_id", ""))
+    _write_kubeconfig(folder, config)
     write_json(folder / FACTS, facts)
     return facts
 
@@ -73,12 +69,9 @@ def renew(wanted: Specification, cluster_id: str, start_id: str) -> None:
 
     Raises LabError if the cluster is another one than the lab was made on.
     """
-    if is_being_removed(wanted.stack):
-        raise LabError(
-            f"the removal of stack {wanted.stack} was begun and not finished; finish it with: "
-            f"make destroy STACK={wanted.stack}"
-        )
-    restore(wanted.stack, cluster_id, wanted.kubeconfig, wanted.context)
+    require_not_being_removed(wanted.stack)
+    known = {"cluster_id": cluster_id, "source": wanted.kubeconfig, "name": wanted.context}
+    restore(wanted.stack, known)
     folder = RUN / wanted.stack
     if not (folder / FACTS).exists():
         attach(wanted)
@@ -87,29 +80,29 @@ def renew(wanted: Specification, cluster_id: str, start_id: str) -> None:
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001 (as of other clusters)
     """See that the cluster can be reached, for whoever has to settle something on it."""
-    facts = json.loads((RUN / stack / FACTS).read_text())
-    restore(stack, cluster_id, facts["source"], facts["name"])
+    restore(stack, _read_facts(RUN / stack) | {"cluster_id": cluster_id})
 
 
-def restore(stack: str, cluster_id: str, given: str, context: str) -> None:
-    """Write the kubeconfig anew, by which the cluster of that cluster is reached."""
-    config, folder = _chosen(given, context), RUN / stack
-    with opened(config, folder) as kube:
-        try:
-            found = _cluster_id(kube)
-        except KubeError as error:
-            raise LabError(f"context '{context}': {error}") from error
-    _require_same(stack, context, found, cluster_id)
-    _take_place(folder, config)
+def restore(stack: str, facts: dict[str, Any]) -> None:
+    """Write the kubeconfig anew by which the cluster with these facts is reached.
+
+    Raises LabError if its context leads to another cluster now.
+    """
+    context, folder = facts["name"], RUN / stack
+    config = _choose(facts["source"], context)
+    with opened(config, folder) as kube, explained(f"context '{context}'"):
+        found = _cluster_id(kube)
+    _require_same(stack, context, found, facts["cluster_id"])
+    _write_kubeconfig(folder, config)
 
 
 def renew_login(stack: str) -> None:
     """Take over the credentials that the person's kubeconfig has by now. Where that cannot be done
     module 0 says why."""
-    facts = _told(RUN / stack)
+    facts = _read_facts(RUN / stack)
     if facts.get("kind") == KIND:
         with suppress(LabError):
-            restore(stack, facts["cluster_id"], facts["source"], facts["name"])
+            restore(stack, facts)
 
 
 def require_reachable(stack: str) -> bool:
@@ -118,38 +111,32 @@ def require_reachable(stack: str) -> bool:
     Raises LabError if that does not answer or is another one now: by name alone the engine
     would remove what is not the lab's.
     """
-    facts = _told(RUN / stack) or identity.in_state(stack)
+    facts = _read_facts(RUN / stack) or identity.in_state(stack)
     if facts.get("kind") != KIND:
         return False
     try:
-        restore(stack, facts["cluster_id"], facts["source"], facts["name"])
+        restore(stack, facts)
     except LabError as error:
         raise LabError(
             f"{error}; if that cluster is gone for good, forget the lab: source .tools/env && "
             f"pulumi stack rm --force --preserve-config --yes {stack}, rm -r {RUN / stack}, "
             "make setup"
         ) from error
-    try:
+    with explained(f"context '{facts['name']}'"):
         _require_unused(stack, facts)
-    except KubeError as error:
-        raise LabError(f"context '{facts['name']}': {error}") from error
     return True
 
 
 def _require_unused(stack: str, facts: dict[str, Any]) -> None:
-    """Raise LabError if the lab brought a driver that claims of others have devices of: it
-    could not take them back any more once it is gone."""
+    """Raise LabError if claims of others have devices of a driver that the lab brought: they could
+    not give them back once it is gone."""
     if not facts["release"]:
         return
     kube = Kube(str(RUN / stack / KUBECONFIG))
     names = ownership.namespaces_of(kube, facts["lab"])
     claims = kube.get(kube.resource.list_resource_claim_for_all_namespaces).items
-    others = [
-        claim
-        for claim in ownership.users(claims, facts["domain"])
-        if claim.partition("/")[0] not in names
-    ]
-    if others:
+    users = ownership.users(claims, facts["domain"])
+    if others := [claim for claim in users if claim.partition("/")[0] not in names]:
         raise LabError(
             f"claims of others have devices of the driver that stack {stack} brought: "
             f"{', '.join(others)}; have them removed first"
@@ -161,40 +148,37 @@ def detach(stack: str) -> None:
 
     Nothing there is no error. Raises LabError that names what is left on the cluster.
     """
-    if facts := _told(RUN / stack):
-        if not (RUN / stack / KUBECONFIG).exists():
-            restore(stack, facts["cluster_id"], facts["source"], facts["name"])
-        kube = Kube(str(RUN / stack / KUBECONFIG))
-        try:
-            left = ownership.leftovers(kube, facts["lab"], [facts["release"]], facts["outside"])
-        except KubeError as error:
-            raise LabError(f"whether anything of the lab is left: {error}") from error
+    folder = RUN / stack
+    if facts := _read_facts(folder):
+        if not (folder / KUBECONFIG).exists():
+            restore(stack, facts)
+        kube = Kube(str(folder / KUBECONFIG))
+        with explained("whether anything of the lab is left"):
+            left = ownership.left(kube, facts["lab"], [facts["release"]], facts["outside"])
         if left:
             raise LabError(f"left on the cluster of context '{facts['name']}': {', '.join(left)}")
-    shutil.rmtree(RUN / stack, ignore_errors=True)
-    if (RUN / stack).exists():
-        raise LabError(f"{RUN / stack} cannot be removed; remove it by hand and try again")
+    remove_folder(folder)
 
 
-def _chosen(given: str, context: str) -> kubeconfig.Config:
+def _choose(source: str, context: str) -> kubeconfig.Config:
     try:
-        return kubeconfig.only(kubeconfig.read(given), context)
+        return kubeconfig.only(kubeconfig.read(source), context)
     except KubeError as error:
         raise LabError(str(error)) from error
 
 
-def _take_place(folder: Path, config: kubeconfig.Config) -> None:
+def _write_kubeconfig(folder: Path, config: kubeconfig.Config) -> None:
     make_folder(folder.name)
     kubeconfig.write(folder / KUBECONFIG, kubeconfig.marked(config, folder))
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def _read_facts(folder: Path) -> dict[str, Any]:
     """The facts of the cluster on which the lab is: those in our file, or those that were printed
     the last time; {} if it is on none."""
-    told = [os.environ.get(BEFORE, "")]
+    texts = [os.environ.get(BEFORE, "")]
     if (folder / FACTS).exists():
-        told.insert(0, (folder / FACTS).read_text())
-    for text in told:
+        texts.insert(0, (folder / FACTS).read_text())
+    for text in texts:
         with suppress(ValueError):
             found: dict[str, Any] = json.loads(text)
             return found

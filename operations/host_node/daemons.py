@@ -18,17 +18,10 @@ from operations.host_node import node_files
 from toolchain import images
 
 SHIM = "containerd-shim-runc-v2"
-
 UNIT = "dra-workshop-{}"
-
-
 SOCKET_SECONDS = 20
-
-
 CTR_SECONDS = 60
 """Longer than an import takes on a slow disk."""
-
-
 STOP = ("kubelet", "node-proxy", "containerd")
 """In this order: a kubelet would start again what is being ended."""
 
@@ -118,7 +111,6 @@ def stop_daemons() -> None:
     """One after the other, so that none works on what another has left."""
     for name in STOP:
         if SYSTEMD.exists():
-            unit = UNIT.format(name)
-            run_program(["systemctl", "stop", unit], check=False)
+            run_program(["systemctl", "stop", UNIT.format(name)], check=False)
         program = str(places.BIN / name)
         stop([p for p in places.processes() if p.info["cmdline"][0] == program])

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kube.errors import KubeError
 from machine import failed_start, gpu_host, host_bridge, host_machine, identity
 from machine import host_places as places
 from machine.cluster_state import RUN, processes, was_moved
@@ -25,27 +26,20 @@ from machine.errors import LabError, removed_on_failure
 from machine.files import write_json
 from machine.host_networks import Networks
 from machine.host_node import SYSTEMD, TOOLS, facts_of, is_ours, leftovers, owner, require_usable
-from machine.processes import stop
 from machine.run import run_program
 from machine.waiting import locked, until
+from operations import common
 from operations.embedded import cluster as embedded
-from operations.host_node import node_files
-from operations.host_node.daemons import (
-    SHIM,
-    end_orphans,
-    import_images,
-    start_daemons,
-    stop_daemons,
-)
+from operations.host_node import daemons, node_files
 from toolchain import host
 from toolchain.layout import ROOT
 
 LOCK = Path("/run/lock/dra-workshop-node.lock")
-PROGRAMS = ("containerd", SHIM, "ctr", "runc", "kubelet", "node-proxy")
+PROGRAMS = ("containerd", daemons.SHIM, "ctr", "runc", "kubelet", "node-proxy")
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
 READY_SECONDS = 60
 NODE_SECONDS = 90
-"""Shorter than Pulumi waits for any Command that takes the lock, so that ours is what is told."""
+"""Shorter than Pulumi waits for any Command that takes the lock, so that our message is shown."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,8 @@ def _join(wanted: Specification, started: float) -> dict[str, Any]:
     networks = Networks(**wanted.networks)
     root = _prepare(driver, networks)
     server = _server(wanted.stack)
-    node_files.write(server, _pki(wanted.stack), networks)
-    start_daemons(server, networks, import_images)
+    node_files.write(server, embedded.pki(RUN / wanted.stack, wanted.stack), networks)
+    daemons.start_daemons(server, networks, daemons.import_images)
     _wait_until_ready(wanted.stack)
     return {
         "name": places.NODE,
@@ -106,15 +100,15 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001,
         if facts.get("cluster_id") != cluster_id or not all(path.exists() for path in files):
             raise LabError(
                 f"the files of the host node of stack {stack} are gone; run: "
-                f"make destroy STACK={stack}, then: make up STACK={stack}"
+                f"{common.make_anew(stack)}"
             )
         host_machine.make_folders()
         driver, _ = found_gpus()
         # Those it was made with: addresses are in its files, and in the cluster's certificates.
         networks = Networks(**facts["specification"]["networks"])
         _prepare(driver, networks)
-        end_orphans()
-        start_daemons(_server(stack), networks)
+        daemons.end_orphans()
+        daemons.start_daemons(_server(stack), networks)
         _wait_until_ready(stack)
 
 
@@ -153,13 +147,8 @@ def _alone() -> Iterator[None]:
 def _take(stack: str) -> None:
     """Note whose the node is, and what it will change, before anything is changed."""
     host_machine.make_folders()
-    known = {
-        "stack": stack,
-        "project": str(ROOT),
-        "lab": identity.of(stack),
-        "before": host_machine.noted(),
-    }
-    write_json(places.OWNER, known)
+    known = {"stack": stack, "project": str(ROOT), "lab": identity.of(stack)}
+    write_json(places.OWNER, known | {"before": host_machine.noted()})
 
 
 # --- making ----------------------------------------------------------------------------------
@@ -207,31 +196,18 @@ def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
 
 def _wait_until_ready(stack: str) -> None:
     from kube.client import Kube
-    from kube.conditions import wait_for_nodes  # the Kubernetes client takes a while to load
-    from kube.errors import KubeError
+    from kube.nodes import wait_for_nodes  # the Kubernetes client takes a while to load
 
     kube = Kube(str(RUN / stack / "kubeconfig"))
-
-    def answers() -> None:
-        """Asked through the API server: the node's status may be older than its kubelet."""
-        try:
-            kube.text(f"/api/v1/nodes/{places.NODE}/proxy/healthz")
-        except KubeError as error:
-            raise LabError(f"the kubelet of the host node does not answer: {error}") from error
-
-    until(READY_SECONDS, LabError)(answers)
-    try:
+    with common.explained("the kubelet of the host node does not answer"):
+        # Through the API server: the node's status may be older than its kubelet.
+        until(READY_SECONDS, KubeError)(kube.text, f"/api/v1/nodes/{places.NODE}/proxy/healthz")
+    with common.explained("the host node does not become ready"):
         wait_for_nodes(kube, [places.NODE], READY_SECONDS)
-    except KubeError as error:
-        raise LabError(f"the host node does not become ready: {error}") from error
 
 
 def _server(stack: str) -> str:
     return str(identity.facts(stack)["server"])
-
-
-def _pki(stack: str) -> Path:
-    return embedded.pki(RUN / stack, stack)
 
 
 def _last_words(stack: str) -> str:
@@ -248,11 +224,8 @@ def _remove() -> None:
     known = owner()
     if not known:
         return
-    stop_daemons()
-    left = stop([*host_machine.grouped(), *places.processes()])
-    if left:
-        numbers = ", ".join(str(process.pid) for process in left)
-        raise LabError(f"processes of the host node do not end: {numbers}")
+    daemons.stop_daemons()
+    common.end([*host_machine.grouped(), *places.processes()], "the host node")
     host_machine.unmount()
     host_bridge.remove()
     host_machine.remove_groups()

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from machine import host_places as places
 from machine.host_networks import Networks
@@ -82,36 +82,21 @@ def write(server: str, pki: Path, networks: Networks) -> None:
 
 
 def containerd() -> str:
-    return CONTAINERD_TOML.format(
-        state=places.STATE,
-        runtime=places.RUNTIME,
-        socket=SOCKET,
-        bin=places.BIN,
-        cni=CNI,
-        pause=images.PAUSE_IMAGE,
-    )
+    own = {"state": places.STATE, "runtime": places.RUNTIME, "bin": places.BIN}
+    return CONTAINERD_TOML.format(**own, socket=SOCKET, cni=CNI, pause=images.PAUSE_IMAGE)
 
 
 def network(networks: Networks) -> dict[str, Any]:
     """CNI: a bridge for the pods, through which they reach each other and the node."""
-    return {
-        "cniVersion": "1.0.0",
-        "name": places.NETWORK,
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": places.POD_BRIDGE,
-                "isGateway": True,
-                "ipMasq": False,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": str(CNI / "networks"),
-                    "ranges": [[{"subnet": networks.pods}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            }
-        ],
+    addresses = {
+        "type": "host-local",
+        "dataDir": str(CNI / "networks"),
+        "ranges": [[{"subnet": networks.pods}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
     }
+    bridge = {"type": "bridge", "bridge": places.POD_BRIDGE, "isGateway": True, "ipMasq": False}
+    plugins = [bridge | {"ipam": addresses}]
+    return {"cniVersion": "1.0.0", "name": places.NETWORK, "plugins": plugins}
 
 
 def kubelet(networks: Networks) -> dict[str, Any]:
@@ -151,11 +136,8 @@ def kubelet(networks: Networks) -> dict[str, Any]:
 def kubeconfig(server: str, pki: Path) -> dict[str, Any]:
     """For the kubelet, with a certificate of its own: the API server lets a node do only what
     concerns its pods."""
-    certificate, key = node_certificate(pki)
-    user = {
-        "client-certificate-data": base64.b64encode(certificate).decode(),
-        "client-key-data": base64.b64encode(key).decode(),
-    }
+    certificate, key = (base64.b64encode(part).decode() for part in node_certificate(pki))
+    user = {"client-certificate-data": certificate, "client-key-data": key}
     cluster = {"server": server, "certificate-authority": str(AUTHORITY)}
     return {
         "apiVersion": "v1",
@@ -177,12 +159,7 @@ def node_certificate(pki: Path) -> tuple[bytes, bytes]:
         authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
     signer: Any = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{places.NODE}"),
-        ]
-    )
+    name = x509.Name.from_rfc4514_string(f"CN=system:node:{places.NODE},O=system:nodes")
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -195,14 +172,9 @@ def node_certificate(pki: Path) -> tuple[bytes, bytes]:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
         .sign(signer, hashes.SHA256())
     )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-    )
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(pem, form, serialization.NoEncryption())
+    return certificate.public_bytes(pem), private
 
 
 def commands(server_address: str, networks: Networks) -> dict[str, list[str]]:

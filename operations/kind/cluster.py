@@ -18,25 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
-from kube.client import Kube
-from kube.errors import KubeError
 from machine import docker, gpu_host, identity, kind_docker, kind_images, kind_places
-from machine.cluster_state import (
-    FACTS,
-    KUBECONFIG,
-    RUN,
-    START_ID,
-    STARTED,
-    is_being_removed,
-    make_folder,
-)
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED, make_folder
 from machine.docker import DockerError
 from machine.errors import LabError, removed_on_failure
 from machine.files import write_json, write_text
+from machine.kind_node_parts import Mount
 from machine.processes import stop
-from machine.waiting import until
+from operations import common, readiness
 from operations.embedded import cluster as embedded
 from operations.kind import kind_config, kind_node
 from operations.kind.program import LOAD_SECONDS, run_kind, say
@@ -87,7 +77,7 @@ def create(wanted: Specification) -> dict[str, Any]:
     with removed_on_failure(partial(down, wanted.stack)):
         make_folder(wanted.stack)
         (folder / CONFIG).touch()
-        image = _have_image(wanted.image, wanted.kubernetes_version)
+        image = _provide_image(wanted.image, wanted.kubernetes_version)
         _write_config(wanted, name, image, folder)
         _create(name, folder)
         nodes = kind_docker.ours(wanted.stack)
@@ -95,12 +85,12 @@ def create(wanted: Specification) -> dict[str, Any]:
             say(f"loading {Path(archive).name} into {len(nodes)} nodes")
             run_kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
         _set_up(wanted)
-        _wait_until_usable(folder)
+        readiness.wait_until_usable(folder / KUBECONFIG, USABLE_SECONDS)
         facts = {
             "kind": KIND,
             "name": name,
             "kubeconfig": str(folder / KUBECONFIG),
-            "server": _server(folder / KUBECONFIG),
+            "server": common.read_server(folder / KUBECONFIG),
             "specification": asdict(wanted),
             "image": image,
             "daemon": docker.info().get("ID", ""),
@@ -108,7 +98,7 @@ def create(wanted: Specification) -> dict[str, Any]:
             "cluster_id": secrets.token_hex(4),
             "seconds": round(time.monotonic() - started, 1),
         }
-        _note_start(folder, nodes)
+        write_json(folder / STARTED, kind_places.started(nodes))
         write_json(folder / FACTS, facts)
     return facts
 
@@ -119,15 +109,11 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
     Raises LabError with the way out if that cluster or its containers are gone, or if it
     does not start.
     """
-    if is_being_removed(stack):
-        raise LabError(
-            f"the removal of stack {stack} was begun and not finished",
-            f"finish it with: make destroy STACK={stack}",
-        )
+    common.require_not_being_removed(stack)
     folder = RUN / stack
     facts = identity.facts(stack)
     name = kind_places.cluster(stack)
-    again = f"run: make destroy STACK={stack}, then: make up STACK={stack}"
+    again = f"run: {common.make_anew(stack)}"
     if facts.get("cluster_id") != cluster_id:
         raise LabError(f"cluster {name}, as the stack knows it, is gone", again)
     if lost := sorted(set(facts["nodes"]) - set(kind_docker.ours(stack))):
@@ -140,8 +126,8 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
         for node in [first, *(node for node in facts["nodes"] if node != first)]:
             docker.run("start", node)
         _set_up(Specification(**facts["specification"]))
-        _wait_until_usable(folder)
-        _note_start(folder, facts["nodes"])
+        readiness.wait_until_usable(folder / KUBECONFIG, USABLE_SECONDS)
+        write_json(folder / STARTED, kind_places.started(facts["nodes"]))
     write_text(folder / START_ID, start_id)
 
 
@@ -198,10 +184,10 @@ def started_as_noted(stack: str) -> dict[str, str]:
     return found
 
 
-# --- the image ---------------------------------------------------------------------------------
+# --- making ------------------------------------------------------------------------------------
 
 
-def _have_image(given: str, version: str) -> str:
+def _provide_image(given: str, version: str) -> str:
     """The image's reference; set-up's own is given to Docker if it has not got it. Any other is
     fetched by kind."""
     image = kind_images.image_of(given, version)
@@ -213,22 +199,12 @@ def _have_image(given: str, version: str) -> str:
     return image
 
 
-# --- making ------------------------------------------------------------------------------------
-
-
 def _write_config(wanted: Specification, name: str, image: str, folder: Path) -> None:
-    workers = [
-        [
-            kind_config.Mount(mount["host"], mount["container"], mount["read_only"])
-            for mount in worker.get("mounts", [])
-        ]
-        for worker in wanted.workers
-    ]
     config = kind_config.Wanted(
         name,
         wanted.kubernetes_version,
         image,
-        workers,
+        [[Mount(**mount) for mount in worker.get("mounts", [])] for worker in wanted.workers],
         wanted.feature_gates,
         wanted.runtime_config,
         int(docker.info().get("CgroupVersion") or "1"),
@@ -239,7 +215,7 @@ def _write_config(wanted: Specification, name: str, image: str, folder: Path) ->
 
 
 def _create(name: str, folder: Path) -> None:
-    """kind keeps the nodes where it fails: what they say is asked for before they go."""
+    """kind keeps the nodes where it fails: their logs are read before they are removed."""
     arguments = [
         *("create", "cluster", "--name", name, "--config", str(folder / CONFIG)),
         *("--kubeconfig", str(folder / KUBECONFIG), "--wait", f"{WAIT_SECONDS}s", "--retain"),
@@ -247,18 +223,18 @@ def _create(name: str, folder: Path) -> None:
     try:
         run_kind(arguments, CREATE_SECONDS)
     except LabError as error:
-        raise LabError(f"{error}{_said_by(folder.name)}") from error
+        raise LabError(f"{error}{_kubelet_errors(folder.name)}") from error
 
 
-def _said_by(stack: str) -> str:
+def _kubelet_errors(stack: str) -> str:
     """The last errors of the kubelets, for a person."""
-    told = ""
+    found = ""
     with suppress(DockerError):
         for node in kind_docker.ours(stack):
             log = docker.run("exec", node, "journalctl", "--unit=kubelet", "--output=cat", "-n40")
             errors = [line for line in log.splitlines() if re.match(r"[EF]\d{4}|.*err=", line)]
-            told += "".join(f"\n  {node}, kubelet: {line[:300]}" for line in errors[-2:])
-    return told
+            found += "".join(f"\n  {node}, kubelet: {line[:300]}" for line in errors[-2:])
+    return found
 
 
 def _set_up(wanted: Specification) -> None:
@@ -267,38 +243,16 @@ def _set_up(wanted: Specification) -> None:
         kind_node.set_up(node, needs)
 
 
-def _wait_until_usable(folder: Path) -> None:
-    """Wait for what kind does not: the account that pods run under, and API descriptions."""
-    kube = Kube(str(folder / KUBECONFIG))
-
-    def ask() -> None:
-        kube.text("/api/v1/namespaces/default/serviceaccounts/default")
-        kube.text("/openapi/v3")
-
-    try:
-        until(USABLE_SECONDS, KubeError)(ask)
-    except KubeError as error:
-        raise LabError(f"the control plane does not become usable: {error}") from error
-
-
-def _note_start(folder: Path, nodes: list[str]) -> None:
-    write_json(folder / STARTED, kind_places.started(nodes))
-
-
-def _server(kubeconfig: Path) -> str:
-    config = yaml.safe_load(kubeconfig.read_text())
-    return str(config["clusters"][0]["cluster"]["server"])
-
-
 # --- removing ----------------------------------------------------------------------------------
 
 
 def _makers(name: str) -> list[psutil.Process]:
     """What of this checkout is still making the cluster: kind goes on when the program over it is
     killed."""
-    found = []
-    for process in psutil.process_iter(["name", "cmdline", "cwd"]):
-        of = process.info
-        if of["name"] == "kind" and name in (of["cmdline"] or []) and of["cwd"] == str(Path.cwd()):
-            found.append(process)
-    return found
+    here = str(Path.cwd())
+    return [
+        process
+        for process in psutil.process_iter(["name", "cmdline", "cwd"])
+        if (process.info["name"], process.info["cwd"]) == ("kind", here)
+        and name in (process.info["cmdline"] or [])
+    ]

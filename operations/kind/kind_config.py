@@ -12,6 +12,8 @@ from typing import Any
 import semver
 import yaml
 
+from machine.kind_node_parts import Mount
+
 GPU_LABEL = {"nvidia.com/gpu.present": "true"}
 """One of the labels that the chart of NVIDIA's driver asks of a node."""
 LISTS_FROM = semver.Version(1, 36, 0)
@@ -21,15 +23,6 @@ is not applied."""
 RATES = {"kube-api-qps": "200", "kube-api-burst": "400"}
 """Of the controller-manager and the scheduler, whose defaults (20 to 100 a second) make many pods
 at once wait for each other."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One file or folder of this machine in a node."""
-
-    host: str
-    container: str
-    read_only: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,11 @@ def config(wanted: Wanted) -> dict[str, Any]:
         "kubeadmConfigPatches": [yaml.safe_dump(patch) for patch in _patches(wanted)],
         "nodes": [
             {"role": "control-plane", "image": wanted.image} | _mounted(marks),
-            *(_worker(wanted.image, [*marks, *mounts]) for mounts in wanted.workers),
+            *(
+                {"role": "worker", "image": wanted.image, "labels": dict(GPU_LABEL)}
+                | _mounted([*marks, *mounts])
+                for mounts in wanted.workers
+            ),
         ],
     }
     if gates := dict(gate.split("=") for gate in wanted.gates):
@@ -70,10 +67,6 @@ def config(wanted: Wanted) -> dict[str, Any]:
     if switches := dict(switch.split("=") for switch in wanted.runtime_config):
         made["runtimeConfig"] = switches
     return made
-
-
-def _worker(image: str, mounts: Sequence[Mount]) -> dict[str, Any]:
-    return {"role": "worker", "image": image, "labels": dict(GPU_LABEL)} | _mounted(mounts)
 
 
 def _mounted(mounts: Sequence[Mount]) -> dict[str, Any]:

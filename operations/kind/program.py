@@ -1,4 +1,4 @@
-"""Runs the kind program, and hands on what it says."""
+"""Runs the kind program, and shows its output."""
 
 from __future__ import annotations
 
@@ -13,24 +13,17 @@ from pathlib import Path
 from machine.errors import LabError
 
 BIN = Path(".tools/bin")
-
 LOAD_SECONDS = 300
-
-
 REASONS = 6
-"""Lines of what kind said that are told when it fails."""
-
-
+"""Lines of kind's output that are repeated when it fails."""
 PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
 """In the environment, has kind talk to something else than Docker."""
-
-
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run_kind(arguments: Sequence[str], seconds: float = LOAD_SECONDS) -> None:
     """Run kind, whose progress goes to stderr line by line."""
-    said: list[str] = []
+    output: list[str] = []
     try:
         with subprocess.Popen(
             [str(BIN / "kind"), *arguments],
@@ -41,17 +34,17 @@ def run_kind(arguments: Sequence[str], seconds: float = LOAD_SECONDS) -> None:
             errors="replace",
             env={key: value for key, value in os.environ.items() if key != PROVIDER},
         ) as running:
-            late = _follow(running, seconds, said)
+            late = _follow(running, seconds, output)
     except FileNotFoundError as error:
         raise LabError(f"{BIN / 'kind'} is missing", "run: make setup-kind") from error
     if running.returncode:
-        reason = "".join(f"\n  {line}" for line in said[-REASONS:] if line)
+        reason = "".join(f"\n  {line}" for line in output[-REASONS:] if line)
         how = f"was ended after {seconds:g} s" if late else "failed"
         raise LabError(f"kind {' '.join(arguments[:2])} {how}:{reason}")
 
 
-def _follow(running: subprocess.Popen[str], seconds: float, said: list[str]) -> bool:
-    """Tell and note its lines until it ends; returns whether it had to be ended for its time.
+def _follow(running: subprocess.Popen[str], seconds: float, output: list[str]) -> bool:
+    """Show and collect its lines until it ends; returns whether it was ended for its time.
 
     One that hangs is silent, so a clock of its own watches it.
     """
@@ -60,8 +53,8 @@ def _follow(running: subprocess.Popen[str], seconds: float, said: list[str]) -> 
     assert running.stdout is not None  # noqa: S101
     try:
         for line in running.stdout:
-            said.append(COLOURS.sub("", line).rstrip())
-            say(said[-1])
+            output.append(COLOURS.sub("", line).rstrip())
+            say(output[-1])
         return not clock.is_alive()
     finally:
         clock.cancel()

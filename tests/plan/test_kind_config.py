@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from machine import kind_images, kind_node_needs, kind_places
+from machine.kind_node_parts import Mount
 from operations.kind import kind_config
-from operations.kind.kind_config import Mount, Wanted
+from operations.kind.kind_config import Wanted
 from tests.plan.played_docker import ENDS_AT, KIND, PlayedDocker
 
 SPEC = json.loads(Path("tests/data/cdi-h200.json").read_text())

@@ -15,8 +15,7 @@ PROGRAMS = (
     ("-m", "operations", "--help"),
     (
         "-c",
-        "import checks.modules.exclusive, kube.client; "
-        "import operations.embedded.readiness, report.results",
+        "import checks.modules.exclusive, kube.client; import operations.readiness, report.results",
     ),
 )
 

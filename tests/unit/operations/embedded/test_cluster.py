@@ -21,6 +21,7 @@ import yaml
 from machine import cluster_state, identity, processes
 from machine.errors import LabError
 from machine.host_networks import Networks
+from operations import common
 from operations.embedded import cluster as embedded
 from operations.embedded import kwokctl_config
 from operations.embedded import ports as port_range
@@ -279,7 +280,7 @@ def test_a_process_that_stays_is_named(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start()
-    monkeypatch.setattr(embedded, "stop", lambda running: running)
+    monkeypatch.setattr(common, "stop", lambda running: running)
     with pytest.raises(LabError, match=rf"cluster dev do not end: {process.pid}$"):
         embedded.down("dev")
     assert folder.exists()
@@ -302,6 +303,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     monkeypatch.setattr(embedded, "processes", lambda _: found)
     monkeypatch.setattr(embedded, "stop", lambda _: [])
+    monkeypatch.setattr(common, "stop", lambda _: [])
     monkeypatch.setattr(embedded, "_wait_until_usable", lambda *_: None)
     return found
 

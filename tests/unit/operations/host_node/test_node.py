@@ -261,9 +261,10 @@ def test_a_node_goes_on_with_the_networks_that_it_was_made_with(
     monkeypatch.setattr(host_bridge, "make", asked.append)
     monkeypatch.setattr(host_machine, "make_groups", lambda: None)
     monkeypatch.setattr(host_machine, "share", lambda _: None)
-    for name in ("end_orphans", "_wait_until_ready", "_server"):
+    monkeypatch.setattr(daemons, "end_orphans", lambda: None)
+    for name in ("_wait_until_ready", "_server"):
         monkeypatch.setattr(host_node, name, lambda *_: "")
-    monkeypatch.setattr(host_node, "start_daemons", lambda _server, told: asked.append(told))
+    monkeypatch.setattr(daemons, "start_daemons", lambda _server, told: asked.append(told))
     host_node.revive("module3", "abcd", "now")
     assert asked == [OTHERS, OTHERS]
 

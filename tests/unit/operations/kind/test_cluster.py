@@ -18,6 +18,7 @@ from machine import cluster_state, docker, gpu_host, identity, kind_docker, kind
 from machine import host_node as machine_node
 from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED
 from machine.errors import LabError
+from operations import readiness
 from operations.embedded import cluster as embedded
 from operations.host_node import node as host_node
 from operations.kind import cluster as kind
@@ -132,7 +133,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     made = Machine(tmp_path / "machine")
     monkeypatch.setenv("PATH", f"{made.folder / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr(program, "BIN", made.folder / "bin")
-    monkeypatch.setattr(kind, "_wait_until_usable", lambda _: None)
+    monkeypatch.setattr(readiness, "wait_until_usable", lambda *_: None)
     monkeypatch.setattr("psutil.process_iter", lambda *_: iter(()))
     yield made
     assert "not played" not in "".join(made.calls()), made.calls()
@@ -308,10 +309,10 @@ def test_a_kind_that_hangs_in_silence_is_ended(
 def test_an_interruption_leaves_nothing_either(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: Path) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kind, "_wait_until_usable", interrupt)
+    monkeypatch.setattr(readiness, "wait_until_usable", interrupt)
     with pytest.raises(KeyboardInterrupt):
         created()
     nothing_is_left(machine)

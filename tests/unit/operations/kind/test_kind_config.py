@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from machine import kind_images
-from operations.kind.kind_config import Mount, Wanted, config, text
+from machine.kind_node_parts import Mount
+from operations.kind.kind_config import Wanted, config, text
 
 VERSIONS = tuple(kind_images.DIGESTS)
 LISTS = ("1.36.4", "1.37.0")

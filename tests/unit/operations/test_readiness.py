@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from machine.errors import LabError
-from operations.embedded import readiness
+from operations import readiness
 
 CLIENTS: dict[str, Any] = {"scheduler": urllib3.PoolManager, "kwok": urllib3}
 """What each program is asked with."""
@@ -19,15 +19,13 @@ CLIENTS: dict[str, Any] = {"scheduler": urllib3.PoolManager, "kwok": urllib3}
 def test_a_control_plane_that_stays_unusable_says_what_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readiness, "USABLE_SECONDS", 0.2)
     with pytest.raises(LabError, match=r"does not become usable: the kubeconfig .*cannot be"):
-        readiness.wait_until_usable(tmp_path / "kubeconfig", {"kube-scheduler": 1})
+        readiness.wait_until_usable(tmp_path / "kubeconfig", 0.2, {"kube-scheduler": 1})
 
 
 @pytest.fixture
 def ports(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Those of a scheduler and a kwok that are ready; the API server is."""
-    monkeypatch.setattr(readiness, "USABLE_SECONDS", 0.2)
     monkeypatch.setattr(readiness, "Kube", lambda _: SimpleNamespace(text=lambda _: ""))
     answers(monkeypatch, "scheduler", 200, "ok")
     answers(monkeypatch, "kwok", 200, "ok")
@@ -41,12 +39,12 @@ def answers(monkeypatch: pytest.MonkeyPatch, program: str, status: int, body: st
 
 def error(ports: dict[str, int]) -> str:
     with pytest.raises(LabError) as found:
-        readiness.wait_until_usable(Path("kubeconfig"), ports)
+        readiness.wait_until_usable(Path("kubeconfig"), 0.2, ports)
     return str(found.value)
 
 
 def test_it_is_usable_when_all_of_it_is_ready(ports: dict[str, int]) -> None:
-    readiness.wait_until_usable(Path("kubeconfig"), ports)
+    readiness.wait_until_usable(Path("kubeconfig"), 0.2, ports)
 
 
 @pytest.mark.parametrize(

@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import urllib3
 
 from kube.client import OK, Kube
 from kube.errors import KubeError
-from machine.errors import LabError
 from machine.waiting import until
+from operations.common import explained
 
-USABLE_SECONDS = 40
 
-
-def wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
-    """Wait for what kwokctl does not: API descriptions, the account that pods run under, and a
-    scheduler that has all it watches.
-
-    Raises LabError at the deadline.
-    """
+def wait_until_usable(
+    kubeconfig: Path, seconds: float, ports: Mapping[str, int] | None = None
+) -> None:
+    """Wait for API descriptions and the account that pods run under, and for the scheduler and
+    kwok where `ports` names theirs. Raises LabError at the deadline."""
     kube = Kube(str(kubeconfig))
 
     def ask() -> None:
         # By path: the client's classes for an API take half a second to load.
         kube.text("/api/v1/namespaces/default/serviceaccounts/default")
         kube.text("/openapi/v3")
-        _ask_scheduler(ports["kube-scheduler"])
-        _ask_kwok(ports["kwok-controller"])
+        if ports:
+            _ask_scheduler(ports["kube-scheduler"])
+            _ask_kwok(ports["kwok-controller"])
 
-    try:
-        until(USABLE_SECONDS, KubeError)(ask)
-    except KubeError as error:
-        raise LabError(f"the control plane does not become usable: {error}") from error
+    with explained("the control plane does not become usable"):
+        until(seconds, KubeError)(ask)
 
 
 def _ask_scheduler(port: int) -> None:
-    """Raises KubeError unless the scheduler is ready; a gate whose API is not served keeps it
-    so."""
+    """Raises KubeError unless it is ready, which it is not where a gate's API is not served."""
     pool = urllib3.PoolManager(cert_reqs="CERT_NONE")  # its certificate is its own, on loopback
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
