@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import psutil
 
 from checks.result import CheckFailed
-from results import store
+from results import broken_off, store
 from results.status import verdict
-from toolchain import tools
-from toolchain.layout import TOOLS
 
 ENGINE = "pulumi"
-ON_PATH = "on PATH"
 
 
 def weigh(given: dict[str, Any]) -> str:
@@ -24,7 +20,7 @@ def weigh(given: dict[str, Any]) -> str:
     failed."""
     results = given["verification"]
     status = verdict(result["status"] for result in results.values())
-    versions = given.get("versions", {}) | {"tools": tool_versions()}
+    versions = given.get("versions", {}) | {"tools": broken_off.tool_versions()}
     content = given | {"status": status, "versions": versions}
     store.keep(given["stack"], content, update_started())
     if status == "failed" and given["strict"]:
@@ -46,27 +42,13 @@ def refused(stack: str, gate: str, reason: str) -> None:
     Without an update in progress nothing is kept.
     """
     if started := update_started():
-        store.broken_off(stack, started, f"{gate}: {reason}")
+        broken_off.keep(stack, started, f"{gate}: {reason}")
 
 
 def update_started() -> float | None:
     """When the update began that runs this program, seconds since 1970; None without one."""
     engines = [process for process in psutil.Process().parents() if process.name() == ENGINE]
     return engines[0].create_time() if engines else None
-
-
-def tool_versions() -> dict[str, str]:
-    """The versions of the tools that set-up placed in this checkout, by name."""
-    try:
-        placed = json.loads((TOOLS / "placed.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return {
-        tool.name: ON_PATH if placed[tool.name].startswith(ON_PATH) else tool.version
-        for value in vars(tools).values()
-        for tool in (value if isinstance(value, tuple) else (value,))
-        if isinstance(tool, tools.Tool) and tool.name in placed
-    }
 
 
 def explain(results: dict[str, Any]) -> str:

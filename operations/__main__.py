@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_stack(options: argparse.Namespace) -> int:
-    from operations.stack import stacks
+    from operations.stack import recover, stacks
     from report import results
 
     match options.group:
@@ -127,7 +127,7 @@ def run_stack(options: argparse.Namespace) -> int:
                 sys.stderr.write(f"stack {options.stack}: nothing to recover\n")
         case "results":
             stacks.require(options.stack)
-            if stacks.is_locked(options.stack):
+            if recover.held_by(options.stack):
                 sys.stderr.write(
                     f"an update of stack {options.stack} is running, or was killed "
                     f"(make recover STACK={options.stack}); these results are older\n"

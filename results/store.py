@@ -13,23 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from machine.files import read_json, write_json
-from results.status import STATUSES, merged_results
+from results.status import STATUSES
 
 RESULTS = Path(".results")
 SCHEMA_VERSION = 1
 """Of the format; a key that is removed or means something else makes a new one."""
-
-
-def broken_off(stack: str, since: float, reason: str) -> Path:
-    """Keep what an update that began at `since`, seconds since 1970, found before it broke off for
-    that reason; returns the file."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted((RESULTS / stack / "checks").glob("*.json")):
-        record = json.loads(path.read_text())
-        if path.stat().st_mtime >= since and record["result"]:
-            found.setdefault(record["result"]["module"], []).append(record["result"])
-    verification = {module: merged_results(results) for module, results in found.items()}
-    return keep(stack, {"status": "failed", "reason": reason, "verification": verification}, since)
 
 
 def removed(stack: str, removal: dict[str, Any] | None = None) -> None:

@@ -30,7 +30,7 @@ def revive(stack: str, cluster_id: str) -> None:
 def down(stack: str) -> None:
     """Remove the stack's cluster, whole or half-made; nothing there is no error.
 
-    Raises LabError that names what is left.
+    Raises LabError that names what remains.
     """
     if cluster_state.kind_of(stack) == existing.KIND:
         existing.detach(stack)
@@ -62,9 +62,10 @@ def may_have_containers(stack: str) -> bool:
     return bool(kind_docker.has_files(stack) or kind.recorded(stack) or configured)
 
 
-def had(stack: str) -> dict[str, Any]:
-    """What the stack has of this machine, and has to give back: containers, whole or half-made; the
-    machine itself as a node; GPUs. recorded, daemon: what is known of containers beside Docker."""
+def read_holdings(stack: str) -> dict[str, Any]:
+    """What the stack holds of this machine, and has to give back: containers, whole or half-made;
+    the machine itself as a node; GPUs. recorded, daemon: what is known of containers beside
+    Docker."""
     node = machine_node.is_ours(stack)
     return {
         "containers": may_have_containers(stack),

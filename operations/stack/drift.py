@@ -7,36 +7,43 @@ first: one request for each object that the lab owns, a tenth of a second for al
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from machine import identity
 from machine.cluster_state import KUBECONFIG, RUN
 from machine.errors import LabError
 from machine.run import Finished, run_program
-from operations.stack.recover import RELEASE
+from operations.stack.engine import RELEASE
 from toolchain.layout import BIN
 
 ANSWER_SECONDS = 20
 Item = dict[str, Any]
-"""apiVersion, kind, metadata: name, and namespace where it lies in one; of a Helm release also
-within: where it lies if that is not told. The provider copies what the chart says, and a chart may
-leave a namespace out, or write one on what lies in none."""
+"""An object as a manifest has it: apiVersion, kind, metadata …"""
+
+
+class Owned(NamedTuple):
+    """An object that the state knows: how it is shown, and as kubectl is asked for it. uid: "" for
+    one of a Helm release."""
+
+    label: str
+    item: Item
+    uid: str
 
 
 def find(stack: str) -> list[str]:
     """The objects of the lab that are gone, or are others than those that it made; [] also where
     there is no cluster, or none that answers: the update tells of that."""
-    owned = list(_owned(stack))
+    owned = list(_read_owned(stack))
     if not owned or not (RUN / stack / KUBECONFIG).exists():
         return []
-    there = _uids(stack, [item for item, _ in owned])
-    if there is None:
+    uids = _read_uids(stack, owned)
+    if uids is None:
         return []
     return [
-        _name(item)
-        for item, uid in owned
-        if not (found := _uid(item, there)) or uid not in ("", found)
+        each.label
+        for each in owned
+        if not (found := _uid_of(each.item, uids)) or each.uid not in ("", found)
     ]
 
 
@@ -48,9 +55,9 @@ def restore_released(stack: str) -> None:
     """
     for release in _resources(stack):
         if release["type"] == RELEASE:
-            items = [item for item, _ in _of_release(release["outputs"])]
-            there = _uids(stack, items)
-            lost = {_name(i) for i in items if there is not None and not _uid(i, there)}
+            owned = list(_of_release(release["outputs"]))
+            uids = _read_uids(stack, owned)
+            lost = {o.label for o in owned if uids is not None and not _uid_of(o.item, uids)}
             if lost:
                 _make_again(stack, release["outputs"], lost)
 
@@ -63,111 +70,100 @@ def _make_again(stack: str, release: dict[str, Any], lost: set[str]) -> None:
     record = _kubectl(stack, "get", "secrets", "-n", namespace, "-l", selector, "-o", "json")
     for secret in json.loads(record.output or "{}").get("items", []):
         objects = [
-            _marked(item, name, namespace)
+            _mark(item, name, namespace)
             for item in half_made.released(secret["data"]["release"])
-            if lost & {_name(item), _name(_inside(item, namespace))}
+            if lost & {_label_of(item), _label_of(item, namespace)}
         ]
         done = _kubectl(stack, "create", "-n", namespace, "-f", "-", given=_listed(objects))
         if done.code:
             raise LabError(f"Helm release {name} cannot be restored: {done.errors.strip()}")
 
 
-def _owned(stack: str) -> Iterator[tuple[Item, str]]:
-    """Every object that the state knows, with its uid, "" for those of a Helm release."""
+def _read_owned(stack: str) -> Iterator[Owned]:
     for resource in _resources(stack):
         outputs = resource.get("outputs") or {}
+        metadata = outputs.get("metadata") or {}
         if resource["type"] == RELEASE:
             yield from _of_release(outputs)
-        elif uid := (outputs.get("metadata") or {}).get("uid"):
-            yield outputs, uid
+        elif uid := metadata.get("uid"):
+            place = metadata["name"], metadata.get("namespace") or ""
+            item = _item(outputs["apiVersion"], outputs["kind"], *place)
+            yield Owned(_label(outputs["kind"], *place), item, uid)
 
 
-def _of_release(outputs: dict[str, Any]) -> Iterator[tuple[Item, str]]:
-    for kind, names in (outputs.get("resourceNames") or {}).items():
-        yield from ((_item(kind, name) | {"within": outputs["namespace"]}, "") for name in names)
+def _of_release(outputs: dict[str, Any]) -> Iterator[Owned]:
+    """From how the provider writes it: "Role.rbac.authorization.k8s.io/<apiVersion>": ["a/b"].
+
+    It copies what the chart says, and a chart may leave a namespace out, or name one for what lies
+    in none. kubectl looks for that wherever it is said to be.
+    """
+    for key, paths in (outputs.get("resourceNames") or {}).items():
+        first, _, version = key.partition("/")
+        kind = first.partition(".")[0]
+        for path in paths:
+            namespace, _, name = path.rpartition("/")
+            item = _item(version, kind, name, namespace or outputs["namespace"])
+            yield Owned(_label(kind, name, namespace), item, "")
 
 
 def _resources(stack: str) -> Iterator[dict[str, Any]]:
     return (r for r in identity.resources(stack) if r["type"].startswith("kubernetes:"))
 
 
-def _item(kind: str, name: str) -> Item:
-    """From how the provider writes it: "Role.rbac.authorization.k8s.io/<apiVersion>", "a/b"."""
-    first, _, version = kind.partition("/")
-    namespace, _, own = name.rpartition("/")
-    metadata = {"name": own} | ({"namespace": namespace} if namespace else {})
-    return {"apiVersion": version, "kind": first.partition(".")[0], "metadata": metadata}
-
-
-def _inside(item: Item, namespace: str) -> Item:
-    return item | {"metadata": {"namespace": namespace} | item["metadata"]}
-
-
-def _marked(item: Item, name: str, namespace: str) -> Item:
+def _mark(item: Item, name: str, namespace: str) -> Item:
     """As Helm marks what it makes; an upgrade would refuse an object without that."""
     metadata = item["metadata"]
     labels = {"app.kubernetes.io/managed-by": "Helm"}
     annotations = {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace}
-    return item | {
-        "metadata": metadata
-        | {"labels": (metadata.get("labels") or {}) | labels}
-        | {"annotations": (metadata.get("annotations") or {}) | annotations}
+    marks = {
+        "labels": (metadata.get("labels") or {}) | labels,
+        "annotations": (metadata.get("annotations") or {}) | annotations,
     }
+    return item | {"metadata": metadata | marks}
 
 
-def _name(item: Item) -> str:
-    """ "Kind name", with the namespace where the object lies in one."""
+def _item(version: str, kind: str, name: str, namespace: str) -> Item:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _label(kind: str, name: str, namespace: str = "") -> str:
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def _label_of(item: Item, default: str = "") -> str:
     metadata = item["metadata"]
-    where = [metadata["namespace"]] if metadata.get("namespace") else []
-    return f"{item['kind']} {'/'.join([*where, metadata['name']])}"
+    return _label(item["kind"], metadata["name"], metadata.get("namespace") or default)
 
 
-def _uid(item: Item, there: dict[str, str]) -> str:
-    """Of the object that is there, "" if it is not."""
-    outside = item | {"metadata": {"name": item["metadata"]["name"]}}
-    return there.get(_name(_placed(item))) or there.get(_name(outside), "")
+def _uid_of(item: Item, uids: dict[str, str]) -> str:
+    """Of the object on the cluster, in its namespace or in none; "" if it is missing."""
+    outside = _label(item["kind"], item["metadata"]["name"])
+    return uids.get(_label_of(item)) or uids.get(outside, "")
 
 
-def _placed(item: Item) -> Item:
-    """In its namespace, also where only the release tells that; kubectl looks for what lies in none
-    wherever it is said to be."""
-    return _inside(item, item["within"]) if "within" in item else item
-
-
-def _uids(stack: str, items: list[Item]) -> dict[str, str] | None:
-    """Those that are there, "Kind name" → uid; None if the API server does not answer."""
-    keys = ("name", "namespace")
-    asked = [
-        {
-            "apiVersion": item["apiVersion"],
-            "kind": item["kind"],
-            "metadata": {key: item["metadata"][key] for key in keys if key in item["metadata"]},
-        }
-        for item in map(_placed, items)
-    ]
-    done = _kubectl(
-        stack, "get", "--ignore-not-found", "-f", "-", "-o", "json", given=_listed(asked)
-    )
+def _read_uids(stack: str, owned: Sequence[Owned]) -> dict[str, str] | None:
+    """Of those on the cluster, by label; None if the API server does not answer."""
+    items = _listed(each.item for each in owned)
+    done = _kubectl(stack, "get", "--ignore-not-found", "-f", "-", "-o", "json", given=items)
     if done.code:
         return None
     found = json.loads(done.output or "{}")
-    every = found.get("items", [found] if found else [])
-    return {_name(item): item["metadata"]["uid"] for item in every}
+    return {
+        _label_of(item): item["metadata"]["uid"]
+        for item in found.get("items", [found] if found else [])
+    }
 
 
-def _listed(items: list[Item]) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+def _listed(items: Iterable[Item]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(items)})
 
 
 def _kubectl(stack: str, *arguments: str, given: str = "") -> Finished:
     folder = RUN / stack
+    common = ["--kubeconfig", str(folder / KUBECONFIG), "--cache-dir", str(folder / "kubectl")]
     return run_program(
-        [
-            str(BIN / "kubectl"),
-            *("--kubeconfig", str(folder / KUBECONFIG), "--cache-dir", str(folder / "kubectl")),
-            f"--request-timeout={ANSWER_SECONDS}s",
-            *arguments,
-        ],
+        [str(BIN / "kubectl"), *common, f"--request-timeout={ANSWER_SECONDS}s", *arguments],
         input=given,
         check=False,
     )

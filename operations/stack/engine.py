@@ -1,4 +1,4 @@
-"""Runs pulumi in the project's environment and hands on what it says."""
+"""Runs pulumi in the project's environment and shows its output."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from toolchain.stacks import environment
 
 STATE = Path(".state")
 """Pulumi's local backend."""
-REPORTED = re.compile(r'(.*command:local:Command \S+ \w+ \([\d.hms]+\)) \{".*\}\s*', re.DOTALL)
+STACK = "pulumi:pulumi:Stack"
+RELEASE = "kubernetes:helm.sh/v3:Release"
+NAMESPACE = "kubernetes:core/v1:Namespace"
+"""Types of resources."""
+REPORTED = re.compile(
+    r'(.*command:local:Command \S+ \w+ \([\d.hms]+\)(?: \[diff: [^]]*\])?);? \{".*\}\s*', re.DOTALL
+)
 """The progress of a Command that has printed JSON, which is for the graph: group 1 is for people.
 
 JSON anywhere else is the body of somebody's answer, and says what went wrong.
 """
-
-
+UNHANDLED = "an unhandled error occurred: program exited with non-zero exit code"
+"""What the engine adds to the error with which the program ended."""
 EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
 """Environment without which the engine does not know of --event-log. Pulumi's own automation API
 uses both."""
@@ -42,7 +48,8 @@ def errors_in(events: Path) -> str:
         if event.get("severity") == "error":
             name = event.get("urn", "").rpartition("::")[2]
             found.append(": ".join(filter(None, (name, event["message"].strip()))))
-    return "\n".join(dict.fromkeys(found))[:MOST] or "what it printed says why"
+    found = [line for line in found if UNHANDLED not in line] or found
+    return "\n".join(dict.fromkeys(found))[:MOST] or "its output above says why"
 
 
 def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
@@ -95,11 +102,12 @@ def _ended(
 
 def _hand_on(engine: subprocess.Popen[str]) -> None:
     assert engine.stdout is not None  # noqa: S101
-    printed = ""
+    printed, explained = "", False
     while line := engine.stdout.readline():
         progress = REPORTED.fullmatch(line)
         shown = (progress[1] if progress else line).rstrip() + "\n"
-        if shown != printed:
+        if shown != printed and not (explained and UNHANDLED in line):
             sys.stdout.write(shown)
             sys.stdout.flush()
         printed = shown
+        explained = explained or "error: " in line

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,19 +22,14 @@ import psutil
 from machine import cluster_state, identity
 from machine.errors import LabError
 from machine.files import PRIVATE, write_text
-from machine.processes import stop
 from machine.programs import MARK, PYTHON
 from machine.waiting import locked
-from operations.stack.engine import STATE, pulumi
-from results import store
+from operations import common
+from operations.stack.engine import NAMESPACE, RELEASE, STACK, STATE, pulumi
+from results import broken_off
 from toolchain.layout import ROOT
 
 ENGINE = "pulumi"
-STACK = "pulumi:pulumi:Stack"
-RELEASE = "kubernetes:helm.sh/v3:Release"
-NAMESPACE = "kubernetes:core/v1:Namespace"
-"""Taken over as it is: it takes Kubernetes five seconds and more to remove one. But on a cluster
-that is not the lab's nothing is taken over."""
 PLUGINS = ("pulumi-resource-", "pulumi-language-")
 
 
@@ -74,33 +69,26 @@ def recover(stack: str) -> list[str]:
         done = end(orphans())
         drop_half_written(stack)
         done += repair(stack)
-        pending = pending_operations(stack)
+        # What the engine was doing when it was killed.
+        pending = identity.deployment(stack).get("pending_operations") or []
         for operation in pending:
             done += settle(stack, operation)
         if locks or pending:
             cluster_state.end(stack)
+        # The lock and the operations go last: a recovery that is itself killed is taken up again.
         if locks:
-            _keep_result(stack, locks)
-        # Last, so that a recovery that is itself killed is taken up again.
-        if locks:
+            began = min(datetime.fromisoformat(lock.since).timestamp() for lock in locks)
+            broken_off.keep(stack, began, f"the update was killed ({_names(locks)})")
             pulumi("cancel", "--yes", "--stack", stack, quiet=True)
             done.append(f"removed the lock of {_names(locks)}, which ended without removing it")
         if pending:
-            _clear_pending(stack)
+            _take_in(stack, lambda _: None)  # Pulumi drops them when it takes in a state
             done.append(f"cleared {len(pending)} operations that were never finished")
         return done
 
 
-def _keep_result(stack: str, locks: list[Lock]) -> None:
-    """Nobody else does: the update was killed."""
-    began = min(datetime.fromisoformat(lock.since).timestamp() for lock in locks)
-    store.broken_off(stack, began, f"the update was killed ({_names(locks)})")
-
-
-@contextmanager
-def _alone(stack: str) -> Iterator[None]:
-    with locked(STATE / f"{stack}.recover.lock", f"the recovery of stack {stack}"):
-        yield
+def _alone(stack: str) -> AbstractContextManager[None]:
+    return locked(STATE / f"{stack}.recover.lock", f"the recovery of stack {stack}")
 
 
 # --- locks -----------------------------------------------------------------------------------
@@ -115,14 +103,14 @@ def held_by(stack: str) -> list[Lock]:
     found = []
     for path in sorted(_locks_of(stack).glob("*.json")):
         with suppress(FileNotFoundError):  # it was given back meanwhile
-            found.append(_lock(path.read_text()))
+            found.append(_parse_lock(path.read_text()))
     return found
 
 
-def _lock(text: str) -> Lock:
+def _parse_lock(text: str) -> Lock:
     try:
-        told = json.loads(text)
-        return Lock(told["pid"], told["hostname"], told["username"], told["timestamp"])
+        noted = json.loads(text)
+        return Lock(noted["pid"], noted["hostname"], noted["username"], noted["timestamp"])
     except (ValueError, KeyError):  # its engine was killed as it wrote this
         return Lock(0, socket.gethostname(), "somebody", datetime.now(UTC).isoformat())
 
@@ -168,15 +156,11 @@ def _of_an_engine(process: psutil.Process) -> bool:
     return (plugin or program) and process.cwd() == str(ROOT)
 
 
-def end(left: list[psutil.Process]) -> list[str]:
+def end(orphaned: list[psutil.Process]) -> list[str]:
     """End them: nobody takes down any more what they do."""
-    if not left:
-        return []
-    stubborn = stop(left)
-    if stubborn:
-        numbers = ", ".join(str(process.pid) for process in stubborn)
-        raise LabError(f"processes of a killed update do not end: {numbers}")
-    return [f"ended {len(left)} processes of an update that was killed"]
+    common.end(orphaned, "a killed update")
+    count = len(orphaned)
+    return [f"ended {count} processes of an update that was killed"] if count else []
 
 
 # --- the state -------------------------------------------------------------------------------
@@ -262,31 +246,21 @@ def _take_in(stack: str, change: Callable[[Path], None]) -> None:
 # --- operations that were never finished -----------------------------------------------------
 
 
-def pending_operations(stack: str) -> list[dict[str, Any]]:
-    """What the engine was doing when it was killed: {"type", "resource": {"type", "inputs"}}."""
-    return identity.deployment(stack).get("pending_operations") or []
-
-
-def _clear_pending(stack: str) -> None:
-    """Pulumi drops them when it takes in a state."""
-    _take_in(stack, lambda _: None)
-
-
 def settle(stack: str, operation: dict[str, Any]) -> list[str]:
     """Take back what cannot simply be done again; returns what was done.
 
     operation: {"type": "creating" …, "resource": {"type", "urn", "inputs"}}.
     """
-    resource = operation["resource"]
-    match operation["type"], resource["type"]:
+    resource, kind = operation["resource"], operation["resource"]["type"]
+    match operation["type"], kind:
         case "deleting", "command:local:Command" if resource["urn"].endswith("::cluster"):
             cluster_state.make_folder(stack)
             cluster_state.begin_removal(stack)
         case ("creating", _) | ("updating", "kubernetes:helm.sh/v3:Release"):
-            taken_over = (
-                resource["type"] == NAMESPACE and cluster_state.kind_of(stack) != "existing"
-            )
-            if resource["type"].startswith("kubernetes:") and not taken_over:
+            # It takes Kubernetes five seconds and more to remove a namespace, so it is taken over
+            # as it is. But on a cluster that is not the lab's nothing is taken over.
+            taken_over = kind == NAMESPACE and cluster_state.kind_of(stack) != "existing"
+            if kind.startswith("kubernetes:") and not taken_over:
                 return _take_back(stack, operation)
     return []
 

@@ -20,9 +20,9 @@ from machine.configuration import as_text, list_keys, read_configuration
 from machine.errors import LabError
 from machine.programs import VERIFY
 from operations.stack import drift
-from operations.stack.engine import EVENTS, STATE, errors_in, pulumi, variables
-from operations.stack.recover import NAMESPACE, forget_passed, forget_releases, held_by, recover
-from results import store
+from operations.stack.engine import EVENTS, NAMESPACE, STATE, errors_in, pulumi, variables
+from operations.stack.recover import forget_passed, forget_releases, recover
+from results import broken_off, store
 from toolchain.errors import disk_full
 from toolchain.layout import BIN, committed_stacks
 
@@ -69,7 +69,7 @@ def up(stack: str, changes: str, verify: bool) -> int:
             extra=EVENTS | ({VERIFY: "1"} if verify or drifted else {}),
         )  # fmt: skip
         if code and results.latest(stack) == before:
-            store.broken_off(stack, began, errors_in(Path(events.name)))
+            broken_off.keep(stack, began, errors_in(Path(events.name)))
     if code:
         _explain(stack)
         forget_passed(stack)
@@ -110,11 +110,6 @@ def prepare(stack: str) -> int:
     return len(done)
 
 
-def is_locked(stack: str) -> bool:
-    """Whether an update of the stack runs, or was killed."""
-    return bool(held_by(stack))
-
-
 def preview(stack: str) -> int:
     require(stack)
     return pulumi("preview", "--diff", "--stack", stack)
@@ -125,35 +120,29 @@ def destroy(stack: str) -> int:
 
     require(stack)
     prepare(stack)
-    had = clusters.had(stack)
+    holdings = clusters.read_holdings(stack)
     if code := _remove(stack):
-        store.broken_off(stack, time.time(), "the removal failed; its output above says why")
+        broken_off.keep(stack, time.time(), "the removal failed; its output above says why")
         forget_passed(stack)
         return code
-    return _prove(stack, had)
+    return _show_leftovers(stack, holdings)
 
 
-def _prove(stack: str, had: dict[str, Any]) -> int:
-    """Show that nothing is left; 1 if something is. had: what of, see checks/teardown.py."""
+def _show_leftovers(stack: str, holdings: dict[str, Any]) -> int:
+    """Show that nothing is left; 1 if something is. holdings: of what, see checks/teardown.py."""
     from report import results
 
-    found = _ask_teardown({"stack": stack} | had)
+    done = _run_program("checks", "teardown", given={"stack": stack} | holdings)
+    if done.returncode:
+        raise LabError("whether something is left cannot be checked; its output above says why")
+    found = json.loads(done.stdout)
     results.show_removal(stack, found)
     store.removed(stack, found)
     return 0 if found["status"] == "passed" else 1
 
 
-def _ask_teardown(given: dict[str, Any]) -> dict[str, Any]:
-    """The result of the check that looks for what is left."""
-    done = _ask("checks", "teardown", given=given)
-    if done.returncode:
-        raise LabError("whether something is left cannot be checked; its output above says why")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
-def _ask(*program: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's programs with JSON on stdin; what it prints is for this one."""
+def _run_program(*program: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's programs with JSON on stdin, and collect its standard output."""
     return subprocess.run(
         [sys.executable, "-m", *program],
         input=json.dumps(given), text=True, errors="replace", stdout=subprocess.PIPE, check=False,
@@ -168,13 +157,24 @@ def require_room() -> None:
 
 
 def _remove(stack: str) -> int:
+    from operations.stack import clusters  # what speaks to the kernel takes a while to load
+
     if not _is_shared(stack) and shutil.disk_usage(STATE).free < NEEDED:
-        _take_down(stack)  # the largest part; the engine needs some room to go on
-    extra = None if _can_be_unwound(stack) else {UNREACHABLE: "true"}
+        clusters.down(stack)  # the largest part; the engine needs some room to go on
+    extra = None
+    if not clusters.whole(stack):
+        # Both are removed as a whole: all that a real driver could undo, object by object, lies in
+        # folders, mounts and control groups of the node, and in the GPUs' compute mode.
+        sys.stderr.write(
+            f"the nodes of {stack} are not all running; they are removed with all that is on them\n"
+        )
+        clusters.down(stack)
+        forget_releases(stack)
+        extra = {UNREACHABLE: "true"}
     code = pulumi("destroy", "--yes", "--skip-preview", "--stack", stack, extra=extra)
     if code == 0:
         # Where the state was lost it knew of no cluster that was to be removed.
-        _take_down(stack)
+        clusters.down(stack)
     return code
 
 
@@ -188,38 +188,12 @@ def _is_shared(stack: str) -> bool:
     return existing.require_reachable(stack)
 
 
-def _can_be_unwound(stack: str) -> bool:
-    """Whether the objects on the cluster can be removed one by one, as a real driver would have it.
-
-    Where something of a real node or its cluster has ended both are removed as a whole: all that
-    the driver could undo lies in folders, mounts and control groups of the node, and in the GPUs'
-    compute mode.
-    """
-    # What speaks to the kernel takes a fifth of a second to load.
-    from operations.stack import clusters
-
-    if clusters.whole(stack):
-        return True
-    sys.stderr.write(
-        f"the nodes of {stack} are not all running; they are removed with all that is on them\n"
-    )
-    _take_down(stack)
-    forget_releases(stack)
-    return False
-
-
-def _take_down(stack: str) -> None:
-    from operations.stack import clusters
-
-    clusters.down(stack)
-
-
 def configure(stack: str, changes: str) -> None:
     """Write `key=value …` into the stack's file; a list is written with commas.
 
     Raises LabError, before anything is written, for a value that cannot be used.
     """
-    wanted = _parsed(changes)
+    wanted = _parse_changes(changes)
     if not wanted:
         return
     lists = list_keys()
@@ -227,19 +201,14 @@ def configure(stack: str, changes: str) -> None:
         key: [item for item in value.split(",") if item] if key in lists else value
         for key, value in wanted.items()
     }
-    _require_valid(
-        stack, read_configuration(stack) | {key: as_text(value) for key, value in values.items()}
-    )
-    _write(stack, f"Pulumi.{stack}.yaml", values)
-
-
-def _require_valid(stack: str, settings: dict[str, str]) -> None:
-    """Ask the program that is deployed, which alone knows what it can use."""
-    done = _ask("components", "check-settings", "--stack", stack, given=settings)
+    settings = read_configuration(stack) | {key: as_text(value) for key, value in values.items()}
+    # Only the program that is deployed knows what it can use.
+    done = _run_program("components", "check-settings", "--stack", stack, given=settings)
     if done.returncode:
         raise LabError(
             done.stdout.strip() or "the settings cannot be checked; the output above says why"
         )
+    _write(stack, f"Pulumi.{stack}.yaml", values)
 
 
 def _write(stack: str, file: str, values: Mapping[str, str | list[str]]) -> None:
@@ -258,15 +227,16 @@ def _write(stack: str, file: str, values: Mapping[str, str | list[str]]) -> None
     new.replace(file)
 
 
-def _words(name: str, text: str) -> list[str]:
+def _split(name: str, text: str) -> list[str]:
+    """The words of a make variable, by the shell's rules."""
     try:
         return shlex.split(text)
     except ValueError as error:
         raise LabError(f"{name} cannot be read: {error}: {text}") from error
 
 
-def _parsed(changes: str) -> dict[str, str]:
-    pairs = [item.partition("=") for item in _words("SET", changes)]
+def _parse_changes(changes: str) -> dict[str, str]:
+    pairs = [item.partition("=") for item in _split("SET", changes)]
     for key, sign, _ in pairs:
         if not sign:
             raise LabError(f"SET takes key=value pairs; '{key}' has no '='")
@@ -281,8 +251,8 @@ def kubeconfig(stack: str) -> Path:
     return path
 
 
-def _to_ask(stack: str) -> Path:
-    """The kubeconfig of the stack's cluster; says so if that may not answer."""
+def _usable_kubeconfig(stack: str) -> Path:
+    """The same; says so if the cluster may not answer."""
     path = kubeconfig(stack)
     if not cluster_state.runs(stack):
         sys.stderr.write(
@@ -293,8 +263,8 @@ def _to_ask(stack: str) -> Path:
 
 
 def kubectl(stack: str, arguments: str) -> int:
-    words = _words("ARGS", arguments)
-    command = [str(BIN / "kubectl"), "--kubeconfig", str(_to_ask(stack)), *words]
+    words = _split("ARGS", arguments)
+    command = [str(BIN / "kubectl"), "--kubeconfig", str(_usable_kubeconfig(stack)), *words]
     return subprocess.run(command, check=False).returncode
 
 
@@ -303,7 +273,7 @@ def shell(stack: str) -> NoReturn:
 
     It reads no start files of the person's: they may name another cluster.
     """
-    own = {"KUBECONFIG": str(_to_ask(stack).resolve()), "PS1": f"({stack}) \\w \\$ "}
+    own = {"KUBECONFIG": str(_usable_kubeconfig(stack).resolve()), "PS1": f"({stack}) \\w \\$ "}
     given = {k: v for k, v in variables().items() if k not in ("ENV", "BASH_ENV")} | own
     command = ["bash", "--norc"] if shutil.which("bash") else ["sh"]
     sys.stderr.write(f"kubectl and pulumi of stack {stack}; leave with: exit\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,11 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from checks import verdict
 from machine.configuration import read_configuration
-from results import store
+from results import broken_off, store
 from results.status import skipped
 from toolchain.layout import ROOT
 
@@ -63,7 +65,7 @@ def given() -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(verdict, "TOOLS", tmp_path)
+    monkeypatch.setattr(broken_off, "TOOLS", tmp_path)
     (tmp_path / "placed.json").write_text(json.dumps(PLACED))
     return tmp_path
 
@@ -134,8 +136,27 @@ def test_an_update_that_did_not_complete() -> None:
     record = store.RESULTS / STACK / "checks" / "cluster.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"result": result("1", "failed")}))
-    store.broken_off(STACK, time.time() - 5, "cluster: no room")
+    broken_off.keep(STACK, time.time() - 5, "cluster: no room")
     assert latest()["counts"]["failed"] == 1
+
+
+def test_an_update_that_did_not_complete_says_what_it_was_told_and_with_which_versions(
+    given: dict[str, Any], folder: Path
+) -> None:
+    shutil.copy(ROOT / "Pulumi.yaml", folder)
+    stack = yaml.safe_load((ROOT / f"Pulumi.{STACK}.yaml").read_text())
+    stack["config"]["dra-workshop:nodes"] = "2"
+    (folder / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(stack))
+    run = folder / ".run" / STACK / "cluster.json"
+    run.parent.mkdir(parents=True)
+    run.write_text(json.dumps({"specification": {"kubernetes_version": "1.36.4"}}))
+    verdict.weigh(given)
+    complete = latest()
+    broken_off.keep(STACK, time.time(), "cluster: no room")
+    kept = latest()
+    undecided = {"installDriver": ""}  # by default the graph decides
+    assert kept["configuration"] == complete["configuration"] | undecided
+    assert kept["versions"] == complete["versions"] | {"draDriver": "", "gpuDriver": ""}
 
 
 @pytest.mark.parametrize("left", ["passed", "failed"])

@@ -12,7 +12,7 @@ import pytest
 
 from checks import verdict
 from checks.result import CheckFailed
-from results import store
+from results import broken_off, store
 from results.status import skipped
 
 FAILED_TEXT = """\
@@ -156,7 +156,7 @@ def test_an_update_that_breaks_off_leaves_what_it_found_and_nothing_older(folder
     record(folder, "cluster", result("1", "passed"))
     record(folder, "kind-nodes", result("1", "failed"))
     record(folder, "driver", None)
-    store.broken_off("lab", time.time() - 10, "cluster: no room")
+    broken_off.keep("lab", time.time() - 10, "cluster: no room")
     found = latest(folder)
     assert (found["status"], found["reason"]) == ("failed", "cluster: no room")
     assert 10 <= found["seconds"] < 60, "since the update began"

@@ -684,9 +684,9 @@ def test_when_docker_is_asked(
     monkeypatch.setattr(machine_node, "is_ours", lambda _: False)
     if not program:
         monkeypatch.setenv("PATH", "/nowhere")
-    had = clusters.had("lab")
-    assert had["containers"] is asked
-    assert had["daemon"] == ("this-one" if files or recorded else "")
+    holdings = clusters.read_holdings("lab")
+    assert holdings["containers"] is asked
+    assert holdings["daemon"] == ("this-one" if files or recorded else "")
     assert clusters.whole("lab") is not (recorded and not files), "else there is an API to ask"
     if asked and not program:
         with pytest.raises(docker.DockerError, match="no docker program"):

@@ -11,7 +11,7 @@ import pytest
 from machine.errors import LabError
 from machine.identity import state_of
 from operations.stack import drift, half_made
-from operations.stack.recover import RELEASE
+from operations.stack.engine import RELEASE
 from tests.unit.scripts import write_script
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "m", "uid": "1"}}

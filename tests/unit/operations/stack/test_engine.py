@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,40 @@ def test_lines_are_handed_on_once_and_without_json(program: Path, capfd: Capture
         " +  command:local:Command check created (0.91s)",
     ]
     assert calls(program) == ["up --non-interactive --suppress-progress --color never"]
+
+
+def test_the_json_of_a_check_that_ran_again_is_not_shown_either(
+    program: Path, capfd: Capture
+) -> None:
+    progress = " ~  command:local:Command check updated (1s) [diff: ~stdin]"
+    write_script(program, f"""echo '{progress}; {{"module": "0", "status": "failed"}}'""")
+    engine.pulumi("up")
+    assert capfd.readouterr().out == f"{progress}\n"
+
+
+REFUSED = "manifests/module3/20-pods.yaml: Pod/pod-1: spec.containers: it is missing"
+UNHANDLED = "an unhandled error occurred: program exited with non-zero exit code: 1"
+
+
+def test_an_error_of_the_program_is_not_called_unhandled_too(program: Path, capfd: Capture) -> None:
+    stack = " +  pulumi:pulumi:Stack dra-workshop-module3 creating (0s)"
+    lines = [f"{stack} error: {text}" for text in (REFUSED, UNHANDLED)]
+    write_script(program, "\n".join(f"echo '{line}'" for line in lines))
+    engine.pulumi("up")
+    assert capfd.readouterr().out == f"{lines[0]}\n"
+    write_script(program, f"echo '{lines[1]}'")
+    engine.pulumi("up")
+    assert capfd.readouterr().out == f"{lines[1]}\n", "where nothing else tells it"
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [([REFUSED, UNHANDLED], REFUSED), ([UNHANDLED], UNHANDLED), ([], "its output above says why")],
+)
+def test_nor_is_it_in_the_results(tmp_path: Path, messages: list[str], reason: str) -> None:
+    events = [{"diagnosticEvent": {"severity": "error", "message": m}} for m in messages]
+    (tmp_path / "events").write_text("\n".join(map(json.dumps, events)))
+    assert engine.errors_in(tmp_path / "events") == reason
 
 
 @pytest.mark.parametrize(

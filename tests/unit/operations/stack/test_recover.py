@@ -19,8 +19,8 @@ import pytest
 from machine import cluster_state, identity
 from machine.errors import LabError
 from machine.programs import MARK
+from operations.stack import engine
 from operations.stack import recover as program
-from operations.stack import stacks
 from results import store
 
 Calls = list[tuple[str, ...]]
@@ -327,13 +327,13 @@ POD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("operation", "is_taken_back"),
     [
-        (pending("creating", program.RELEASE, **RELEASE), True),
-        (pending("updating", program.RELEASE, **RELEASE), True),
-        (pending("deleting", program.RELEASE, **RELEASE), False),
+        (pending("creating", engine.RELEASE, **RELEASE), True),
+        (pending("updating", engine.RELEASE, **RELEASE), True),
+        (pending("deleting", engine.RELEASE, **RELEASE), False),
         (pending("creating", "kubernetes:core/v1:Pod", **POD), True),
         (pending("deleting", "kubernetes:core/v1:Pod", **POD), False),
         (pending("creating", "kubernetes:resource.k8s.io/v1:ResourceClaim"), True),
-        (pending("creating", program.NAMESPACE), False),
+        (pending("creating", engine.NAMESPACE), False),
         (pending("creating", "command:local:Command", "cluster"), False),
     ],
 )
@@ -383,7 +383,7 @@ def test_releases_on_a_cluster_that_is_gone_are_forgotten(state: Path, pulumi: C
     folder.mkdir(parents=True)
     resources = [
         {"type": "kubernetes:core/v1:Namespace", "urn": "urn:namespace"},
-        {"type": program.RELEASE, "urn": "urn:release"},
+        {"type": engine.RELEASE, "urn": "urn:release"},
     ]
     content = {"checkpoint": {"latest": {"resources": resources}}}
     (folder / "lab.json").write_text(json.dumps(content))
@@ -401,7 +401,7 @@ def test_where_there_is_no_state_nothing_is_forgotten(state: Path, pulumi: Calls
 def test_a_killed_update_leaves_a_result_when_it_is_settled(state: Path) -> None:
     store.keep("dev", {"status": "passed", "verification": {}})
     lock(state, ended())
-    assert stacks.is_locked("dev")
+    assert program.held_by("dev")
     program.recover("dev")
     kept = json.loads(Path(".results/dev/latest/results.json").read_text())
     assert kept["status"] == "failed"
@@ -411,7 +411,7 @@ def test_a_killed_update_leaves_a_result_when_it_is_settled(state: Path) -> None
 def test_the_output_status_of_an_update_that_failed_does_not_say_passed(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stack = {"type": program.STACK, "outputs": {"status": "passed", "cluster": {"a": 1}}}
+    stack = {"type": engine.STACK, "outputs": {"status": "passed", "cluster": {"a": 1}}}
     path = identity.state_of("dev")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [stack]}}}))
