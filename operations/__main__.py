@@ -15,41 +15,23 @@ from toolchain import proxies
 from toolchain.errors import in_words
 from toolchain.numbers import option
 
-SPECIFICATION = "; its specification is JSON on stdin"
-REVIVE = "restart what ended of it; stack, cluster id, start id: JSON on stdin"
 CLUSTERS = {
-    "cluster": {
-        "create": f"make an embedded cluster{SPECIFICATION}",
-        "revive": REVIVE,
-        "removing": "note that the removal of its lab has begun",
-        "down": "stop it and remove its files",
-    },
-    "node": {
-        "make": f"make a node of this machine{SPECIFICATION}",
-        "revive": REVIVE,
-        "remove": "end it and remove its files",
-    },
-    "kind": {
-        "create": f"make a cluster in containers of Docker{SPECIFICATION}",
-        "revive": REVIVE,
-        "down": "remove it",
-    },
-    "existing": {
-        "attach": f"look at a cluster that others run{SPECIFICATION}",
-        "renew": "write its kubeconfig anew; specification, cluster id, start id: JSON on stdin",
-        "detach": "remove the files of ours",
-    },
+    "cluster": ("operations.embedded.cluster", ("create", "revive", "removing", "down")),
+    "node": ("operations.host_node.node", ("make", "revive", "remove")),
+    "kind": ("operations.kind.cluster", ("create", "revive", "down")),
+    "existing": ("operations.existing.cluster", ("attach", "renew", "detach")),
 }
-"""What Commands of the graph do, by kind of cluster: functions of PROGRAMS, by their names."""
-PROGRAMS = {
-    "cluster": "operations.embedded.cluster",
-    "node": "operations.host_node.node",
-    "kind": "operations.kind.cluster",
-    "existing": "operations.existing.cluster",
+"""Where a kind of cluster is made and removed, and the functions there that Commands of the graph
+call. Each is loaded on its own, as a Command must not load the whole program."""
+REMOVE = ("down", "remove", "detach")
+HELP = {
+    **dict.fromkeys(
+        ("create", "make", "attach"), "make it, or look at it; its specification is JSON on stdin"
+    ),
+    **dict.fromkeys(("revive", "renew"), "restart what ended of it; its ids are JSON on stdin"),
+    **dict.fromkeys(REMOVE, "remove it, or our files of one of others"),
+    "removing": "note that the removal of its lab has begun",
 }
-"""Where they are; each is loaded on its own, as a Command must not load the whole program."""
-REMOVALS = ("removing", "down", "remove", "detach")
-"""Actions that are given the stack by name, and no JSON."""
 STACKS = {
     "up": "configure a stack, bring it up and show what was found",
     "preview": "what an update would change",
@@ -65,12 +47,12 @@ STACKS = {
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m operations", description=__doc__)
     groups = root.add_subparsers(dest="group", required=True)
-    for group, actions in CLUSTERS.items():
+    for group, (_, actions) in CLUSTERS.items():
         program = groups.add_parser(group, help=", ".join(actions))
         cluster = program.add_subparsers(dest="action", required=True)
-        for name, help_text in actions.items():
-            action = cluster.add_parser(name, help=help_text)
-            if name in REMOVALS:
+        for name in actions:
+            action = cluster.add_parser(name, help=HELP[name])
+            if name in (*REMOVE, "removing"):
                 action.add_argument("--stack", required=True)
     groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
     groups.add_parser(
@@ -92,57 +74,59 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.group in PROGRAMS:
-        return run_cluster(options)
-    if options.group == "preview-diff":
-        return run_preview_diff(options)
-    if options.group == "gpu-host":
-        from machine import kind_gpus
+    match options.group:
+        case group if group in CLUSTERS:
+            run_cluster(options)
+        case "gpu-host":
+            from machine import kind_gpus
 
-        output.write(kind_gpus.summary(read_gpus(json.load(sys.stdin))))
-        return 0
-    if options.group == "leftovers":
-        from operations.stack import leftovers
+            output.write(kind_gpus.summary(read_gpus(json.load(sys.stdin))))
+        case "leftovers":
+            from operations.stack import leftovers
 
-        for removed in leftovers.remove(leftovers.Specification(**json.load(sys.stdin))):
-            sys.stdout.write(f"{removed} removed: it is not configured any more\n")
-        return 0
-    return run_stack(options)
+            for removed in leftovers.remove(leftovers.Specification(**json.load(sys.stdin))):
+                sys.stdout.write(f"{removed} removed: it is not configured any more\n")
+        case "preview-diff":
+            return run_preview_diff(options)
+        case _:
+            return run_stack(options)
+    return 0
 
 
 def run_stack(options: argparse.Namespace) -> int:
     from operations.stack import recover, stacks
     from report import results
 
+    stack = options.stack
     match options.group:
         case "up":
-            return stacks.up(options.stack, options.set, options.verify)
+            return stacks.up(stack, options.set, options.verify)
         case "preview":
-            return stacks.preview(options.stack)
+            return stacks.preview(stack)
         case "destroy":
-            return stacks.destroy(options.stack)
+            return stacks.destroy(stack)
         case "recover":
-            stacks.require(options.stack)
-            if not stacks.prepare(options.stack):
-                sys.stderr.write(f"stack {options.stack}: nothing to recover\n")
+            stacks.require(stack)
+            if not stacks.prepare(stack):
+                sys.stderr.write(f"stack {stack}: nothing to recover\n")
         case "results":
-            stacks.require(options.stack)
-            if recover.held_by(options.stack):
+            stacks.require(stack)
+            if recover.held_by(stack):
                 sys.stderr.write(
-                    f"an update of stack {options.stack} is running, or was killed "
-                    f"(make recover STACK={options.stack}); these results are older\n"
+                    f"an update of stack {stack} is running, or was killed "
+                    f"(make recover STACK={stack}); these results are older\n"
                 )
-            return results.show_latest(options.stack, as_json=options.json)
+            return results.show_latest(stack, as_json=options.json)
         case "kubectl":
-            return stacks.kubectl(options.stack, options.arguments)
+            return stacks.kubectl(stack, options.arguments)
         case "shell":
-            stacks.shell(options.stack)
+            stacks.shell(stack)
         case "logs":
-            stacks.logs(options.stack, options.lines)
+            stacks.logs(stack, options.lines)
     return 0
 
 
-def run_cluster(options: argparse.Namespace) -> int:
+def run_cluster(options: argparse.Namespace) -> None:
     group, action = options.group, options.action
     if action == "removing":
         from machine import cluster_state
@@ -150,17 +134,18 @@ def run_cluster(options: argparse.Namespace) -> int:
 
         cluster_state.begin_removal(options.stack)
         store.removed(options.stack)
-        return 0
-    program = importlib.import_module(PROGRAMS[group])
+        return
+    program = importlib.import_module(CLUSTERS[group][0])
     perform = getattr(program, action)
-    given = {} if action in REMOVALS else json.load(sys.stdin)
-    if action in REMOVALS:
+    if action in REMOVE:
         perform(options.stack)
         if group != "node":  # its cluster goes on, and so do Helm releases on it
             from machine import temporary_files
 
             temporary_files.remove(options.stack)
-    elif action == "revive":
+        return
+    given = json.load(sys.stdin)
+    if action == "revive":
         perform(**given)
     elif action == "renew":
         ids = given.pop("cluster_id"), given.pop("start_id")
@@ -169,7 +154,6 @@ def run_cluster(options: argparse.Namespace) -> int:
         output.write(create_kind(given, program))
     else:
         output.write(perform(program.Specification(**given)))
-    return 0
 
 
 def create_kind(given: dict[str, Any], kind: Any) -> dict[str, Any]:

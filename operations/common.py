@@ -17,8 +17,8 @@ from machine.processes import stop
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Where the cluster refuses, raise LabError that says what could not be done, and why."""
+def prefixed(what: str) -> Iterator[None]:
+    """Turn a KubeError of the block into a LabError whose text begins with `what`."""
     try:
         yield
     except KubeError as error:

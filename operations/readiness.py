@@ -11,7 +11,7 @@ import urllib3
 from kube.client import OK, Kube
 from kube.errors import KubeError
 from machine.waiting import until
-from operations.common import explained
+from operations.common import prefixed
 
 
 def wait_until_usable(
@@ -29,7 +29,7 @@ def wait_until_usable(
             _ask_scheduler(ports["kube-scheduler"])
             _ask_kwok(ports["kwok-controller"])
 
-    with explained("the control plane does not become usable"):
+    with prefixed("the control plane does not become usable"):
         until(seconds, KubeError)(ask)
 
 

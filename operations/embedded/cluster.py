@@ -1,7 +1,7 @@
 """Makes and removes an embedded cluster: kwokctl's binary runtime on loopback.
 
-All of a cluster's files are in `.run/<stack>/`: kubeconfig, cluster.json (the facts that the
-stack exports), log, and kwokctl's own folder with certificates, data and logs.
+`.run/<stack>/` has its kubeconfig, cluster.json (the facts that the stack exports), log, and
+kwokctl's own folder with certificates, data and logs.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ BIN = Path(".tools/bin")
 PORTS_LOCK = "ports.lock"
 PROCESSES = 5
 """etcd, the three of the control plane, and kwok."""
-HOME = "HOME"
-"""Environment variable that tells kwokctl where the cluster's files are: in `.kwok` of that folder.
-KWOK_WORKDIR, which is meant for that, it reads up to the first space only (0.8.0)."""
 WORK = "kwok"
 LEASE_SECONDS = 8
 STARTING, PORTS_SECONDS = "the start of another cluster", 120
@@ -66,15 +63,14 @@ class Specification:
 
 
 def create(wanted: Specification) -> dict[str, Any]:
-    """Make the cluster, in the place of whatever is there under its name; returns its facts.
+    """Make the cluster, in the place of any of its name; returns its facts.
 
-    What is there is never kept: Pulumi asks for a cluster when it knows of none, so an earlier
-    one is half-made, differently made, or has objects on it that nobody knows any more.
+    An earlier one is never kept: Pulumi asks for a cluster when it knows of none, so it is
+    half-made, differently made, or has objects on it that nobody knows any more.
     Raises LabError, having removed what it made, with the reason from the logs.
     """
     started = time.monotonic()
-    stack = wanted.stack
-    folder = RUN / stack
+    stack, folder = wanted.stack, RUN / wanted.stack
     down(stack)
     with removed_on_failure(partial(down, stack), partial(_last_words, stack)):
         make_folder(stack)
@@ -99,8 +95,8 @@ def create(wanted: Specification) -> dict[str, Any]:
 def revive(stack: str, cluster_id: str, start_id: str) -> None:
     """Restart what ended of a whole cluster, and note the id of this start.
 
-    Raises LabError with the way out if that cluster or some of its files are gone, if
-    another program has one of its ports, or if it does not start.
+    Raises LabError with the way out if that cluster, some of its files or one of its ports is lost,
+    or if it does not start.
     """
     common.require_not_being_removed(stack)
     folder = RUN / stack
@@ -114,8 +110,8 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
     whole = all((kept / part).exists() for part in ("kwok.yaml", "pki", "etcd"))
     if not whole or facts.get("cluster_id") != cluster_id:
         raise LabError(
-            f"the files of cluster {stack} are gone, and all that was on it; run: "
-            f"{common.make_anew(stack)}"
+            f"the files of cluster {stack} are gone, and all that was on it",
+            f"run: {common.make_anew(stack)}",
         )
     make_folder(stack)
     if not (folder / KUBECONFIG).exists():
@@ -140,11 +136,8 @@ def _restart(stack: str, folder: Path, ports: dict[str, int]) -> None:
 
 
 def _forget_dead(folder: Path) -> None:
-    """Remove the records of processes that ended.
-
-    kwokctl takes a process for running when its number exists, which a zombie's does, and after
-    a reboot a stranger's.
-    """
+    """Remove the records of processes that ended. kwokctl takes one for running when its number
+    exists, which a zombie's does, and after a reboot a stranger's."""
     alive = {str(process.pid) for process in processes(folder)}
     for record in folder.glob("kwok/clusters/*/pids/*.pid"):
         if record.read_text().strip() not in alive:
@@ -152,10 +145,8 @@ def _forget_dead(folder: Path) -> None:
 
 
 def down(stack: str) -> None:
-    """Stop the cluster's processes and remove its files; nothing there is no error.
-
-    Raises LabError that names a process or file that remains.
-    """
+    """Stop the cluster's processes and remove its files; nothing there is no error. Raises LabError
+    that names what remains."""
     folder = RUN / stack
     stop(cluster_state.makers(folder))
     if (folder / WORK).exists():
@@ -216,7 +207,9 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
         for key, value in os.environ.items()
         if not key.lower().endswith("_proxy") and key != "KWOK_WORKDIR"
     }
-    own = {HOME: str(folder.absolute()), identity.MARK: identity.of(folder.name)}
+    # It keeps the cluster's files in `.kwok` of its home. KWOK_WORKDIR, which is meant for that, it
+    # reads up to the first space only (0.8.0).
+    own = {"HOME": str(folder.absolute()), identity.MARK: identity.of(folder.name)}
     (folder / WORK).mkdir(exist_ok=True)
     if not (folder / f".{WORK}").exists():
         (folder / f".{WORK}").symlink_to(WORK)

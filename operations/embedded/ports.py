@@ -37,10 +37,8 @@ def require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
 
 
 def listeners() -> list[tuple[int, int | None]]:
-    """Every TCP port that is listened on, and by which process, None for one of another user.
-
-    Empty on macOS, which tells only root.
-    """
+    """Every TCP port that is listened on, and by which process, None for one of another user. Empty
+    on macOS, which tells only root."""
     with suppress(psutil.AccessDenied):
         return [
             (connection.laddr.port, connection.pid)
@@ -61,8 +59,7 @@ def _name(pid: int | None) -> str:
 def free_ports(folder: Path) -> dict[str, int]:
     """A free loopback port for every component; raises LabError when there are too few.
 
-    Each cluster looks from a place of its own, so that one that is down for a while finds its
-    ports again and not another cluster on them.
+    Each cluster looks from a place of its own: while one is down, no other takes its ports.
     """
     place = zlib.crc32(str(folder.resolve()).encode()) % len(PORTS)
     with ExitStack() as held:

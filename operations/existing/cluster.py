@@ -22,7 +22,7 @@ from machine import identity
 from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, make_folder
 from machine.errors import LabError
 from machine.files import write_json, write_text
-from operations.common import explained, remove_folder, require_not_being_removed
+from operations.common import prefixed, remove_folder, require_not_being_removed
 from results import output
 
 KIND = "existing"
@@ -56,7 +56,7 @@ def attach(wanted: Specification) -> dict[str, Any]:
     stack, context = wanted.stack, wanted.context
     config = _choose(wanted.kubeconfig, context)
     folder = RUN / stack
-    with opened(config, folder) as kube, explained(f"context '{context}'"):
+    with opened(config, folder) as kube, prefixed(f"context '{context}'"):
         facts = _facts(wanted, config, kube)
     _require_same(stack, context, facts["cluster_id"], _read_facts(folder).get("cluster_id", ""))
     _write_kubeconfig(folder, config)
@@ -90,7 +90,7 @@ def restore(stack: str, facts: dict[str, Any]) -> None:
     """
     context, folder = facts["name"], RUN / stack
     config = _choose(facts["source"], context)
-    with opened(config, folder) as kube, explained(f"context '{context}'"):
+    with opened(config, folder) as kube, prefixed(f"context '{context}'"):
         found = _cluster_id(kube)
     _require_same(stack, context, found, facts["cluster_id"])
     _write_kubeconfig(folder, config)
@@ -122,7 +122,7 @@ def require_reachable(stack: str) -> bool:
             f"pulumi stack rm --force --preserve-config --yes {stack}, rm -r {RUN / stack}, "
             "make setup"
         ) from error
-    with explained(f"context '{facts['name']}'"):
+    with prefixed(f"context '{facts['name']}'"):
         _require_unused(stack, facts)
     return True
 
@@ -153,7 +153,7 @@ def detach(stack: str) -> None:
         if not (folder / KUBECONFIG).exists():
             restore(stack, facts)
         kube = Kube(str(folder / KUBECONFIG))
-        with explained("whether anything of the lab is left"):
+        with prefixed("whether anything of the lab is left"):
             left = ownership.left(kube, facts["lab"], [facts["release"]], facts["outside"])
         if left:
             raise LabError(f"left on the cluster of context '{facts['name']}': {', '.join(left)}")

@@ -1,9 +1,8 @@
 """A real node on this machine: kubelet, containerd and runc beside an embedded control plane.
 
-There is one at a time, whose owner is noted in a file of the machine. Its daemons are detached
-from the command that starts them, and run under systemd where there is one; elsewhere a lost one
-is started again by the next update. No Docker and no registry are needed, and what is installed
-on the machine is not touched.
+There is one at a time, whose owner is noted in a file of the machine. Its daemons run detached,
+under systemd where there is one; elsewhere the next update starts a lost one again. It needs no
+Docker and no registry, and does not touch what is installed on the machine.
 """
 
 from __future__ import annotations
@@ -53,11 +52,11 @@ class Specification:
 
 
 def make(wanted: Specification) -> dict[str, Any]:
-    """Make the node and have it join the stack's cluster; returns its facts.
+    """Make the node, in the place of one that the stack has, and have it join the stack's cluster;
+    returns its facts.
 
-    A node that the same stack has is made anew. Raises LabError, having removed what it
-    made, with the reason from the logs, and before anything is changed if the machine already has
-    a kubelet or the node of another stack.
+    Raises LabError, having removed what it made, with the reason from the logs, and before anything
+    is changed if the machine already has a kubelet or the node of another stack.
     """
     started = time.monotonic()
     with _alone():
@@ -72,10 +71,9 @@ def make(wanted: Specification) -> dict[str, Any]:
 
 
 def _join(wanted: Specification, started: float) -> dict[str, Any]:
-    driver, gpus = found_gpus()
-    networks = Networks(**wanted.networks)
+    driver, gpus = find_gpus()
+    networks, server = Networks(**wanted.networks), _server(wanted.stack)
     root = _prepare(driver, networks)
-    server = _server(wanted.stack)
     node_files.write(server, embedded.pki(RUN / wanted.stack, wanted.stack), networks)
     daemons.start_daemons(server, networks, daemons.import_images)
     _wait_until_ready(wanted.stack)
@@ -99,11 +97,11 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001,
         files = (node_files.CONTAINERD, node_files.KUBELET, node_files.KUBECONFIG, places.OWNER)
         if facts.get("cluster_id") != cluster_id or not all(path.exists() for path in files):
             raise LabError(
-                f"the files of the host node of stack {stack} are gone; run: "
-                f"{common.make_anew(stack)}"
+                f"the files of the host node of stack {stack} are gone",
+                f"run: {common.make_anew(stack)}",
             )
         host_machine.make_folders()
-        driver, _ = found_gpus()
+        driver, _ = find_gpus()
         # Those it was made with: addresses are in its files, and in the cluster's certificates.
         networks = Networks(**facts["specification"]["networks"])
         _prepare(driver, networks)
@@ -113,10 +111,8 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001,
 
 
 def remove(stack: str) -> None:
-    """Remove the node if it is this stack's; nothing there is no error.
-
-    Raises LabError that names what is left.
-    """
+    """Remove the node if it is this stack's; nothing there is no error. Raises LabError that names
+    what is left."""
     if is_ours(stack):  # only then: the lock needs root
         with _alone():
             _remove()
@@ -129,9 +125,6 @@ def whole(stack: str) -> bool:
     running = len(processes(RUN / stack)) >= cluster.get("processes", 0)
     moved = was_moved(RUN / stack, cluster)
     return bool(cluster) and running and places.daemons_run() and not moved
-
-
-# --- whose the node is -----------------------------------------------------------------------
 
 
 @contextmanager
@@ -151,10 +144,7 @@ def _take(stack: str) -> None:
     write_json(places.OWNER, known | {"before": host_machine.noted()})
 
 
-# --- making ----------------------------------------------------------------------------------
-
-
-def found_gpus() -> tuple[gpu_host.Driver | None, list[gpu_host.Gpu]]:
+def find_gpus() -> tuple[gpu_host.Driver | None, list[gpu_host.Gpu]]:
     """The driver and the GPUs of this machine; a lab that needs none goes on without."""
     try:
         driver = gpu_host.find(gpu_host.cdi_spec())
@@ -199,10 +189,10 @@ def _wait_until_ready(stack: str) -> None:
     from kube.nodes import wait_for_nodes  # the Kubernetes client takes a while to load
 
     kube = Kube(str(RUN / stack / "kubeconfig"))
-    with common.explained("the kubelet of the host node does not answer"):
+    with common.prefixed("the kubelet of the host node does not answer"):
         # Through the API server: the node's status may be older than its kubelet.
         until(READY_SECONDS, KubeError)(kube.text, f"/api/v1/nodes/{places.NODE}/proxy/healthz")
-    with common.explained("the host node does not become ready"):
+    with common.prefixed("the host node does not become ready"):
         wait_for_nodes(kube, [places.NODE], READY_SECONDS)
 
 
@@ -214,9 +204,6 @@ def _last_words(stack: str) -> str:
     """The last errors of the daemons, for a person, and where all of their logs are kept."""
     logs = sorted(node_files.LOGS.glob("*.log"))
     return failed_start.last_errors(logs, 3, "level=error") + failed_start.keep(stack, logs)
-
-
-# --- removing --------------------------------------------------------------------------------
 
 
 def _remove() -> None:

@@ -1,7 +1,7 @@
-"""What the daemons of the host node are told: containerd, CNI and the kubelet.
+"""The configuration of the host node's daemons: containerd, CNI and the kubelet.
 
-Everything lies in folders of ours, so that a containerd or a kubelet that is installed on this
-machine, and its containers, are not touched.
+All of it lies in folders of ours: an installed containerd or kubelet, and its containers, are not
+touched.
 """
 
 from __future__ import annotations
@@ -150,10 +150,8 @@ def kubeconfig(server: str, pki: Path) -> dict[str, Any]:
 
 
 def node_certificate(pki: Path) -> tuple[bytes, bytes]:
-    """Certificate and key, as PEM, of the node, signed by the cluster's authority.
-
-    The names are those by which the API server knows a node (Kubernetes: Node authorization).
-    """
+    """Certificate and key of the node, as PEM, signed by the cluster's authority, with the names by
+    which the API server knows a node (Kubernetes: Node authorization)."""
     with warnings.catch_warnings():  # kwokctl numbers its authority 0
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
@@ -178,10 +176,8 @@ def node_certificate(pki: Path) -> tuple[bytes, bytes]:
 
 
 def commands(server_address: str, networks: Networks) -> dict[str, list[str]]:
-    """The daemons in the order in which they start: name → its command line.
-
-    server_address: host:port of the API server.
-    """
+    """The daemons in the order in which they start: name → its command line. server_address:
+    host:port of the API server."""
     return {
         "containerd": [str(places.BIN / "containerd"), "--config", str(CONTAINERD)],
         "node-proxy": [str(places.BIN / "node-proxy"), f"{networks.api}:443", server_address],

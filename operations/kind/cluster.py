@@ -1,12 +1,11 @@
 """Makes and removes a Kind cluster: Kubernetes in containers of Docker, by the kind program.
 
-The cluster's files are in `.run/<stack>/`: kubeconfig, kind.yaml (what kind was told), cluster.json
-(the facts that the stack exports). Whose its containers are, Docker tells: kind_docker.py.
+`.run/<stack>/` has its kubeconfig, kind.yaml (kind's configuration) and cluster.json (the facts
+that the stack exports). Docker tells whose its containers are (kind_docker.py).
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shutil
@@ -20,7 +19,7 @@ from typing import Any
 import psutil
 
 from machine import docker, gpu_host, identity, kind_docker, kind_images, kind_places
-from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED, make_folder
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED, make_folder, runs
 from machine.docker import DockerError
 from machine.errors import LabError, removed_on_failure
 from machine.files import write_json, write_text
@@ -33,7 +32,6 @@ from operations.kind.program import LOAD_SECONDS, run_kind, say
 
 CONFIG = kind_places.CONFIG
 KIND = "kind"
-"""What the facts of such a cluster say of its kind."""
 OWN_NETWORK = "network"
 """File of clusters of earlier versions: they were the reason for kind's network."""
 CREATE_SECONDS = 540
@@ -121,7 +119,7 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
     make_folder(stack)
     if not (folder / KUBECONFIG).exists():
         run_kind(["export", "kubeconfig", "--name", name, "--kubeconfig", str(folder / KUBECONFIG)])
-    if kind_places.started(facts["nodes"]) != started_as_noted(stack):
+    if not runs(stack):
         first = kind_places.control_plane(stack)
         for node in [first, *(node for node in facts["nodes"] if node != first)]:
             docker.run("start", node)
@@ -134,14 +132,14 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
 def down(stack: str) -> None:
     """Remove the stack's cluster with its files. Nothing there is no error, nor is a cluster of its
     name that is not of this lab, which stays. Raises LabError that names what is left."""
-    folder = RUN / stack
-    stop(_makers(kind_places.cluster(stack)))
+    folder, name = RUN / stack, kind_places.cluster(stack)
+    stop(_makers(name))
     has_network = (folder / OWN_NETWORK).exists()
     if found := kind_docker.ours(stack):
         docker.run("rm", "--force", "--volumes", *found, seconds=LOAD_SECONDS)
     if left := kind_docker.ours(stack):
         raise LabError(
-            f"containers of cluster {kind_places.cluster(stack)} are left: {', '.join(left)}",
+            f"containers of cluster {name} are left: {', '.join(left)}",
             f"run: docker rm --force --volumes {' '.join(left)}",
         )
     kind_docker.remove_network(noted=has_network)
@@ -154,8 +152,7 @@ def down(stack: str) -> None:
 
 def whole(stack: str) -> bool:
     """Whether all nodes of the stack's cluster run."""
-    facts = identity.facts(stack)
-    nodes = facts.get("nodes", [])
+    nodes = identity.facts(stack).get("nodes", [])
     return bool(nodes) and set(kind_places.started(nodes)) == set(nodes)
 
 
@@ -165,26 +162,10 @@ def has_gpus(stack: str) -> bool:
     return facts.get("kind") == KIND and any(facts["specification"]["workers"])
 
 
-def daemon(stack: str) -> str:
-    """The id of the Docker daemon that the stack's cluster was made in, "" if that is not known."""
-    return str(identity.known_facts(stack).get("daemon", ""))
-
-
 def recorded(stack: str) -> list[str]:
     """The nodes of the Kind cluster that the stack had by its state when that was written last."""
     facts = identity.in_state(stack)
     return list(facts["nodes"]) if facts.get("kind") == KIND else []
-
-
-def started_as_noted(stack: str) -> dict[str, str]:
-    try:
-        found: dict[str, str] = json.loads((RUN / stack / STARTED).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
-
-
-# --- making ------------------------------------------------------------------------------------
 
 
 def _provide_image(given: str, version: str) -> str:
@@ -241,9 +222,6 @@ def _set_up(wanted: Specification) -> None:
     names = kind_places.workers(wanted.stack, len(wanted.workers))
     for node, needs in zip(names, wanted.workers, strict=True):
         kind_node.set_up(node, needs)
-
-
-# --- removing ----------------------------------------------------------------------------------
 
 
 def _makers(name: str) -> list[psutil.Process]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from machine import cluster_state, docker, kind_docker, temporary_files
+from machine import cluster_state, docker, identity, kind_docker, temporary_files
 from machine import host_node as machine_node
 from machine.configuration import read_configuration
 from operations.embedded import cluster as embedded
@@ -70,7 +70,7 @@ def read_holdings(stack: str) -> dict[str, Any]:
     return {
         "containers": may_have_containers(stack),
         "recorded": kind.recorded(stack),
-        "daemon": kind.daemon(stack),
+        "daemon": identity.known_facts(stack).get("daemon", ""),
         "node": node,
         "gpus": node or kind.has_gpus(stack),
     }

@@ -12,13 +12,12 @@ import yaml
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
-from kube.client import Kube
-from kube.client import explained as client_explained
+from kube.client import Kube, explained
 from kube.errors import KubeError
 from kube.ownership import RELEASED_IN
 from machine import cluster_state, identity
 from machine.waiting import until
-from operations.common import explained
+from operations.common import prefixed
 from operations.stack import clusters
 
 GONE_SECONDS = 30
@@ -46,7 +45,7 @@ def remove_revisions(kubeconfig: str, namespace: str, name: str, *, every: bool)
     """
     kube = Kube(kubeconfig)
     unfinished = ",status in (pending-install, pending-upgrade, pending-rollback)"
-    with explained(NOT_TAKEN_BACK.format(f"Helm release {name}")):
+    with prefixed(NOT_TAKEN_BACK.format(f"Helm release {name}")):
         records = _list_records(kube, namespace, name, "" if every else unfinished)
         for record in records:
             kube.get(kube.core.delete_namespaced_secret, record.metadata.name, namespace)
@@ -56,7 +55,7 @@ def remove_revisions(kubeconfig: str, namespace: str, name: str, *, every: bool)
 def remove_released(kubeconfig: str, namespace: str, name: str) -> None:
     """Remove what a half-made release has made outside its namespace, where the cluster does not go
     with it. Helm writes down what it is going to make before it makes it."""
-    with explained(NOT_TAKEN_BACK.format(f"Helm release {name}")), client_explained():
+    with prefixed(NOT_TAKEN_BACK.format(f"Helm release {name}")), explained():
         client = _dynamic_client(kubeconfig)
         for record in _list_records(Kube(kubeconfig), namespace, name):
             for item in released(record.data["release"]):
@@ -92,7 +91,7 @@ def remove_object(kubeconfig: str, given: dict[str, Any]) -> int:
     """
     metadata = given["metadata"]
     what = NOT_TAKEN_BACK.format(f"{given['kind']} {metadata['name']}")
-    with explained(what), client_explained():
+    with prefixed(what), explained():
         try:
             kind = _dynamic_client(kubeconfig).resources.get(
                 api_version=given["apiVersion"], kind=given["kind"]

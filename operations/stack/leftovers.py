@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 from kube.client import ANSWER_SECONDS, Kube, explained
 from kube.errors import KubeError
-from machine.errors import LabError
+from operations.common import prefixed
 
 SECONDS = 60.0
 NOT_FOUND = 404
@@ -41,29 +41,26 @@ def remove(wanted: Specification) -> list[str]:
     Raises LabError that names what is still there after a minute.
     """
     kube = Kube(wanted.kubeconfig)
-    try:
-        return [*_pods_of_modules(kube, wanted), *_nodes(kube, wanted.nodes)]
-    except KubeError as error:
-        raise LabError(f"what the configuration does not name any more: {error}") from error
+    with prefixed("what the configuration does not name any more"):
+        return [*_remove_pods_of_modules(kube, wanted), *_remove_nodes(kube, wanted.nodes)]
 
 
-def _pods_of_modules(kube: Kube, wanted: Specification) -> list[str]:
+def _remove_pods_of_modules(kube: Kube, wanted: Specification) -> list[str]:
     removed: list[str] = []
     # Listed, not read one by one: that the lab's user may do, on a cluster of others too.
     listed = kube.get(kube.core.list_namespace).items if wanted.namespaces else []
-    there = {item.metadata.name: item for item in listed}
+    labels = {item.metadata.name: item.metadata.labels or {} for item in listed}
     for name in wanted.namespaces:
-        found = there.get(name)
-        if found is None or not wanted.labels.items() <= (found.metadata.labels or {}).items():
+        if name not in labels or not wanted.labels.items() <= labels[name].items():
             continue
         for job in kube.get(kube.batch.list_namespaced_job, namespace=name).items:
             delete = partial(kube.batch.delete_namespaced_job, propagation_policy="Background")
-            _if_there(delete, job.metadata.name, name)
-        removed += _pods(kube, kube.core.list_namespaced_pod, namespace=name)
+            _delete(delete, job.metadata.name, name)
+        removed += _remove_pods(kube, kube.core.list_namespaced_pod, namespace=name)
     return removed
 
 
-def _nodes(kube: Kube, names: Sequence[str]) -> list[str]:
+def _remove_nodes(kube: Kube, names: Sequence[str]) -> list[str]:
     """Pods first, as nobody would end them without their node; its slices before the node, so that
     none is left behind it."""
     selector = f"{SIMULATED}=true"
@@ -72,45 +69,43 @@ def _nodes(kube: Kube, names: Sequence[str]) -> list[str]:
     for name in going:
         kube.get(kube.core.patch_node, name, {"spec": {"unschedulable": True}})
         of_node = {"field_selector": f"spec.nodeName={name}"}
-        _pods(kube, kube.core.list_pod_for_all_namespaces, **of_node)
+        _remove_pods(kube, kube.core.list_pod_for_all_namespaces, **of_node)
         for item in kube.get(kube.resource.list_resource_slice, **of_node).items:
-            _if_there(kube.resource.delete_resource_slice, item.metadata.name)
-        _if_there(kube.core.delete_node, name)
+            _delete(kube.resource.delete_resource_slice, item.metadata.name)
+        _delete(kube.core.delete_node, name)
     if going:
         _wait_until_gone(kube, kube.core.list_node, lambda item: item.metadata.name in going)
     return [f"node {name}" for name in going]
 
 
-def _pods(kube: Kube, lister: Callable[..., Any], **selection: str) -> list[str]:
-    """Remove the pods in the selection; those of a DaemonSet would only be made anew."""
-    found = [pod for pod in kube.get(lister, **selection).items if not _of_daemon_set(pod)]
+def _remove_pods(kube: Kube, lister: Callable[..., Any], **selection: str) -> list[str]:
+    """Remove the pods in the selection, except those that a DaemonSet would only make anew."""
+    found = list(filter(_ends, kube.get(lister, **selection).items))
     for pod in found:
-        metadata = pod.metadata
-        _if_there(kube.core.delete_namespaced_pod, metadata.name, metadata.namespace)
+        _delete(kube.core.delete_namespaced_pod, pod.metadata.name, pod.metadata.namespace)
     if found:
-        _wait_until_gone(kube, lister, lambda pod: not _of_daemon_set(pod), **selection)
+        _wait_until_gone(kube, lister, _ends, **selection)
     return [f"pod {pod.metadata.namespace}/{pod.metadata.name}" for pod in found]
 
 
-def _of_daemon_set(pod: Any) -> bool:
-    return any(owner.kind == "DaemonSet" for owner in pod.metadata.owner_references or [])
+def _ends(pod: Any) -> bool:
+    return all(owner.kind != "DaemonSet" for owner in pod.metadata.owner_references or [])
 
 
-def _if_there(call: Callable[..., Any], *names: str) -> Any:
-    """What the API server answers, None if there is no such object, or no more."""
+def _delete(call: Callable[..., Any], *names: str) -> None:
+    """An object that is missing is no error."""
     with explained():
         try:
-            return call(*names, _request_timeout=ANSWER_SECONDS)
+            call(*names, _request_timeout=ANSWER_SECONDS)
         except ApiException as error:
             if error.status != NOT_FOUND:
                 raise
-    return None
 
 
 def _wait_until_gone(
     kube: Kube, lister: Callable[..., Any], is_meant: Callable[[Any], bool], **selection: str
 ) -> None:
-    """Raises KubeError that names those that are left."""
+    """Raises KubeError that names those that remain."""
     listed = kube.wait(lister, lambda items: not any(map(is_meant, items)), SECONDS, **selection)
-    if left := [item.metadata.name for item in listed if is_meant(item)]:
-        raise KubeError(f"after {SECONDS:.0f} s still there: {', '.join(left)}")
+    if remaining := [item.metadata.name for item in listed if is_meant(item)]:
+        raise KubeError(f"after {SECONDS:.0f} s still there: {', '.join(remaining)}")

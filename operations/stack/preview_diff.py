@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from machine.cluster_state import FACTS, RUN, START_ID, STARTED
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED
 from machine.errors import LabError
 from machine.run import ProgramFailed, ProgramMissing, run_program
 from operations.stack import stand_in
@@ -40,7 +40,14 @@ TOOLS = ("requirements.lock", "toolchain/modules", "toolchain/tools")
 DEFAULT_BASES = ("origin/main", "HEAD~1")
 OWN = ("PULUMI", "KUBECONFIG", "DRA_WORKSHOP")
 """What a person's shell may hold and must not decide anything here."""
-NOWHERE = "http://127.0.0.1:9"
+UNANSWERED = """\
+apiVersion: v1
+kind: Config
+current-context: cluster
+clusters: [{name: cluster, cluster: {server: "http://127.0.0.1:9"}}]
+contexts: [{name: cluster, context: {cluster: cluster, user: cluster}}]
+users: [{name: cluster, user: {}}]
+"""
 
 
 def compare(base: str, wanted: Sequence[str]) -> Comparison:
@@ -49,22 +56,23 @@ def compare(base: str, wanted: Sequence[str]) -> Comparison:
     An empty base is origin/main where there is one (that is, where this branch left it), else
     the last commit but one. Raises LabError for a base or a stack that does not exist.
     """
-    base, commit = _resolved(base)
+    base, commit = _resolve(base)
     with tempfile.TemporaryDirectory(prefix="preview-diff-") as name:
         folder = Path(name)
         (folder / "state").mkdir()
         old, new = _Side(folder / "base"), _Side(folder / "head")
         _lay_revision(commit, old.folder)
         _lay_working_tree(new.folder)
+        for side in (old, new):
+            for shared in SHARED:
+                (side.folder / shared).symlink_to(ROOT / shared)
         stacks = sorted({*old.stacks(), *new.stacks()})
         for stack in wanted:
             if stack not in stacks:
                 raise LabError(f"there is no stack '{stack}'; stacks: {', '.join(stacks)}")
-        outcomes = _each(old, new, list(wanted) or stacks)
-    return Comparison(base, _described(commit), tuple(_notes(commit)), outcomes)
-
-
-# --- what is compared -------------------------------------------------------------------------
+        outcomes = _compare_each(old, new, list(wanted) or stacks)
+    described = _git("show", "--no-patch", "--format=%h %s", commit)
+    return Comparison(base, described, tuple(_notes(commit)), outcomes)
 
 
 def _git(*arguments: str) -> str:
@@ -80,7 +88,7 @@ def _git(*arguments: str) -> str:
         raise LabError(f"git {arguments[0]}: {error.finished.errors.strip()}") from None
 
 
-def _resolved(base: str) -> tuple[str, str]:
+def _resolve(base: str) -> tuple[str, str]:
     """The base's name and commit."""
     try:
         _git("rev-parse", "--show-toplevel")
@@ -106,10 +114,6 @@ def _commit(name: str) -> str:
         ) from None
 
 
-def _described(commit: str) -> str:
-    return _git("show", "--no-patch", "--format=%h %s", commit)
-
-
 def _notes(commit: str) -> list[str]:
     notes = []
     if _git("status", "--porcelain", "--", ".", *(f":!{name}" for name in SHARED)):
@@ -126,7 +130,6 @@ def _lay_revision(commit: str, folder: Path) -> None:
     with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
         _git("archive", "--output", archive.name, commit)
         run_program(["tar", "-x", "-f", archive.name, "-C", str(folder)])
-    _share_tools(folder)
 
 
 def _lay_working_tree(folder: Path) -> None:
@@ -138,15 +141,6 @@ def _lay_working_tree(folder: Path) -> None:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
-    _share_tools(folder)
-
-
-def _share_tools(folder: Path) -> None:
-    for name in SHARED:
-        (folder / name).symlink_to(ROOT / name)
-
-
-# --- previews ---------------------------------------------------------------------------------
 
 
 class _Refused(Exception):
@@ -162,39 +156,28 @@ class _Side:
     def stacks(self) -> list[str]:
         return [path.name.split(".")[1] for path in self.folder.glob("Pulumi.*.yaml")]
 
-    def make(self, stack: str) -> None:
-        self._pulumi("stack", "init", "--no-select", "--stack", stack)
-
-    def up(self, stack: str) -> None:
-        self._with_stand_ins("up", "--yes", "--skip-preview", stack=stack)
-
     def preview(self, stack: str) -> list[dict[str, Any]]:
-        steps: list[dict[str, Any]] = json.loads(
-            self._with_stand_ins("preview", "--json", "--show-sames", stack=stack)
-        )["steps"]
+        printed = self.run_with_stand_ins("preview", "--json", "--show-sames", stack=stack)
+        steps: list[dict[str, Any]] = json.loads(printed)["steps"]
         return steps
 
-    def _with_stand_ins(self, *arguments: str, stack: str) -> str:
-        _lay_cluster(self.folder / RUN / stack, self._kind_of_cluster(stack))
-        with stand_in.providers(self.folder) as attached:
-            return self._pulumi(*arguments, "--stack", stack, extra=attached)
-
-    def _kind_of_cluster(self, stack: str) -> str:
+    def run_with_stand_ins(self, *arguments: str, stack: str) -> str:
+        """What pulumi prints."""
         written = yaml.safe_load((self.folder / f"Pulumi.{stack}.yaml").read_text()) or {}
-        return str((written.get("config") or {}).get("dra-workshop:cluster", "embedded"))
+        kind = str((written.get("config") or {}).get("dra-workshop:cluster", "embedded"))
+        _lay_cluster(self.folder / RUN / stack, kind)
+        with stand_in.providers(self.folder) as attached:
+            return self.pulumi(*arguments, "--stack", stack, extra=attached)
 
-    def _pulumi(self, *arguments: str, extra: dict[str, str] | None = None) -> str:
+    def pulumi(self, *arguments: str, extra: dict[str, str] | None = None) -> str:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(OWN)}
         own = {
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
             "PULUMI_BACKEND_URL": f"file://{self.folder.parent / 'state'}",
         }
-        done = run_program(
-            ["pulumi", *arguments, "--non-interactive", "--color", "never"],
-            cwd=self.folder,
-            env=kept | environment() | own | (extra or {}),
-            check=False,
-        )
+        env = kept | environment() | own | (extra or {})
+        command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
+        done = run_program(command, cwd=self.folder, env=env, check=False)
         if done.code:
             raise _Refused(_reason(done.output, done.errors))
         return done.output
@@ -203,13 +186,11 @@ class _Side:
 def _reason(printed: str, errors: str) -> str:
     """One line out of what pulumi printed: its first error, and what a traceback ends with."""
     try:
-        told = [said["message"] for said in json.loads(printed)["diagnostics"]]
+        texts = [each["message"] for each in json.loads(printed)["diagnostics"]]
     except (ValueError, KeyError):
-        told = [printed]
-    lines = [line.strip() for text in (*told, errors) for line in text.splitlines()]
-    found = [
-        line for line in lines if "error:" in line or re.match(r"\w*(Error|Exception): ", line)
-    ]
+        texts = [printed]
+    lines = [line.strip() for text in (*texts, errors) for line in text.splitlines()]
+    found = [line for line in lines if re.search(r"error:|^\w*(Error|Exception): ", line)]
     return " ".join(dict.fromkeys(found)) or errors.strip() or "pulumi gave no reason"
 
 
@@ -224,36 +205,27 @@ def _lay_cluster(folder: Path, kind: str) -> None:
     (folder / FACTS).write_text(json.dumps(facts))
     (folder / STARTED).write_text("{}")
     (folder / START_ID).write_text("as before")
-    one = {"name": "cluster"}
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "cluster",
-        "clusters": [one | {"cluster": {"server": NOWHERE}}],
-        "contexts": [one | {"context": {"cluster": "cluster", "user": "cluster"}}],
-        "users": [one | {"user": {}}],
-    }
-    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    (folder / KUBECONFIG).write_text(UNANSWERED)
 
 
-def _each(old: _Side, new: _Side, stacks: list[str]) -> dict[str, Outcome]:
+def _compare_each(old: _Side, new: _Side, stacks: list[str]) -> dict[str, Outcome]:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         try:
-            outcomes = threads.map(lambda stack: _compared(old, new, stack), stacks)
+            outcomes = threads.map(lambda stack: _compare(old, new, stack), stacks)
             return dict(zip(stacks, outcomes, strict=True))
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _compared(old: _Side, new: _Side, stack: str) -> Outcome:
+def _compare(old: _Side, new: _Side, stack: str) -> Outcome:
     before, after = stack in old.stacks(), stack in new.stacks()
     try:
-        (old if before else new).make(stack)
+        (old if before else new).pulumi("stack", "init", "--no-select", "--stack", stack)
         if before and not after:
             return removed(old.preview(stack))
         if before:
-            old.up(stack)
+            old.run_with_stand_ins("up", "--yes", "--skip-preview", stack=stack)
     except _Refused as error:
         return Outcome("uncompared", reason=f"the base cannot be previewed here: {error}")
     try:

@@ -257,7 +257,7 @@ def test_a_node_goes_on_with_the_networks_that_it_was_made_with(
     monkeypatch.setattr(host_node, "facts_of", lambda _: facts)
     monkeypatch.setattr(host_node, "LOCK", machine / "lock")
     monkeypatch.setattr(Path, "exists", lambda _: True)
-    monkeypatch.setattr(host_node, "found_gpus", lambda: (None, []))
+    monkeypatch.setattr(host_node, "find_gpus", lambda: (None, []))
     monkeypatch.setattr(host_bridge, "make", asked.append)
     monkeypatch.setattr(host_machine, "make_groups", lambda: None)
     monkeypatch.setattr(host_machine, "share", lambda _: None)
