@@ -7,9 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from machine.errors import LabError
 from machine.run import run_program
@@ -64,17 +62,23 @@ def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = F
         if done.code:
             raise LabError(done.errors.strip())
         return 0
-    if sys.stdout.isatty():
-        return _ended(subprocess.Popen(["pulumi", *arguments], env=given))
-    plain = ["--non-interactive", "--suppress-progress", "--color", "never"]
+    terminal = sys.stdout.isatty()
+    plain = () if terminal else ("--non-interactive", "--suppress-progress", "--color", "never")
     with subprocess.Popen(
         ["pulumi", *arguments, *plain],
         env=given,
         text=True,
         errors="replace",
-        stdout=subprocess.PIPE,
+        stdout=None if terminal else subprocess.PIPE,
     ) as engine:
-        return _ended(engine, _hand_on)
+        # The terminal sends ctrl-c to pulumi too, which then ends in good order. Killing it, as
+        # subprocess.run would, leaves a locked stack and half-made resources.
+        while True:
+            try:
+                _hand_on(engine)
+                return engine.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def variables() -> dict[str, str]:
@@ -83,25 +87,9 @@ def variables() -> dict[str, str]:
     return os.environ | environment() | {"PATH": path}
 
 
-def _ended(
-    engine: subprocess.Popen[str] | subprocess.Popen[bytes],
-    meanwhile: Callable[[Any], None] = lambda _: None,
-) -> int:
-    """Wait for pulumi however often the person presses ctrl-c.
-
-    The terminal sends the signal to pulumi too, which then ends in good order. Killing it, as
-    subprocess.run would, leaves a locked stack and half-made resources.
-    """
-    while True:
-        try:
-            meanwhile(engine)
-            return engine.wait()
-        except KeyboardInterrupt:
-            continue
-
-
 def _hand_on(engine: subprocess.Popen[str]) -> None:
-    assert engine.stdout is not None  # noqa: S101
+    if engine.stdout is None:
+        return
     printed, explained = "", False
     while line := engine.stdout.readline():
         progress = REPORTED.fullmatch(line)

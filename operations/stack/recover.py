@@ -1,8 +1,8 @@
 """Brings a stack whose update was killed back to where an update or a removal can go on.
 
-A killed engine leaves a lock, provider processes that go on with what they were told, operations
-that its state calls pending, and a Helm release that is half made or that the state does not
-know. All of it is settled here; an intact stack costs two looks at files.
+A killed engine leaves a lock, provider processes that go on, operations that its state calls
+pending, and a Helm release that is half made or that the state does not know. All of it is settled
+here; an intact stack costs two looks at files.
 """
 
 from __future__ import annotations
@@ -35,10 +35,7 @@ PLUGINS = ("pulumi-resource-", "pulumi-language-")
 
 @dataclass(frozen=True)
 class Lock:
-    """Who holds a stack: what the engine writes down before it begins.
-
-    since: as in the file, RFC 3339.
-    """
+    """Who holds a stack: what the engine writes down before it begins. since: RFC 3339."""
 
     pid: int
     host: str
@@ -91,9 +88,6 @@ def _alone(stack: str) -> AbstractContextManager[None]:
     return locked(STATE / f"{stack}.recover.lock", f"the recovery of stack {stack}")
 
 
-# --- locks -----------------------------------------------------------------------------------
-
-
 def _locks_of(stack: str) -> Path:
     return STATE / ".pulumi" / "locks" / "organization" / "dra-workshop" / stack
 
@@ -133,14 +127,9 @@ def _names(locks: list[Lock]) -> str:
     return " and ".join(f"process {lock.pid}" for lock in locks)
 
 
-# --- processes -------------------------------------------------------------------------------
-
-
 def orphans() -> list[psutil.Process]:
-    """What an engine started in this checkout and that outlived it, with what it started.
-
-    The cluster's own processes are not among them: they are meant to outlive it.
-    """
+    """What an engine started in this checkout and that outlived it, with what it started. The
+    cluster's own processes are not among them: they are meant to outlive it."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -163,15 +152,9 @@ def end(orphaned: list[psutil.Process]) -> list[str]:
     return [f"ended {count} processes of an update that was killed"] if count else []
 
 
-# --- the state -------------------------------------------------------------------------------
-
-
 def drop_half_written(stack: str) -> None:
-    """Remove what the engine has written beside the state and the locks and cannot read.
-
-    Beside each of its files is one with its checksum. A kill leaves empty ones, on which the
-    engine fails ("EOF"); where there is none it goes on.
-    """
+    """Remove checksums of the state and the locks that a kill left empty: the engine fails on them
+    ("EOF"), and goes on without."""
     for folder in (identity.state_of(stack).parent, _locks_of(stack)):
         for path in folder.glob("*.attrs"):
             if not _is_json(path):
@@ -179,11 +162,8 @@ def drop_half_written(stack: str) -> None:
 
 
 def repair(stack: str) -> list[str]:
-    """Have a state that can be read: a full disk leaves half of one.
-
-    The engine keeps the state of before its last operation. Where that is damaged as well the
-    stack begins anew, and the cluster with it.
-    """
+    """Have a state that can be read: a full disk leaves half of one. The engine keeps the one of
+    before its last operation; without that the stack begins anew, and the cluster with it."""
     path = identity.state_of(stack)
     older = path.with_name(f"{path.name}.bak")
     if not path.exists() or _is_json(path):
@@ -206,10 +186,8 @@ def _is_json(path: Path) -> bool:
 
 
 def forget_releases(stack: str) -> None:
-    """Have the state know of no Helm release: one on a cluster that is gone cannot be removed.
-
-    What depends on it is on that cluster too, or only looked at it.
-    """
+    """Have the state know of no Helm release: one on a cluster that is gone cannot be removed. What
+    depends on it is on that cluster too, or only looked at it."""
     for resource in identity.resources(stack):
         if resource["type"] == RELEASE:
             pulumi(
@@ -243,14 +221,9 @@ def _take_in(stack: str, change: Callable[[Path], None]) -> None:
         pulumi("stack", "import", "--stack", stack, "--file", file.name, quiet=True)
 
 
-# --- operations that were never finished -----------------------------------------------------
-
-
 def settle(stack: str, operation: dict[str, Any]) -> list[str]:
-    """Take back what cannot simply be done again; returns what was done.
-
-    operation: {"type": "creating" …, "resource": {"type", "urn", "inputs"}}.
-    """
+    """Take back what cannot simply be done again; returns what was done. operation: {"type":
+    "creating" …, "resource": {"type", "urn", "inputs"}}."""
     resource, kind = operation["resource"], operation["resource"]["type"]
     match operation["type"], kind:
         case "deleting", "command:local:Command" if resource["urn"].endswith("::cluster"):

@@ -1,4 +1,7 @@
-"""What `make up`, `preview`, `destroy`, `set` and their like do to a stack."""
+"""What `make up`, `preview`, `destroy` and their like do to a stack.
+
+What takes a while to load, as the Kubernetes client does, is loaded where it is needed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,7 +58,6 @@ def up(stack: str, changes: str, verify: bool) -> int:
         if code := _remove(stack):
             return code
     if cluster_state.kind_of(stack) == "existing":
-        # It loads the Kubernetes client, which takes a while.
         from operations.existing import cluster as existing
 
         existing.renew_login(stack)
@@ -78,7 +79,7 @@ def up(stack: str, changes: str, verify: bool) -> int:
 
 
 def _explain(stack: str) -> None:
-    from operations.stack import stuck_pods  # it loads the Kubernetes client, which takes a while
+    from operations.stack import stuck_pods
 
     of_modules = [
         resource["inputs"]["metadata"]["name"]
@@ -116,7 +117,9 @@ def preview(stack: str) -> int:
 
 
 def destroy(stack: str) -> int:
+    """Remove all that the stack made, and show that nothing is left; 1 if something is."""
     from operations.stack import clusters
+    from report import results
 
     require(stack)
     prepare(stack)
@@ -125,13 +128,6 @@ def destroy(stack: str) -> int:
         broken_off.keep(stack, time.time(), "the removal failed; its output above says why")
         forget_passed(stack)
         return code
-    return _show_leftovers(stack, holdings)
-
-
-def _show_leftovers(stack: str, holdings: dict[str, Any]) -> int:
-    """Show that nothing is left; 1 if something is. holdings: of what, see checks/teardown.py."""
-    from report import results
-
     done = _run_program("checks", "teardown", given={"stack": stack} | holdings)
     if done.returncode:
         raise LabError("whether something is left cannot be checked; its output above says why")
@@ -157,14 +153,14 @@ def require_room() -> None:
 
 
 def _remove(stack: str) -> int:
-    from operations.stack import clusters  # what speaks to the kernel takes a while to load
+    from operations.stack import clusters
 
     if not _is_shared(stack) and shutil.disk_usage(STATE).free < NEEDED:
         clusters.down(stack)  # the largest part; the engine needs some room to go on
     extra = None
     if not clusters.whole(stack):
-        # Both are removed as a whole: all that a real driver could undo, object by object, lies in
-        # folders, mounts and control groups of the node, and in the GPUs' compute mode.
+        # Nodes and cluster are removed as a whole: all that a real driver could undo, object by
+        # object, lies in folders, mounts and control groups, and in the GPUs' compute mode.
         sys.stderr.write(
             f"the nodes of {stack} are not all running; they are removed with all that is on them\n"
         )
@@ -182,7 +178,6 @@ def _is_shared(stack: str) -> bool:
     """Whether the lab is on a cluster of others, which then can be reached. See `existing`."""
     if "existing" not in (cluster_state.kind_of(stack), read_configuration(stack)["cluster"]):
         return False
-    # It loads the Kubernetes client, which takes a while.
     from operations.existing import cluster as existing
 
     return existing.require_reachable(stack)
@@ -196,33 +191,24 @@ def configure(stack: str, changes: str) -> None:
     wanted = _parse_changes(changes)
     if not wanted:
         return
-    lists = list_keys()
-    values = {
-        key: [item for item in value.split(",") if item] if key in lists else value
-        for key, value in wanted.items()
-    }
-    settings = read_configuration(stack) | {key: as_text(value) for key, value in values.items()}
+    entries: dict[str, dict[str, Any]] = {key: {"value": text} for key, text in wanted.items()}
+    for key in wanted.keys() & list_keys():
+        items = [item for item in wanted[key].split(",") if item]
+        entries[key] = {"value": as_text(items), "objectValue": items}
+    settings = read_configuration(stack) | {key: entry["value"] for key, entry in entries.items()}
     # Only the program that is deployed knows what it can use.
     done = _run_program("components", "check-settings", "--stack", stack, given=settings)
     if done.returncode:
         raise LabError(
             done.stdout.strip() or "the settings cannot be checked; the output above says why"
         )
-    _write(stack, f"Pulumi.{stack}.yaml", values)
-
-
-def _write(stack: str, file: str, values: Mapping[str, str | list[str]]) -> None:
-    """Set all the values at once: what is killed before that leaves the file as it was."""
-    entries = {
-        key: {"value": as_text(value)} | ({"objectValue": value} if isinstance(value, list) else {})
-        for key, value in values.items()
-    }
+    # In a copy: a kill before all of them are set leaves the file as it was.
+    file = f"Pulumi.{stack}.yaml"
     new = STATE / file
     shutil.copyfile(file, new)
     pulumi(
         "config", "set-all", "--stack", stack, "--config-file", str(new),
-        "--json", json.dumps(entries),
-        quiet=True,
+        "--json", json.dumps(entries), quiet=True,
     )  # fmt: skip
     new.replace(file)
 

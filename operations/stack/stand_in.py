@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,11 @@ CALL_SECONDS = 120
 def providers(folder: Path) -> Iterator[dict[str, str]]:
     """Stand-ins for all plugins, working in `folder`; gives the environment that has them used."""
     with ExitStack() as running:
-        ports = {name: running.enter_context(_stand_in(_program(name), folder)) for name in PLUGINS}
+        ports = {name: running.enter_context(_stand_in(_find(name), folder)) for name in PLUGINS}
         yield {ATTACH: ",".join(f"{name}:{port}" for name, port in ports.items())}
 
 
-def _program(plugin: str) -> Path:
+def _find(plugin: str) -> Path:
     version, _ = PLUGINS[plugin]
     folder = PULUMI_HOME / "plugins" / f"resource-{plugin}-v{version}"
     program = folder / f"pulumi-resource-{plugin}"
@@ -55,17 +57,12 @@ def _program(plugin: str) -> Path:
 @contextmanager
 def _stand_in(program: Path, folder: Path) -> Iterator[int]:
     """Run the plugin and a server in front of it; gives the server's port."""
+    started = subprocess.Popen(
+        [program], cwd=folder, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     with ExitStack() as running:
-        plugin = running.enter_context(
-            subprocess.Popen(
-                [program],
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                errors="replace",
-            )
-        )
+        plugin = running.enter_context(started)
         running.callback(plugin.kill)
         assert plugin.stdout is not None  # noqa: S101
         port = plugin.stdout.readline().strip()  # a plugin says first where it listens
@@ -77,28 +74,25 @@ def _stand_in(program: Path, folder: Path) -> Iterator[int]:
         yield own
 
 
+@dataclass(frozen=True)
 class _Handler:
     """Answers Create and Update; hands every other call on, as it came."""
 
-    def __init__(self, plugin: grpc.Channel) -> None:
-        self.plugin = plugin
+    plugin: grpc.Channel
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         own = {f"{SERVICE}Create": create, f"{SERVICE}Update": update}.get(call.method)
-        return grpc.unary_unary_rpc_method_handler(own or self._handing_on(call.method))
+        forward = partial(_forward, self.plugin.unary_unary(call.method))
+        return grpc.unary_unary_rpc_method_handler(own or forward)
 
-    def _handing_on(self, method: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-        ask = self.plugin.unary_unary(method)
 
-        def handed_on(request: bytes, context: grpc.ServicerContext) -> bytes:
-            try:
-                answer: bytes = ask(request, timeout=CALL_SECONDS)
-            except grpc.RpcError as error:
-                context.set_trailing_metadata(error.trailing_metadata())
-                context.abort(error.code(), error.details())
-            return answer
-
-        return handed_on
+def _forward(ask: Callable[..., bytes], request: bytes, context: grpc.ServicerContext) -> bytes:
+    try:
+        return ask(request, timeout=CALL_SECONDS)
+    except grpc.RpcError as error:
+        context.set_trailing_metadata(error.trailing_metadata())
+        context.abort(error.code(), error.details())
+        raise
 
 
 def create(message: bytes, _: Any) -> bytes:
@@ -140,12 +134,12 @@ def _made(kind: str, name: str, inputs: Struct, anew: str) -> Struct:
 def printed(name: str, inputs: Mapping[str, Any], anew: str) -> dict[str, Any]:
     """What the graph reads of what a program prints: a check that passed, or the facts of a
     cluster, of its nodes and their GPUs."""
-    told = json.loads(inputs["stdin"])
+    given = json.loads(inputs["stdin"])
     result = f"{name}{anew}"
-    if "module" not in told:
-        workers = [{"gpus": [result] * len(subset)} for subset in told.get("subsets") or [[0]]]
+    if "module" not in given:
+        workers = [{"gpus": [result] * len(subset)} for subset in given.get("subsets") or [[0]]]
         gpus = {"uuid": result, "uuids": [result], "gpus": [{"uuid": result}], "driverRoot": "/"}
         needed = {"needs": result, "workers": workers}
         return gpus | needed | {"cluster_id": result, "facts": {}}
     finding = {"id": name, "status": "passed", "found": result}
-    return {"module": told["module"], "status": "passed", "checks": [finding]}
+    return {"module": given["module"], "status": "passed", "checks": [finding]}
