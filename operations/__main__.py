@@ -172,7 +172,7 @@ def create_kind(given: dict[str, Any], kind: Any) -> dict[str, Any]:
 def read_gpus(asked: dict[str, Any]) -> dict[str, Any]:
     from machine import kind_gpus
 
-    return kind_gpus.told(asked["mounts"], asked["subsets"], asked["driver"])
+    return kind_gpus.describe(asked["mounts"], asked["subsets"])
 
 
 def run_preview_diff(options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ is published in docs/results.schema.json.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path

@@ -8,7 +8,7 @@ from checks.prerequisites import embedded, statements
 from checks.prerequisites.cluster_look import Look
 from checks.prerequisites.statements import refuse
 from checks.result import CheckFailed, Checklist, CheckSkipped
-from kube import devices, images, ownership
+from kube import devices, ownership, pods
 
 ARCHIVE = ".tools/images/workload.tar"
 TITLES = {
@@ -32,7 +32,7 @@ REMEDIES = {
     "target-free": "wait until that claim is released, or set target to another GPU",
     "target-node-usable": "set target to a GPU of another node, or fix it (kubectl uncordon, "
     "kubectl taint)",
-    "workload-image": f"leave {images.KEY} empty for a public image; or copy {ARCHIVE} (make "
+    "workload-image": f"leave {pods.IMAGE_KEY} empty for a public image; or copy {ARCHIVE} (make "
     "setup-host) there, and run: ctr -n k8s.io images import workload.tar",
 }
 
@@ -80,7 +80,7 @@ def _no_driver(look: Look) -> str:
 
 def _of_another(look: Look, thing: str) -> bool:
     """Whether that object is there and was not made by this lab's release."""
-    found = ownership.there(look.kube, thing)
+    found = ownership.read_object(look.kube, thing)
     if found is None:
         return False
     namespace = look.given["driverNamespace"]
@@ -144,6 +144,6 @@ def _image(look: Look) -> str:
     if any(name.endswith(ending) for name in names):
         return str(wanted)
     unlisted = f"{node.metadata.name} does not list it"
-    if wanted.startswith(images.OF_SET_UP):
+    if wanted.startswith(pods.OF_SET_UP):
         raise CheckFailed(unlisted)
     raise CheckSkipped(f"{unlisted}; it is pulled when a pod starts there")

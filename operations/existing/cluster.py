@@ -154,7 +154,7 @@ def detach(stack: str) -> None:
             restore(stack, facts)
         kube = Kube(str(folder / KUBECONFIG))
         with prefixed("whether anything of the lab is left"):
-            left = ownership.left(kube, facts["lab"], [facts["release"]], facts["outside"])
+            left = ownership.leftovers(kube, facts["lab"], [facts["release"]], facts["outside"])
         if left:
             raise LabError(f"left on the cluster of context '{facts['name']}': {', '.join(left)}")
     remove_folder(folder)

@@ -186,7 +186,7 @@ def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
 
 def _wait_until_ready(stack: str) -> None:
     from kube.client import Kube
-    from kube.nodes import wait_for_nodes  # the Kubernetes client takes a while to load
+    from kube.conditions import wait_for_nodes
 
     kube = Kube(str(RUN / stack / "kubeconfig"))
     with common.prefixed("the kubelet of the host node does not answer"):
