@@ -48,9 +48,8 @@ FULL = 1e7
 class Specification:
     """What to make; whatever is in it forces a new cluster when it changes.
 
-    gates and runtime_config are "Name=true" strings. The version is checked by module 0. stages:
-    digest of the files by which kwok runs simulated nodes. networks: what a host node uses, as in
-    Networks. recipe: see cluster_state.RECIPE.
+    gates and runtime_config: "Name=true" strings; stages: digest of the files by which kwok runs
+    simulated nodes; networks: as in Networks, of a host node; recipe: see cluster_state.RECIPE.
     """
 
     stack: str
@@ -63,10 +62,9 @@ class Specification:
 
 
 def create(wanted: Specification) -> dict[str, Any]:
-    """Make the cluster, in the place of any of its name; returns its facts.
+    """Make the cluster and return its facts. An earlier one of its name is never kept: Pulumi knows
+    of none, so it is half-made, differently made, or has objects that nobody knows any more.
 
-    An earlier one is never kept: Pulumi asks for a cluster when it knows of none, so it is
-    half-made, differently made, or has objects on it that nobody knows any more.
     Raises LabError, having removed what it made, with the reason from the logs.
     """
     started = time.monotonic()
@@ -93,11 +91,8 @@ def create(wanted: Specification) -> dict[str, Any]:
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:
-    """Restart what ended of a whole cluster, and note the id of this start.
-
-    Raises LabError with the way out if that cluster, some of its files or one of its ports is lost,
-    or if it does not start.
-    """
+    """Restart what ended of a whole cluster, and note the id of this start. Raises LabError with
+    the way out if the cluster, one of its files or ports is lost, or if it does not start."""
     common.require_not_being_removed(stack)
     folder = RUN / stack
     facts = identity.facts(stack)

@@ -22,10 +22,8 @@ COMPONENTS = (
 
 
 def require_ports(stack: str, folder: Path, ports: dict[str, int]) -> None:
-    """Raise LabError if something else listens on a port of the cluster.
-
-    A cluster keeps its ports for life: they are in the arguments of its processes.
-    """
+    """Raise LabError if something else listens on a port of the cluster, which keeps its ports for
+    life: they are in the arguments of its processes."""
     own = {process.pid for process in processes(folder)}
     components = {port: component for component, port in ports.items()}
     for port, pid in listeners():
@@ -57,10 +55,8 @@ def _name(pid: int | None) -> str:
 
 
 def free_ports(folder: Path) -> dict[str, int]:
-    """A free loopback port for every component; raises LabError when there are too few.
-
-    Each cluster looks from a place of its own: while one is down, no other takes its ports.
-    """
+    """A free loopback port for every component; raises LabError when there are too few. Each
+    cluster looks from a place of its own: while one is down, no other takes its ports."""
     place = zlib.crc32(str(folder.resolve()).encode()) % len(PORTS)
     with ExitStack() as held:
         free: list[int] = []

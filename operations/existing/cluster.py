@@ -1,4 +1,4 @@
-"""Attaches the lab to a cluster that is there, and detaches it: files of ours, nothing on it.
+"""Attaches the lab to a cluster of others and detaches it. Nothing is written on the cluster.
 
 `.run/<stack>/` gets a kubeconfig with the one context that was chosen, and cluster.json: what the
 cluster is, and what the lab may use of it.
@@ -48,11 +48,8 @@ class Specification:
 
 
 def attach(wanted: Specification) -> dict[str, Any]:
-    """Look at the cluster and write the files of ours; returns the facts.
-
-    Raises LabError, having changed nothing, if it cannot be looked at or if the lab is on
-    another cluster: its objects are to be removed there first.
-    """
+    """Look at the cluster and write the files of ours; returns the facts. Raises LabError, having
+    changed nothing, if it cannot be looked at or if the lab is on another cluster."""
     stack, context = wanted.stack, wanted.context
     config = _choose(wanted.kubeconfig, context)
     folder = RUN / stack
@@ -65,10 +62,8 @@ def attach(wanted: Specification) -> dict[str, Any]:
 
 
 def renew(wanted: Specification, cluster_id: str, start_id: str) -> None:
-    """Have our files there, lost or outdated as they may be, and note the start id.
-
-    Raises LabError if the cluster is another one than the lab was made on.
-    """
+    """Write our files, lost or outdated as they may be, and note the start id. Raises LabError if
+    the cluster is another one than the lab was made on."""
     require_not_being_removed(wanted.stack)
     known = {"cluster_id": cluster_id, "source": wanted.kubeconfig, "name": wanted.context}
     restore(wanted.stack, known)
@@ -84,10 +79,8 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001 
 
 
 def restore(stack: str, facts: dict[str, Any]) -> None:
-    """Write the kubeconfig anew by which the cluster with these facts is reached.
-
-    Raises LabError if its context leads to another cluster now.
-    """
+    """Write the kubeconfig anew by which the cluster with these facts is reached. Raises LabError
+    if its context leads to another cluster now."""
     context, folder = facts["name"], RUN / stack
     config = _choose(facts["source"], context)
     with opened(config, folder) as kube, prefixed(f"context '{context}'"):
@@ -106,11 +99,9 @@ def renew_login(stack: str) -> None:
 
 
 def require_reachable(stack: str) -> bool:
-    """Whether the lab is on a cluster of others; then have a kubeconfig there that leads to it.
-
-    Raises LabError if that does not answer or is another one now: by name alone the engine
-    would remove what is not the lab's.
-    """
+    """Whether the lab is on a cluster of others; then have a kubeconfig that leads to it. Raises
+    LabError if that does not answer or is another one now: by name alone the engine would remove
+    what is not the lab's."""
     facts = _read_facts(RUN / stack) or identity.in_state(stack)
     if facts.get("kind") != KIND:
         return False
@@ -144,10 +135,8 @@ def _require_unused(stack: str, facts: dict[str, Any]) -> None:
 
 
 def detach(stack: str) -> None:
-    """See that nothing of the lab is on the cluster any more, and remove the files of ours.
-
-    Nothing there is no error. Raises LabError that names what is left on the cluster.
-    """
+    """See that nothing of the lab is on the cluster any more, and remove the files of ours. Raises
+    LabError that names what is left on the cluster."""
     folder = RUN / stack
     if facts := _read_facts(folder):
         if not (folder / KUBECONFIG).exists():

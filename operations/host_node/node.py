@@ -52,8 +52,7 @@ class Specification:
 
 
 def make(wanted: Specification) -> dict[str, Any]:
-    """Make the node, in the place of one that the stack has, and have it join the stack's cluster;
-    returns its facts.
+    """Make the node anew, have it join the stack's cluster, and return its facts.
 
     Raises LabError, having removed what it made, with the reason from the logs, and before anything
     is changed if the machine already has a kubelet or the node of another stack.

@@ -44,9 +44,9 @@ USABLE_SECONDS = 60
 class Specification:
     """What to make; whatever is in it forces a new cluster when it changes.
 
-    gates and runtime_config are "Name=true" strings. image: of the nodes, "" for set-up's own or
-    kind's; images: archives that every node gets; workers: for each what its node needs of the GPU
-    driver (kind_gpus.describe), {} without GPUs.
+    gates and runtime_config: "Name=true" strings; image: of the nodes, "" for set-up's own or
+    kind's; images: archives that every node gets; workers: what each node needs of the GPU driver
+    (kind_gpus.describe), {} without GPUs.
     """
 
     stack: str
@@ -59,11 +59,11 @@ class Specification:
 
 
 def create(wanted: Specification) -> dict[str, Any]:
-    """Make the cluster, in the place of whatever the stack has under its name; returns its facts.
+    """Make the cluster and return its facts. An earlier one of the stack is never kept, even if its
+    nodes are ready: what kind does last may not have been done.
 
-    A half-made cluster is never kept, even if its nodes are ready: what kind does last may not have
-    been done. Raises LabError, having removed what it made, with kind's own reason; before
-    anything is changed if another's cluster has the name.
+    Raises LabError, having removed what it made, with kind's own reason; before anything is changed
+    if another's cluster has the name.
     """
     started = time.monotonic()
     name = kind_places.cluster(wanted.stack)
@@ -102,11 +102,8 @@ def create(wanted: Specification) -> dict[str, Any]:
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:
-    """Start the nodes that ended, set them up again, and note the id of this start.
-
-    Raises LabError with the way out if that cluster or its containers are gone, or if it
-    does not start.
-    """
+    """Start the nodes that ended, set them up again, and note the id of this start. Raises LabError
+    with the way out if the cluster or its containers are gone, or if it does not start."""
     common.require_not_being_removed(stack)
     folder = RUN / stack
     facts = identity.facts(stack)
@@ -137,10 +134,10 @@ def down(stack: str) -> None:
     has_network = (folder / OWN_NETWORK).exists()
     if found := kind_docker.ours(stack):
         docker.run("rm", "--force", "--volumes", *found, seconds=LOAD_SECONDS)
-    if left := kind_docker.ours(stack):
+    if remaining := kind_docker.ours(stack):
         raise LabError(
-            f"containers of cluster {name} are left: {', '.join(left)}",
-            f"run: docker rm --force --volumes {' '.join(left)}",
+            f"containers of cluster {name} are left: {', '.join(remaining)}",
+            f"run: docker rm --force --volumes {' '.join(remaining)}",
         )
     kind_docker.remove_network(noted=has_network)
     # Its files go last: until then a second attempt finds what is left to do.

@@ -1,7 +1,4 @@
-"""The configuration from which kind makes a cluster, v1alpha4, as plain data.
-
-Pure: everything that has to be found out is given.
-"""
+"""The configuration from which kind makes a cluster, v1alpha4. Pure: all it needs is given."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
-"""What is done inside a Kind node so that it has the GPU driver as NVIDIA's plugin expects it.
-
-A node is a container: all is done by `docker exec`, and again when it was restarted, as /dev and
-/proc are made anew then.
-"""
+"""Prepares a Kind node so that it has the GPU driver as NVIDIA's plugin expects it: by `docker
+exec`, and again when it was restarted, as /dev and /proc are made anew then."""
 
 from __future__ import annotations
 
@@ -22,10 +19,8 @@ MOUNTS = "/proc/mounts"
 
 
 def set_up(node: str, needs: Mapping[str, Any]) -> None:
-    """needs: of `node_needs.NodeNeeds`, as data; {} for a node without GPUs.
-
-    Raises LabError with what the node said, or why nvidia-smi does not run in it.
-    """
+    """needs: of `node_needs.NodeNeeds`, as data; {} for a node without GPUs. Raises LabError with
+    the node's output, or why nvidia-smi does not run in it."""
     if not needs:
         return
     try:

@@ -44,10 +44,8 @@ def run_kind(arguments: Sequence[str], seconds: float = LOAD_SECONDS) -> None:
 
 
 def _follow(running: subprocess.Popen[str], seconds: float, output: list[str]) -> bool:
-    """Show and collect its lines until it ends; returns whether it was ended for its time.
-
-    One that hangs is silent, so a clock of its own watches it.
-    """
+    """Show and collect its lines until it ends; returns whether it was ended for its time. One that
+    hangs is silent, so a clock of its own watches it."""
     clock = threading.Timer(seconds, running.kill)
     clock.start()
     assert running.stdout is not None  # noqa: S101

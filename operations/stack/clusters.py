@@ -28,10 +28,7 @@ def revive(stack: str, cluster_id: str) -> None:
 
 
 def down(stack: str) -> None:
-    """Remove the stack's cluster, whole or half-made; nothing there is no error.
-
-    Raises LabError that names what remains.
-    """
+    """Remove the stack's cluster, whole or half-made. Raises LabError that names what remains."""
     if cluster_state.kind_of(stack) == existing.KIND:
         existing.detach(stack)
     else:
@@ -43,29 +40,23 @@ def down(stack: str) -> None:
 
 
 def whole(stack: str) -> bool:
-    """Whether a real driver of the stack's cluster can still undo what it has done.
-
-    True where no such driver is, and so nothing to undo.
-    """
+    """Whether a real driver of the stack's cluster can still undo what it has done; true without
+    such a driver, where there is nothing to undo."""
     if kind_docker.has_files(stack) or kind.recorded(stack):
         return kind.whole(stack)
     return not machine_node.is_ours(stack) or host_node.whole(stack)
 
 
 def may_have_containers(stack: str) -> bool:
-    """Whether Docker is to be asked for containers of the stack.
-
-    That a Kind cluster is only configured says nothing where there is no docker program: module 0
-    refuses to make one there.
-    """
+    """Whether Docker is to be asked for containers of the stack. Where there is no docker program,
+    a Kind cluster that is only configured was never made: module 0 refuses it."""
     configured = read_configuration(stack)["cluster"] == kind.KIND and shutil.which(docker.PROGRAM)
     return bool(kind_docker.has_files(stack) or kind.recorded(stack) or configured)
 
 
 def read_holdings(stack: str) -> dict[str, Any]:
-    """What the stack holds of this machine, and has to give back: containers, whole or half-made;
-    the machine itself as a node; GPUs. recorded, daemon: what is known of containers beside
-    Docker."""
+    """What the stack has to give back to this machine: containers, the machine itself as a node,
+    GPUs. recorded, daemon: what is known of containers beside Docker."""
     node = machine_node.is_ours(stack)
     return {
         "containers": may_have_containers(stack),

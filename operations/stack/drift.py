@@ -48,11 +48,8 @@ def find(stack: str) -> list[str]:
 
 
 def restore_released(stack: str) -> None:
-    """Make again what a Helm release has lost: Pulumi does not look at its objects.
-
-    Raises LabError if the API server refuses. Where the record of the release is gone too
-    there is nothing to do: Pulumi installs it anew.
-    """
+    """Make again what a Helm release has lost: Pulumi does not look at its objects, but installs it
+    anew where its record is gone too. Raises LabError if the API server refuses."""
     for release in _resources(stack):
         if release["type"] == RELEASE:
             owned = list(_of_release(release["outputs"]))

@@ -51,11 +51,8 @@ def errors_in(events: Path) -> str:
 
 
 def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
-    """Run pulumi in the project's environment; returns its exit code.
-
-    On a terminal it draws its own progress. Elsewhere its lines are handed on, without the JSON
-    that check programs print for the graph.
-    """
+    """Run pulumi in the project's environment; returns its exit code. On a terminal it draws its
+    own progress; elsewhere its lines are shown, without the JSON that is for the graph."""
     given = variables() | (extra or {})
     if quiet:
         done = run_program(["pulumi", *arguments], env=given, check=False)

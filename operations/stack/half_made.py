@@ -25,10 +25,8 @@ NOT_TAKEN_BACK = "{} of a killed update cannot be taken back"
 
 
 def running_cluster(stack: str) -> str | None:
-    """The kubeconfig of the stack's cluster, started again if need be; None if there is none.
-
-    Raises LabError if it does not start.
-    """
+    """The kubeconfig of the stack's cluster, restarted if need be; None if there is none. Raises
+    LabError if it does not start."""
     facts = identity.facts(stack)
     if not facts or cluster_state.is_being_removed(stack):
         return None
@@ -37,11 +35,11 @@ def running_cluster(stack: str) -> str | None:
 
 
 def remove_revisions(kubeconfig: str, namespace: str, name: str, *, every: bool) -> int:
-    """Remove Helm's records of a release, those of unfinished revisions or every one.
+    """Remove Helm's records of a release, those of unfinished revisions or every one: else Helm
+    refuses to install ("cannot re-use a name") or to upgrade ("another operation is in progress").
 
-    Else Helm refuses to install ("cannot re-use a name") or to upgrade ("another operation is in
-    progress"). What the release had made stays and is taken over by the next one of its name,
-    as Helm does with objects that carry its marks. Returns how many were removed.
+    What the release had made stays and is taken over by the next one of its name, as Helm does with
+    objects that carry its marks. Returns how many were removed.
     """
     kube = Kube(kubeconfig)
     unfinished = ",status in (pending-install, pending-upgrade, pending-rollback)"

@@ -25,9 +25,8 @@ SIMULATED = "dra-workshop/simulated"
 
 @dataclass(frozen=True)
 class Specification:
-    """kubeconfig: its path; nodes: simulated ones that must not be there, with their slices;
-    namespaces: of modules that the lab does not have: their pods must not be there; labels: without
-    which a namespace is not the lab's."""
+    """kubeconfig: its path; nodes: simulated ones that must go, with their slices; namespaces: of
+    modules whose pods must go; labels: of all namespaces of the lab."""
 
     kubeconfig: str
     nodes: list[str]
@@ -36,10 +35,8 @@ class Specification:
 
 
 def remove(wanted: Specification) -> list[str]:
-    """Remove them, and wait until they are gone; returns what was removed.
-
-    Raises LabError that names what is still there after a minute.
-    """
+    """Remove them, and wait until they are gone; returns what was removed. Raises LabError that
+    names what is still there after a minute."""
     kube = Kube(wanted.kubeconfig)
     with prefixed("what the configuration does not name any more"):
         return [*_remove_pods_of_modules(kube, wanted), *_remove_nodes(kube, wanted.nodes)]

@@ -3,12 +3,8 @@
 The base revision and the working tree are laid into folders of their own, with a state of their
 own and the tools of this checkout. Each stack is brought up as the base describes it, but with
 providers that make nothing (`operations/stack/stand_in.py`): that leaves the state of a lab in
-which all went well. The working tree's program is then previewed on that state.
-
-So nobody has to know here which field forces a replacement, or what is replaced along with what:
-the providers say the first, the engine the second. Comparing two plans made from nothing would
-need those rules written down once more; bringing up real labs would need minutes, and for some
-stacks a GPU.
+which all went well. The working tree's program is then previewed on that state: the providers say
+which field forces a replacement, the engine what is replaced along with it.
 """
 
 from __future__ import annotations
@@ -51,10 +47,10 @@ users: [{name: cluster, user: {}}]
 
 
 def compare(base: str, wanted: Sequence[str]) -> Comparison:
-    """Compare the working tree with a revision; all stacks of both unless some are wanted.
+    """Compare the working tree with a revision; all stacks of both unless some are wanted. An empty
+    base is where this branch left origin/main or, without that, the last commit but one.
 
-    An empty base is origin/main where there is one (that is, where this branch left it), else
-    the last commit but one. Raises LabError for a base or a stack that does not exist.
+    Raises LabError for a base or a stack that does not exist.
     """
     base, commit = _resolve(base)
     with tempfile.TemporaryDirectory(prefix="preview-diff-") as name:
@@ -195,10 +191,8 @@ def _reason(printed: str, errors: str) -> str:
 
 
 def _lay_cluster(folder: Path, kind: str) -> None:
-    """The files of a cluster that runs as it always did, so that nothing has to revive it.
-
-    Its kubeconfig names a server that does not answer: the providers must not ask one.
-    """
+    """The files of a cluster that runs as it always did, so that nothing has to revive it. Its
+    kubeconfig names a server that does not answer: the providers must not ask one."""
     folder.mkdir(parents=True, exist_ok=True)
     # processes: what a revision looks for that does not ask ports yet.
     facts = {"kind": kind, "ports": {}, "processes": 0, "nodes": []}

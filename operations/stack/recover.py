@@ -55,10 +55,8 @@ class Lock:
 
 
 def recover(stack: str) -> list[str]:
-    """Settle what a killed update of the stack left; returns what was done, one line each.
-
-    Raises LabError, having changed nothing, if an update of the stack is running.
-    """
+    """Settle what a killed update of the stack left; returns what was done, one line each. Raises
+    LabError, having changed nothing, if an update of the stack is running."""
     with _alone(stack):
         locks = held_by(stack)
         for lock in locks:

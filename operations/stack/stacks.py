@@ -184,10 +184,8 @@ def _is_shared(stack: str) -> bool:
 
 
 def configure(stack: str, changes: str) -> None:
-    """Write `key=value …` into the stack's file; a list is written with commas.
-
-    Raises LabError, before anything is written, for a value that cannot be used.
-    """
+    """Write `key=value …` into the stack's file; a list is written with commas. Raises LabError,
+    before anything is written, for a value that cannot be used."""
     wanted = _parse_changes(changes)
     if not wanted:
         return
@@ -255,10 +253,8 @@ def kubectl(stack: str, arguments: str) -> int:
 
 
 def shell(stack: str) -> NoReturn:
-    """Become a shell whose kubectl asks the stack's cluster and whose pulumi has its state.
-
-    It reads no start files of the person's: they may name another cluster.
-    """
+    """Become a shell whose kubectl asks the stack's cluster and whose pulumi has its state. It
+    reads no start files of the person's: they may name another cluster."""
     own = {"KUBECONFIG": str(_usable_kubeconfig(stack).resolve()), "PS1": f"({stack}) \\w \\$ "}
     given = {k: v for k, v in variables().items() if k not in ("ENV", "BASH_ENV")} | own
     command = ["bash", "--norc"] if shutil.which("bash") else ["sh"]

@@ -1,7 +1,5 @@
-"""Says after an update that failed which of the lab's pods do not start for their image.
-
-Pulumi waits for pods, so no check comes to tell it.
-"""
+"""Says after an update that failed which of the lab's pods do not start for their image: Pulumi
+waits for pods, so no check comes to tell it."""
 
 from __future__ import annotations
 

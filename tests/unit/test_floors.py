@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.checkout import Checkout
 
 LINT = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
@@ -16,11 +18,19 @@ def test_the_floors_hold() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_an_import_of_a_floor_above_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "above"),
+    [("kube/errors.py", "checks"), ("operations/stack/half_made.py", "operations.stack.stacks")],
+)
+def test_an_import_of_a_floor_above_is_refused(tmp_path: Path, file: str, above: str) -> None:
     copy = Checkout.make(tmp_path / "checkout")
-    copy.edit("kube/errors.py", "from machine", "import checks\nfrom machine")
+    future = "from __future__ import annotations"
+    copy.edit(file, future, f"{future}
+
+import {above}")
     done = subprocess.run(
         LINT, cwd=copy.folder, capture_output=True, text=True, errors="replace", check=False
     )
     assert done.returncode == 1
-    assert "kube is not allowed to import checks" in done.stdout
+    below = file.removesuffix(".py").replace("/", ".").removesuffix(".nodes")
+    assert f"{below} is not allowed to import {above}" in done.stdout
