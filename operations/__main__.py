@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from machine.errors import LabError
@@ -94,36 +95,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_stack(options: argparse.Namespace) -> int:
-    from operations.stack import recover, stacks
-    from report import results
+    from operations.stack import stacks
 
     stack = options.stack
-    match options.group:
-        case "up":
-            return stacks.up(stack, options.set, options.verify)
-        case "preview":
-            return stacks.preview(stack)
-        case "destroy":
-            return stacks.destroy(stack)
-        case "recover":
-            stacks.require(stack)
-            if not stacks.prepare(stack):
-                sys.stderr.write(f"stack {stack}: nothing to recover\n")
-        case "results":
-            stacks.require(stack)
-            if recover.held_by(stack):
-                sys.stderr.write(
-                    f"an update of stack {stack} is running, or was killed "
-                    f"(make recover STACK={stack}); these results are older\n"
-                )
-            return results.show_latest(stack, as_json=options.json)
-        case "kubectl":
-            return stacks.kubectl(stack, options.arguments)
-        case "shell":
-            stacks.shell(stack)
-        case "logs":
-            stacks.logs(stack, options.lines)
-    return 0
+    runs: dict[str, Callable[[], int | None]] = {
+        "up": lambda: stacks.up(stack, options.set, options.verify),
+        "preview": lambda: stacks.preview(stack),
+        "destroy": lambda: stacks.destroy(stack),
+        "recover": lambda: stacks.recover_alone(stack),
+        "results": lambda: stacks.show_results(stack, options.json),
+        "kubectl": lambda: stacks.kubectl(stack, options.arguments),
+        "shell": lambda: stacks.shell(stack),
+        "logs": lambda: stacks.logs(stack, options.lines),
+    }
+    return runs[options.group]() or 0
 
 
 def run_cluster(options: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 from machine import identity
 from machine.configuration import list_keys, read_configuration
 from results import store
@@ -34,7 +36,7 @@ def keep(stack: str, since: float, reason: str) -> Path:
         "verification": verification,
         "versions": known_versions(stack),
     }
-    with suppress(OSError):  # the stack's file is lost
+    with suppress(OSError, YAMLError, AttributeError):  # the stack's file is lost or damaged
         content["configuration"] = configuration(stack)
     return store.keep(stack, content, since)
 

@@ -169,8 +169,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         texts.insert(0, (folder / FACTS).read_text())
     for text in texts:
         with suppress(ValueError):
-            found: dict[str, Any] = json.loads(text)
-            return found
+            return dict(json.loads(text))
     return {}
 
 

@@ -66,11 +66,8 @@ def remove_released(kubeconfig: str, namespace: str, name: str) -> None:
 
 def _list_records(kube: Kube, namespace: str, name: str, more: str = "") -> list[Any]:
     """Helm's records of the release. more: of a label selector."""
-    selector = f"owner=helm,name={name}{more}"
-    found: list[Any] = kube.get(
-        kube.core.list_namespaced_secret, namespace, label_selector=selector
-    ).items
-    return found
+    selector, lister = f"owner=helm,name={name}{more}", kube.core.list_namespaced_secret
+    return list(kube.get(lister, namespace, label_selector=selector).items)
 
 
 def released(record: str) -> list[dict[str, Any]]:

@@ -154,8 +154,7 @@ class _Side:
 
     def preview(self, stack: str) -> list[dict[str, Any]]:
         printed = self.run_with_stand_ins("preview", "--json", "--show-sames", stack=stack)
-        steps: list[dict[str, Any]] = json.loads(printed)["steps"]
-        return steps
+        return list(json.loads(printed)["steps"])
 
     def run_with_stand_ins(self, *arguments: str, stack: str) -> str:
         """What pulumi prints."""

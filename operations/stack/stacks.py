@@ -23,7 +23,7 @@ from machine.errors import LabError
 from machine.programs import VERIFY
 from operations.stack import drift
 from operations.stack.engine import EVENTS, NAMESPACE, STATE, errors_in, pulumi, variables
-from operations.stack.recover import forget_passed, forget_releases, recover
+from operations.stack.recover import forget_passed, forget_releases, held_by, recover
 from results import broken_off, store
 from toolchain.errors import disk_full
 from toolchain.layout import BIN, committed_stacks
@@ -109,6 +109,25 @@ def prepare(stack: str) -> int:
     for line in done:
         sys.stderr.write(f"{line}\n")
     return len(done)
+
+
+def recover_alone(stack: str) -> None:
+    require(stack)
+    if not prepare(stack):
+        sys.stderr.write(f"stack {stack}: nothing to recover\n")
+
+
+def show_results(stack: str, as_json: bool) -> int:
+    """Those of the last update; says so if another one has begun."""
+    from report import results
+
+    require(stack)
+    if held_by(stack):
+        sys.stderr.write(
+            f"an update of stack {stack} is running, or was killed (make recover STACK={stack}); "
+            "these results are older\n"
+        )
+    return results.show_latest(stack, as_json=as_json)
 
 
 def preview(stack: str) -> int:

@@ -100,8 +100,7 @@ def create(message: bytes, _: Any) -> bytes:
     anew = ANEW if request.preview else ""
     made = _made(request.type, request.name, request.properties, anew)
     identity = "" if request.preview else request.name
-    answer: bytes = provider_pb2.CreateResponse(id=identity, properties=made).SerializeToString()
-    return answer
+    return bytes(provider_pb2.CreateResponse(id=identity, properties=made).SerializeToString())
 
 
 def update(message: bytes, _: Any) -> bytes:
@@ -110,8 +109,7 @@ def update(message: bytes, _: Any) -> bytes:
     made = _made(request.type, request.name, request.news, ANEW)
     if "metadata" in made:
         made["metadata"]["uid"] = request.olds["metadata"]["uid"]
-    answer: bytes = provider_pb2.UpdateResponse(properties=made).SerializeToString()
-    return answer
+    return bytes(provider_pb2.UpdateResponse(properties=made).SerializeToString())
 
 
 def _made(kind: str, name: str, inputs: Struct, anew: str) -> Struct:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from checks import verdict
 from checks.result import CheckFailed
 from results import broken_off, store
 from results.status import skipped
+from toolchain.layout import ROOT
 
 FAILED_TEXT = """\
 module 3, hand-over: pod-2 runs: failed
@@ -162,6 +164,15 @@ def test_an_update_that_breaks_off_leaves_what_it_found_and_nothing_older(folder
     assert 10 <= found["seconds"] < 60, "since the update began"
     assert list(found["verification"]) == ["1"]
     assert found["verification"]["1"]["status"] == "failed", "of two programs"
+
+
+@pytest.mark.parametrize("text", ["", "config: ["])
+def test_a_damaged_file_of_the_stack_hides_no_results(folder: Path, text: str) -> None:
+    shutil.copy(ROOT / "Pulumi.yaml", ".")
+    Path("Pulumi.lab.yaml").write_text(text)
+    broken_off.keep("lab", time.time(), "pulumi cannot read Pulumi.lab.yaml")
+    assert latest(folder)["reason"] == "pulumi cannot read Pulumi.lab.yaml"
+    assert "configuration" not in latest(folder)
 
 
 def test_a_removed_lab_says_so_beside_what_was_found_before(folder: Path) -> None:
