@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
 
 from kube.errors import KubeError
-from machine.cluster_state import is_being_removed
+from machine.cluster_state import FACTS, KUBECONFIG, RUN, is_being_removed
 from machine.errors import LabError
+from machine.files import write_json
 from machine.processes import stop
 
 
@@ -52,6 +57,18 @@ def remove_folder(folder: Path) -> None:
         raise LabError(f"{folder} cannot be removed; remove it by hand and try again")
 
 
-def read_server(kubeconfig: Path) -> str:
-    """The URL of the API server."""
-    return str(yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
+def write_facts(wanted: Any, started: float, **own: Any) -> dict[str, Any]:
+    """Note what was made of a cluster's specification, and return it. started: on the monotonic
+    clock; own: facts of this kind of cluster."""
+    folder = RUN / wanted.stack
+    config = yaml.safe_load((folder / KUBECONFIG).read_text())
+    facts = own | {
+        "kubeconfig": str(folder / KUBECONFIG),
+        "server": config["clusters"][0]["cluster"]["server"],
+        "specification": asdict(wanted),
+        # Distinguishes this cluster from earlier and later ones of the same name.
+        "cluster_id": secrets.token_hex(4),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(folder / FACTS, facts)
+    return facts

@@ -7,19 +7,18 @@ kwokctl's own folder with certificates, data and logs.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from machine import cluster_state, failed_start, identity
-from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, make_folder, processes
+from machine.cluster_state import KUBECONFIG, RUN, START_ID, make_folder, processes
 from machine.errors import LabError, removed_on_failure
-from machine.files import write_json, write_text
+from machine.files import write_text
 from machine.host_networks import Networks
 from machine.processes import stop
 from machine.waiting import locked
@@ -73,21 +72,8 @@ def create(wanted: Specification) -> dict[str, Any]:
     with removed_on_failure(partial(down, stack), partial(_last_words, stack)):
         make_folder(stack)
         ports = _start(wanted, folder)
-        facts = {
-            "kind": "embedded",
-            "name": stack,
-            "kubeconfig": str(folder / KUBECONFIG),
-            "server": common.read_server(folder / KUBECONFIG),
-            "specification": asdict(wanted),
-            "folder": str(folder.resolve()),
-            "ports": ports,
-            "processes": PROCESSES,
-            # Distinguishes this cluster from earlier and later ones of the same name.
-            "cluster_id": secrets.token_hex(4),
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        write_json(folder / FACTS, facts)
-    return facts
+        own = {"folder": str(folder.resolve()), "ports": ports, "processes": PROCESSES}
+        return common.write_facts(wanted, started, kind="embedded", name=stack, **own)
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:

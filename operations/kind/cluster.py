@@ -7,11 +7,10 @@ that the stack exports). Docker tells whose its containers are (kind_docker.py).
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import psutil
 
 from machine import docker, gpu_host, identity, kind_docker, kind_images, kind_places
-from machine.cluster_state import FACTS, KUBECONFIG, RUN, START_ID, STARTED, make_folder, runs
+from machine.cluster_state import KUBECONFIG, RUN, START_ID, STARTED, make_folder, runs
 from machine.docker import DockerError
 from machine.errors import LabError, removed_on_failure
 from machine.files import write_json, write_text
@@ -84,21 +83,9 @@ def create(wanted: Specification) -> dict[str, Any]:
             run_kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
         _set_up(wanted)
         readiness.wait_until_usable(folder / KUBECONFIG, USABLE_SECONDS)
-        facts = {
-            "kind": KIND,
-            "name": name,
-            "kubeconfig": str(folder / KUBECONFIG),
-            "server": common.read_server(folder / KUBECONFIG),
-            "specification": asdict(wanted),
-            "image": image,
-            "daemon": docker.info().get("ID", ""),
-            "nodes": nodes,
-            "cluster_id": secrets.token_hex(4),
-            "seconds": round(time.monotonic() - started, 1),
-        }
         write_json(folder / STARTED, kind_places.started(nodes))
-        write_json(folder / FACTS, facts)
-    return facts
+        own = {"image": image, "daemon": docker.info().get("ID", ""), "nodes": nodes}
+        return common.write_facts(wanted, started, kind=KIND, name=name, **own)
 
 
 def revive(stack: str, cluster_id: str, start_id: str) -> None:
