@@ -23,7 +23,6 @@ INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
 BENCHMARK = (
     "gpu_benchmark",
     "cuda_driver",
-    "figures",
     "gpu_kernels",
     "gpu_measures",
     "mps_client",

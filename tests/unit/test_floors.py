@@ -25,12 +25,10 @@ def test_the_floors_hold() -> None:
 def test_an_import_of_a_floor_above_is_refused(tmp_path: Path, file: str, above: str) -> None:
     copy = Checkout.make(tmp_path / "checkout")
     future = "from __future__ import annotations"
-    copy.edit(file, future, f"{future}
-
-import {above}")
+    copy.edit(file, future, f"{future}\n\nimport {above}")
     done = subprocess.run(
         LINT, cwd=copy.folder, capture_output=True, text=True, errors="replace", check=False
     )
     assert done.returncode == 1
-    below = file.removesuffix(".py").replace("/", ".").removesuffix(".nodes")
+    below = file.removesuffix(".py").replace("/", ".").removesuffix(".errors")
     assert f"{below} is not allowed to import {above}" in done.stdout
