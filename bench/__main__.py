@@ -1,7 +1,5 @@
 """`make bench`: what `up` costs beside kubectl (the method: bench/__init__.py)."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

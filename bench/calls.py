@@ -3,8 +3,6 @@
 A request is named by verb and resource, as "POST pods" or "GET openapi/v3".
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping

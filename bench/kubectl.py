@@ -1,7 +1,5 @@
 """The other side of the comparison: the same objects by kubectl, as a careful person does it."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import gzip

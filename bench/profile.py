@@ -4,8 +4,6 @@ All seconds count from the start of the process to when an event came: the event
 are whole seconds.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """One repeat: every part of the comparison, on one cluster (the method: bench/__init__.py)."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

@@ -1,7 +1,5 @@
 """What the programs that an update starts cost before they do anything."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """What the repeats say together: medians, ratios and the line that judges the goal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median

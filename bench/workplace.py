@@ -1,7 +1,5 @@
 """Where a benchmark works: a copy of the project of which nothing is left afterwards."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

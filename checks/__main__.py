@@ -7,8 +7,6 @@ Exit code 0: there is a verdict, passed or failed. Anything else: the program it
 `require`, `verdict` and the gates, whose task it is to stop an update, also: it failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

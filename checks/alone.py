@@ -1,7 +1,5 @@
 """Module 0 without a stack, for a person who wants to know beforehand."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -3,8 +3,6 @@
 The JSON is that of workloads/gpu_benchmark.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

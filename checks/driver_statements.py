@@ -1,8 +1,6 @@
 """What is verified of a driver both on a cluster of the lab's own (checks/modules/driver.py) and on
 one that it shares (checks/shared_driver.py)."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +31,7 @@ class DriverScenario(Scenario, ABC):
     def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
         self.kube, self.parameters = kube, parameters
         self.devices = parameters.get("devices", devices.GPU)
+        self.ours: bool = parameters.get("driverOwned", False)
         self.version: str = parameters.get("version", "")
         self.driver: str = parameters["driver"]
         self.namespace: str = parameters.get("namespace", "")
@@ -115,7 +114,7 @@ DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
     Step("device-attributes",
          lambda s: f"{s.which} is described as this driver version describes it",
          DriverScenario.device_attributes, lambda s: ", ".join(s.parameters["attributes"]),
-         needs="devices-published", when=lambda s: bool(s.parameters["driverOwned"]),
+         needs="devices-published", when=lambda s: s.ours,
          remedy="compare with a ResourceSlice of the real driver; please report what differs"),
     Step("mps-memory-limit-fits",
          lambda s: f"{s.which} has the memory that module 5's clients may use",

@@ -5,8 +5,6 @@ pods of an earlier run do not count: the update replaces them), others (namespac
 other modules, whose pods are released: a check that was killed left those that still run).
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Sequence

@@ -3,8 +3,6 @@
 What a pod found out is read from its log: its program prints a line of JSON.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter

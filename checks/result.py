@@ -1,7 +1,5 @@
 """The result of a check program: findings about single statements, and one verdict over them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field

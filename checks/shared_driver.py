@@ -5,8 +5,6 @@ Parameters as in checks/modules/driver.py. target: the GPU's UUID, "" where no m
 driverOwned: whether the lab brought the driver, which must then have this version and attributes;
 namespace and plugin are "" where the driver's DaemonSet is not known."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +39,6 @@ class SharedDriver(DriverScenario):
     def __init__(self, kube: Kube, parameters: Mapping[str, Any]) -> None:
         super().__init__(kube, parameters)
         self.target: str = parameters["target"]
-        self.ours: bool = parameters["driverOwned"]
         self.remedy = AGAIN if self.ours else OF_OTHERS
 
     def gpu(self, seconds: float) -> devices.Device:

@@ -1,7 +1,5 @@
 """A check as data: a table of steps, in the order in which they are verified and read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial

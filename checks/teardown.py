@@ -5,8 +5,6 @@ the state names; daemon: id of the Docker daemon that they were in), node (the m
 one), gpus. Only that is looked at: a driver of somebody else has files of the same names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

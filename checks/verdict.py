@@ -1,7 +1,5 @@
 """The end of an update: say what failed, and fail the update when strict."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psutil

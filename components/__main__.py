@@ -1,7 +1,5 @@
 """`python -m components …`: what the program declares, for people and for other programs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """What the chart of a DRA driver makes on a cluster, known before it is installed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks as resources: a Check verifies one module's statements, the Verdict weighs them all."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +24,7 @@ class ModuleComponent(pulumi.ComponentResource):
     checks: of the modules before it; needs: the verdict of each module that it needs.
     """
 
-    def __init__(self, module: Module, checks: Mapping[str, Sequence[Check]]) -> None:
+    def __init__(self, module: Module, checks: "Mapping[str, Sequence[Check]]") -> None:
         former = pulumi.Alias(type_="dra-workshop:modules:Chapter")  # in labs of earlier versions
         opts = pulumi.ResourceOptions(aliases=[former])
         super().__init__("dra-workshop:modules:Module", module.stack, None, opts)

@@ -1,7 +1,5 @@
 """A DRA driver as a Helm release, and the gate on the devices that it publishes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

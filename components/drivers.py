@@ -1,7 +1,5 @@
 """The DRA drivers that a lab can have: what their charts install, and what they publish."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A DRA driver that is on the cluster already: nothing is installed, only its device awaited."""
 
-from __future__ import annotations
-
 import pulumi
 
 from components.dra_driver import devices_published

@@ -3,8 +3,6 @@
 `make docs` writes these parts; a unit test compares. `make list` shows the stacks.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

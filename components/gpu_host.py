@@ -1,7 +1,5 @@
 """What nodes in containers need of this machine's GPU driver, read from its CDI spec."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

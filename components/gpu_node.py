@@ -5,8 +5,6 @@ version publishes it on a real node. Nothing of the kubelet's side happens: no d
 prepared, no container starts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pulumi

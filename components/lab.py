@@ -1,7 +1,5 @@
 """Closes the module graph and wires cluster → driver → modules → verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a module builds on: settings, cluster, nodes, driver, and the checks before it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +83,7 @@ class LabContext:
     """
 
     settings: Settings
-    kind: ClusterKind
+    kind: "ClusterKind"
     checks: dict[str, list[Check]] = field(default_factory=dict)
     gpu_users: list[Check] = field(default_factory=list)
     outside: pulumi.Input[list[str]] = field(default_factory=list)

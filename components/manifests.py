@@ -3,8 +3,6 @@
 The files are valid for `kubectl apply`; components patch only what configuration decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

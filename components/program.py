@@ -5,8 +5,6 @@ paths only, input as JSON on stdin, a digest of the program among the inputs so 
 program runs again, and only inputs that every version of the command plugin knows.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path

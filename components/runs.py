@@ -6,8 +6,6 @@ same nothing is done again; a new one makes fresh pods and has them checked. Che
 leave their last result in `.results/<stack>/checks/`, which is read here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ The fields are those of the input classes of the provider's package, which the g
 An API server would drop a field that it does not know, and the lab would pass without it.
 """
 
-from __future__ import annotations
-
 import collections.abc
 import difflib
 import inspect

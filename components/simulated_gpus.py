@@ -1,8 +1,6 @@
 """What simulated GPUs are called, which models there are, and how NVIDIA's driver would describe
 them: data only. Compute capabilities are from NVIDIA's table of CUDA GPUs."""
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
 from typing import Any

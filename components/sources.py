@@ -3,8 +3,6 @@
 They are found in the source, without importing anything: this is on the way of every preview.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the modules that run pods have in common: claims for one GPU, pods of a run, programs."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path

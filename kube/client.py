@@ -4,8 +4,6 @@ Every call raises KubeError, with a message for a person, when the API server re
 reached.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Conditions in the status of objects, and waiting for nodes to be ready."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from kube.errors import KubeError
@@ -21,7 +19,7 @@ def is_true(subject: Any, kind: str) -> bool:
     return found is not None and bool(found.status == "True")
 
 
-def wait_for_nodes(kube: Kube, names: list[str], seconds: float) -> str:
+def wait_for_nodes(kube: "Kube", names: list[str], seconds: float) -> str:
     """The names, as soon as all these nodes are ready; raises KubeError at the deadline."""
 
     def missing(nodes: list[Any]) -> set[str]:

@@ -4,8 +4,6 @@ The client (36.0.3) itself knows no proxy-url, reads a token's file with its lin
 as nobody where a plugin fails, and takes HTTP_PROXY for clusters that speak HTTPS.
 """
 
-from __future__ import annotations
-
 import base64
 from datetime import UTC, datetime
 from pathlib import Path

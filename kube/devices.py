@@ -1,7 +1,5 @@
 """What the driver publishes: the devices in its ResourceSlices, as plain values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +66,7 @@ def _value(attribute: Any) -> str | int | bool:
 
 
 def wait_for(
-    kube: Kube,
+    kube: "Kube",
     nodes: list[str],
     per_node: int,
     seconds: float,

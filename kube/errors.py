@@ -1,7 +1,5 @@
 """What is raised where a cluster is not as it was expected to be."""
 
-from __future__ import annotations
-
 from machine.errors import LabError
 
 

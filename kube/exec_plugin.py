@@ -3,8 +3,6 @@
 The Kubernetes client (36.0.3) goes on without credentials where the program fails.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

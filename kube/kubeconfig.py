@@ -4,8 +4,6 @@ As with kubectl, $KUBECONFIG may name several files: the first that defines a na
 in a file are relative to it.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -3,8 +3,6 @@
 Pure functions on API objects, for the preflight (checks/prerequisites/existing.py) and for what the
 stack exports (operations/existing/cluster.py)."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -201,7 +199,7 @@ def is_ours(metadata: Any, stack: str) -> bool:
     return bool(label and label == identity.known(stack))
 
 
-def read_object(kube: Kube, thing: str) -> dict[str, Any] | None:
+def read_object(kube: "Kube", thing: str) -> dict[str, Any] | None:
     """The object "apiVersion Kind name", which lies in no namespace; None if there is none.
 
     Raises KubeError if it may not be read.
@@ -215,13 +213,15 @@ def read_object(kube: Kube, thing: str) -> dict[str, Any] | None:
         raise
 
 
-def namespaces_of(kube: Kube, lab: str) -> list[str]:
+def namespaces_of(kube: "Kube", lab: str) -> list[str]:
     """The namespaces with the label of the lab of that id."""
     listed = kube.get(kube.core.list_namespace, label_selector=f"{LAB}={lab}").items
     return [namespace.metadata.name for namespace in listed]
 
 
-def leftovers(kube: Kube, lab: str, namespaces: Iterable[str], outside: Iterable[str]) -> list[str]:
+def leftovers(
+    kube: "Kube", lab: str, namespaces: Iterable[str], outside: Iterable[str]
+) -> list[str]:
     """What of the lab of that id is on the cluster: namespaces with its label, and those of the
     objects `outside` namespaces that a release in one of `namespaces` made."""
     found = [f"Namespace {name}" for name in namespaces_of(kube, lab)]

@@ -5,8 +5,6 @@ cluster has a table PERMISSIONS. A check program has one for all that it does in
 its module (in none, where that makes none), and IN_DRIVER for what it does in the driver's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -30,7 +28,7 @@ class Permission:
         return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
 
     @classmethod
-    def parse(cls, text: str) -> Permission:
+    def parse(cls, text: str) -> "Permission":
         """The reverse of str."""
         what, _, namespace = text.partition(" in ")
         verb, _, name = what.partition(" ")

@@ -1,7 +1,5 @@
 """Where a pod stands, for a person, and why one that should run does not."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from kube.conditions import condition
@@ -71,7 +69,7 @@ def image_remedy(pod: Any) -> str:
     )
 
 
-def explain_unready(kube: Kube, namespace: str) -> str:
+def explain_unready(kube: "Kube", namespace: str) -> str:
     """What keeps the first pod of the namespace that is not ready, "" if nothing is known.
 
     A container that runs without becoming ready, or ended, says why in its log.
@@ -85,7 +83,7 @@ def explain_unready(kube: Kube, namespace: str) -> str:
     return ""
 
 
-def _explain(kube: Kube, pod: Any) -> str:
+def _explain(kube: "Kube", pod: Any) -> str:
     status = pod.status
     for container in [*(status.init_container_statuses or []), *(status.container_statuses or [])]:
         state = container.state

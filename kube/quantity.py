@@ -3,8 +3,6 @@
 To import the official client's parser loads the whole client, about 0.3 s of every preview.
 """
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 

@@ -4,8 +4,6 @@ NVIDIA's toolkit writes them for the GPUs of a machine. `load` and `installed` r
 else is pure. Every error names the file, what is wrong with it, and the command that fixes it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

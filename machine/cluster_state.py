@@ -5,8 +5,6 @@ cluster that lost a process or a file, or whose update was killed, gets a new st
 whose change restarts it.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator
@@ -117,17 +115,17 @@ def was_moved(folder: Path, facts: dict[str, Any]) -> bool:
     return bool(facts.get("folder", here) != here)
 
 
-def processes(folder: Path) -> list[psutil.Process]:
+def processes(folder: Path) -> "list[psutil.Process]":
     """The processes of the cluster in that folder, which may have been moved since."""
     return [process for process in _of_lab(folder) if process.info["name"] != MAKER]
 
 
-def makers(folder: Path) -> list[psutil.Process]:
+def makers(folder: Path) -> "list[psutil.Process]":
     """What still makes the cluster: it goes on when the program over it is killed."""
     return [process for process in _of_lab(folder) if process.info["name"] == MAKER]
 
 
-def _of_lab(folder: Path) -> Iterator[psutil.Process]:
+def _of_lab(folder: Path) -> "Iterator[psutil.Process]":
     """Those with the lab's id in their environment; where a lab was made before there were ids,
     those whose program lies in the folder."""
     import psutil

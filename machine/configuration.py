@@ -1,7 +1,5 @@
 """A stack's configuration as its files have it, with the project's defaults."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Its environment is left as it is, so DOCKER_HOST, DOCKER_CONTEXT and the context
 context` mean what they mean at the terminal. An error that a person can fix says how.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Errors whose text is meant for the person at the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 

@@ -1,7 +1,5 @@
 """Keeps the logs of what did not start, as all else of it is removed."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Files, written so that a kill or a full disk leaves the old one or the new one, never half."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -5,8 +5,6 @@ that lies elsewhere gets such a root: two bind mounts on a host node, mounts in 
 a Kind node (machine/kind_node_needs.py).
 """
 
-from __future__ import annotations
-
 import copy
 import csv
 import json

@@ -4,8 +4,6 @@ No iptables: at the service's address a proxy of ours listens (toolchain/modules
 pods reach each other and the node over a bridge that the CNI plugin makes.
 """
 
-from __future__ import annotations
-
 import errno
 from ipaddress import IPv4Network
 from typing import Any

@@ -4,8 +4,6 @@ It is noted before and put back after. A folder below which something is still m
 machine's GPU driver, is never removed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

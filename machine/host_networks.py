@@ -1,7 +1,5 @@
 """The three networks of a host node, which nothing else on its machine may use."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network

@@ -1,7 +1,5 @@
 """The node that this machine is for a lab: its owner, who may have it, what remains of it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

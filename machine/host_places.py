@@ -4,8 +4,6 @@ A machine has one such node: the folders are the machine's, not a checkout's. NV
 the kubelet in `/var/lib/kubelet`; all else lies in two folders of ours.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +37,7 @@ POD_BRIDGE = "dra-pods0"
 KUBELET_PORT = 10250
 
 
-def daemons() -> list[psutil.Process]:
+def daemons() -> "list[psutil.Process]":
     """Those of the node's daemons that run."""
     programs = {str(BIN / name) for name in DAEMONS}
     return [process for process in processes() if process.info["cmdline"][0] in programs]
@@ -50,7 +48,7 @@ def daemons_run() -> bool:
     return len(daemons()) == len(DAEMONS)
 
 
-def processes() -> list[psutil.Process]:
+def processes() -> "list[psutil.Process]":
     """The node's daemons and the shims that hold its containers."""
     import psutil
 

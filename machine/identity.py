@@ -4,8 +4,6 @@ It tells a lab's namespaces, containers, processes and node from those of anothe
 name. Neither the machine's name nor the checkout's path is in it, as both may change.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from contextlib import suppress

@@ -4,8 +4,6 @@ kind cannot label its nodes. So each node of ours has a mount of /dev/null that 
 path that ends in the lab's id: Docker shows it even when all files of the cluster are lost.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the workers of a Kind cluster need of this machine's GPUs, for the graph."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tomllib

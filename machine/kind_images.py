@@ -1,7 +1,5 @@
 """Node images of kind, and the feature gates of DRA that each version of Kubernetes knows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

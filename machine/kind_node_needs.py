@@ -9,8 +9,6 @@ the driver into the node: a mount of /dev/null at a path that names a GPU asks i
 All of it is data and pure, but for `settled`, which looks whether files exist.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -136,7 +134,7 @@ class _Places:
     libraries: str
 
     @staticmethod
-    def of(holders: Sequence[Spec], machine: str) -> _Places:
+    def of(holders: Sequence[Spec], machine: str) -> "_Places":
         """Every folder that itself holds a library of the driver is a root, and each that ldconfig
         is to look in, if it is not inside another. WSL2's libraries find each other by the path
         that they have, and stay there."""

@@ -3,8 +3,6 @@
 Some of it is what the hooks of a CDI spec would do in a container.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Names of a Kind cluster and its nodes, and when their containers were started."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

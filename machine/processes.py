@@ -1,7 +1,5 @@
 """Ending processes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 

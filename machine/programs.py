@@ -1,7 +1,5 @@
 """How the project's programs are run, and what their environment tells them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Runs a program to its end and returns what it printed."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Pulumi's provider for Kubernetes (4.29.0) writes one, with credentials, for Helm
 and removes none.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Waiting for what takes a while."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """`python -m operations …`: run by Commands of the graph and by the Makefile."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -1,7 +1,5 @@
 """What the programs for all kinds of clusters do in the same way."""
 
-from __future__ import annotations
-
 import secrets
 import shutil
 import time

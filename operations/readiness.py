@@ -1,7 +1,5 @@
 """Waits until a control plane is usable, which it is a while after its processes run."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the JSON of a preview says of resources, made readable: for golden plans and for diffs."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

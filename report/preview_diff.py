@@ -3,8 +3,6 @@
 Pure: JSON of previews in, text or JSON out. `operations/stack/preview_diff.py` makes the previews.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import sys

@@ -1,7 +1,5 @@
 """Results as tables in the terminal."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

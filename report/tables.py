@@ -1,7 +1,5 @@
 """How tables look in the terminal."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection, Iterable, Sequence
 

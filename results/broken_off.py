@@ -1,7 +1,5 @@
 """Keeps what an update found before it broke off, with its configuration and its versions."""
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from pathlib import Path

@@ -6,8 +6,6 @@ So long texts are cut, tables have few rows of single values, and the whole lies
 `.results/<stack>/raw/`, named by path and digest.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

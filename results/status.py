@@ -1,7 +1,5 @@
 """Statuses and what follows from several: of a module, of a stack, of a benchmark's table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 

@@ -4,8 +4,6 @@ They go to `.results/<stack>/<UTC time>/results.json`; `latest` points to the ne
 is published in docs/results.schema.json.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path

@@ -5,8 +5,6 @@ version that is new enough), kubernetesVersion, featureGates and runtimeConfig (
 strings), nodes (names, [] where none is known), simulated (whether the nodes are).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

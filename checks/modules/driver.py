@@ -9,8 +9,6 @@ clusterOwned: whether the lab made the cluster. Of a shared one only the driver 
 there are; one of them, target, is looked at (checks/shared_driver.py).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

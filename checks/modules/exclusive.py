@@ -7,8 +7,6 @@ The check releases the pods, so it can look once at them; when it has to run aga
 makes fresh ones first. At the end nothing holds the GPU.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from checks import pod_scenario

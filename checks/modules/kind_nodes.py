@@ -3,8 +3,6 @@
 Parameters: nodes (node → UUIDs of its GPUs).
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -5,8 +5,6 @@ and must not be granted), versions, simulated. The pods are clients of the claim
 `neighbour` works while the others ask for memory.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from checks import clients, pod_scenario

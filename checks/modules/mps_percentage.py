@@ -4,8 +4,6 @@ Parameters: kubeconfig, namespace, uuid, percentages (of the sweep, each with a 
 percentage-N), sharePercentage and pods (clients of the claim `share`), versions, simulated.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

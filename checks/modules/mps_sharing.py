@@ -7,8 +7,6 @@ The check has the pods start, so it can look once at them; when it has to run ag
 makes fresh ones first. At the end nothing holds the GPU.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """A shared cluster as module 0 sees it, each thing read once."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """The Docker daemon as module 0 sees it."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil
@@ -55,7 +53,7 @@ REMEDIES = {
 }
 
 
-def add(checklist: Checklist, daemon: Docker) -> None:
+def add(checklist: Checklist, daemon: "Docker") -> None:
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     verify("docker-program", daemon.program, f"Docker Engine {WANTED_DOCKER} or later")
     verify("docker-daemon", daemon.answers, "an answer to docker info", "docker-program")

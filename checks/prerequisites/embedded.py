@@ -4,8 +4,6 @@ Parameters: stack, kubernetesVersion, driverChart, featureGates and runtimeConfi
 strings).
 """
 
-from __future__ import annotations
-
 import platform
 import re
 import shutil

@@ -10,8 +10,6 @@ kube/permissions.py), target (UUID, "" where no module needs a GPU), featureGate
 strings).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Module 0 on a shared cluster: who gives out its GPUs, and whether the lab may use one."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from checks.prerequisites import embedded, statements

@@ -1,7 +1,5 @@
 """Whether a user may do all that the lab does on a cluster that it shares."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module

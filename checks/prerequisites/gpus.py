@@ -2,8 +2,6 @@
 pods.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,7 +43,7 @@ REMEDIES = {
 }
 
 
-def add(checklist: Checklist, *needs: str, made: bool = False) -> Host:
+def add(checklist: Checklist, *needs: str, made: bool = False) -> "Host":
     """What the driver and the GPUs of this machine must be; returns what it found of them.
 
     needs: the statements without which there is no driver to look at; made: whether the lab is

@@ -3,8 +3,6 @@
 Only read: what has to be allowed is the machine owner's to allow, by the command in the remedy.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

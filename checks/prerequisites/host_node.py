@@ -4,8 +4,6 @@ Parameters: stack, gpu (whether the lab needs one: a bare cluster does not), net
 Networks).
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -5,16 +5,11 @@ Parameters: stack, kubernetesVersion, workers (how many), driver ("nvidia", or "
 devices), gpu (whether the lab needs one; with driver "example" none is looked for), gpus (indices
 or UUIDs of those that nodes get, [] for all), strategy ("toolkit" or "cdi": how the driver gets
 into a node, see machine/kind_node_needs.py; "auto": what Docker is set up for), nodeImage ("" for
-that of make kind-node-image, else kind's own), driverChart (as in embedded.py, "" for none), ports
-(TCP ports of this machine that the cluster is to have; [] where kind finds free ones), strict (when
-false, only what is in FATAL stops an update; all else is a warning).
+that of make kind-node-image, else kind's own), driverChart (as in embedded.py, "" for none), strict
+(when false, only what is in FATAL stops an update; all else is a warning).
 """
 
-from __future__ import annotations
-
-import os
 import re
-import socket
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +33,6 @@ FATAL = (
     "kind-tools",
     "node-image",
     "name-free",
-    "ports",
     "gpu-present",
     "kernel-driver",
     "gpus",
@@ -69,7 +63,6 @@ TITLES = {
     "kind-tools": "the images and charts that kind's nodes need are installed",
     "node-image": "the image of the nodes is on this machine",
     "name-free": "no other kind cluster has the name of this one",
-    "ports": "the ports of the cluster are free",
 }
 REMEDIES = {
     "disk-docker": "run: docker system prune; or move Docker's data-root (/etc/docker/daemon.json)",
@@ -80,7 +73,6 @@ REMEDIES = {
     "kind-tools": toolchain_kind.REMEDY,
     "node-image": "run: docker pull {}",
     "name-free": "run: .tools/bin/kind delete cluster --name {}; or give the stack another name",
-    "ports": "end the program that has it, or choose another port",
 }
 
 
@@ -115,7 +107,6 @@ def defaults() -> dict[str, Any]:
         "gpus": [],
         "workers": 1,
         "nodeImage": "",
-        "ports": [],
         "strict": True,
     }
 
@@ -148,9 +139,6 @@ def _add_machine(checklist: Checklist, parameters: dict[str, Any], daemon: Docke
     free = f"no cluster {name} that is not of this stack"
     probe = partial(kind_docker.require_free, stack)
     verify("name-free", probe, free, "docker-daemon", about=name)
-    ports = parameters["ports"]
-    asked = ", ".join(map(str, ports)) or "none is asked for"
-    verify("ports", lambda: _ports(ports, stack, bool(daemon.info)), asked)
 
 
 def _kernel() -> str:
@@ -203,19 +191,3 @@ def _image(image: str) -> str:
             raise CheckFailed("not there", remedy="run: make kind-node-image") from error
         raise CheckSkipped("not there yet: it is fetched when the cluster is made") from error
     return found.strip()
-
-
-def _ports(ports: list[int], stack: str, answers: bool) -> str:
-    if not ports:
-        raise CheckSkipped("kind finds free ones")
-    if answers and kind_docker.has_files(stack):
-        raise CheckSkipped("this stack's cluster has them")
-    for port in ports:
-        with socket.socket() as probe:
-            # As servers do: a port whose last connection has just ended is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise CheckFailed(f"port {port}: {os.strerror(error.errno or 0)}") from error
-    return ", ".join(map(str, ports))

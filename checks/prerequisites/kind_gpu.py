@@ -1,8 +1,6 @@
 """Module 0 for `cluster: kind` with NVIDIA's driver: its part on the GPU, the driver, NVIDIA's
 container toolkit and the CDI spec, by which the driver gets into a node."""
 
-from __future__ import annotations
-
 import os
 import re
 from contextlib import suppress

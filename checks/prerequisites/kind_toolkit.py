@@ -1,7 +1,5 @@
 """NVIDIA's container toolkit as module 0 sees it: it puts the driver into nodes."""
 
-from __future__ import annotations
-
 import shutil
 import tomllib
 from functools import partial

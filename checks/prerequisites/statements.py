@@ -1,7 +1,5 @@
 """How module 0 verifies: the texts of statements in tables, by id, and what many probes do."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """What the kinds of clusters have in common."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import pulumi

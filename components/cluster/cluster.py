@@ -1,7 +1,5 @@
 """A cluster as a resource: the Commands for its life, and the provider for what is on it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

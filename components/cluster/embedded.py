@@ -5,8 +5,6 @@ beside them for simulated nodes. All files of the cluster lie in `.run/<stack>/`
 operations/embedded/cluster.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import pulumi

@@ -3,8 +3,6 @@ its own namespaces, to one GPU, and to the cluster-scoped objects of the driver'
 installs the driver. Attached to and detached from by operations/existing/cluster.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pulumi

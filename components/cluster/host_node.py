@@ -3,8 +3,6 @@
 operations/host_node/node.py makes it; nothing of it runs in a container, and all of it goes when
 the stack is destroyed."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -4,8 +4,6 @@ Made by operations/kind/cluster.py. The driver has something to undo for every c
 outlive the cluster; so its objects are removed one by one.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pulumi
@@ -37,7 +35,6 @@ class Kind(ClusterKind):
             "strategy": settings.gpu_mounts,
             "gpus": [str(index) for subset in settings.gpu_subsets for index in subset],
             "workers": settings.nodes,
-            "ports": [],
             "strict": settings.strict,
         }
         return [("workstation", parameters)]

@@ -1,7 +1,5 @@
 """The only place, beside the clusters themselves, that knows what kinds of clusters there are."""
 
-from __future__ import annotations
-
 import pulumi
 
 from components.cluster.base import ClusterKind

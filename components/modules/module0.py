@@ -1,7 +1,5 @@
 """Module 0: what this machine needs, verified before anything is made."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from components.check import Check, ModuleComponent

@@ -1,7 +1,5 @@
 """Module 1: a cluster that serves DRA, with its nodes ready."""
 
-from __future__ import annotations
-
 from components.check import Check, ModuleComponent, Program
 from components.lab_context import LabContext
 from components.modules.registry import Module

@@ -1,7 +1,5 @@
 """Module 2: the DRA driver is installed and every GPU is published."""
 
-from __future__ import annotations
-
 from components.check import Check, ModuleComponent
 from components.lab_context import LabContext
 from components.modules.registry import Module

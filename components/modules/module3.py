@@ -3,8 +3,6 @@
 A third pod has no claim, and so must see no GPU.
 """
 
-from __future__ import annotations
-
 from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module

@@ -1,8 +1,6 @@
 """Module 4: two pods share a GPU through one claim and the MPS daemon that the driver runs for it;
 a third, whose own claim names the same GPU, waits until they have ended."""
 
-from __future__ import annotations
-
 from components.check import Check
 from components.lab_context import LabContext
 from components.modules.registry import Module

@@ -1,8 +1,6 @@
 """Module 5: MPS limits hold. A sweep of thread percentages, several clients at one percentage, and
 a memory limit, one after the other on the same GPU."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any

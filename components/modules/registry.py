@@ -3,8 +3,6 @@
 Each module is an object in a file of its own in this folder; nothing else lists them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +35,7 @@ class Module:
     id: str
     stack: str
     title: str
-    build: Callable[[LabContext], list[Check]]
+    build: "Callable[[LabContext], list[Check]]"
     needs: tuple[str, ...] = ()
     requires: frozenset[Requirement] = frozenset()
     checks: tuple[str, ...] = ()

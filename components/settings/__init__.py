@@ -3,8 +3,6 @@
 Every rejected value gives one line that names the key, the value and what is allowed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Settings of the cluster and of its nodes that have GPUs."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import astuple, dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Settings of the GPUs."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Settings of the lab as a whole, and of the pods in it that use the GPU."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

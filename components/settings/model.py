@@ -1,7 +1,5 @@
 """All settings of a stack, group by group."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

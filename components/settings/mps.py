@@ -1,7 +1,5 @@
 """Settings of the modules that share a GPU by MPS."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """From the text of a value to what the program works with. Each raises NotAllowed."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Sequence

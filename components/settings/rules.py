@@ -1,7 +1,5 @@
 """What settings demand of each other, where it is known before anything is looked at."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from components.modules.registry import closure

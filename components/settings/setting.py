@@ -1,7 +1,5 @@
 """What a setting is: a key that is declared once, and from that read, checked and described."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields

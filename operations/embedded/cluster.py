@@ -4,8 +4,6 @@
 kwokctl's own folder with certificates, data and logs.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -5,8 +5,6 @@ the cluster: with a real node, as root. So all listen on loopback only, etcd ser
 administrator's certificate, and the others tell strangers no more than that they are well.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

@@ -1,7 +1,5 @@
 """The ports of an embedded cluster: each process has one, and keeps it for life."""
 
-from __future__ import annotations
-
 import socket
 import zlib
 from contextlib import ExitStack, suppress

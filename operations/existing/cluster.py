@@ -4,8 +4,6 @@
 cluster is, and what the lab may use of it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The daemons of the host node: started detached, under systemd where there is one, and ended."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable
 from urllib.parse import urlsplit

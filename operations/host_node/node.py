@@ -5,8 +5,6 @@ under systemd where there is one; elsewhere the next update starts a lost one ag
 Docker and no registry, and does not touch what is installed on the machine.
 """
 
-from __future__ import annotations
-
 import secrets
 import shutil
 import time

@@ -1,8 +1,6 @@
 """The configuration of the host node's daemons: containerd, CNI and the kubelet. All of it lies in
 folders of ours: an installed containerd or kubelet, and its containers, are not touched."""
 
-from __future__ import annotations
-
 import base64
 import json
 import warnings

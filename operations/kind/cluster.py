@@ -4,8 +4,6 @@
 that the stack exports). Docker tells whose its containers are (kind_docker.py).
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import time

@@ -1,7 +1,5 @@
 """The configuration from which kind makes a cluster, v1alpha4. Pure: all it needs is given."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

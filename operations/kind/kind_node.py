@@ -1,8 +1,6 @@
 """Prepares a Kind node so that it has the GPU driver as NVIDIA's plugin expects it: by `docker
 exec`, and again when it was restarted, as /dev and /proc are made anew then."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath

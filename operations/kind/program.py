@@ -1,7 +1,5 @@
 """Runs the kind program, and shows its output."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,8 +1,6 @@
 """The clusters of stacks, of whatever kind: told apart by what lies in `.run/<stack>/`, and a Kind
 cluster whose files are lost by the state and the stack's configuration."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ Pulumi compares the program with its state, not with the cluster. So an update a
 first: one request for each object that the lab owns, a tenth of a second for all of them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple

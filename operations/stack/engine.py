@@ -1,7 +1,5 @@
 """Runs pulumi in the project's environment and shows its output."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

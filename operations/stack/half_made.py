@@ -1,7 +1,5 @@
 """Takes back what a killed update left on a cluster and the next one would stumble over."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

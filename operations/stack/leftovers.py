@@ -4,8 +4,6 @@ Pulumi removes it too, but when all else is done: a check would count the GPUs o
 go, and pods of a module that is to go would hold the GPU for which others wait.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

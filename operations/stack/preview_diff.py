@@ -7,8 +7,6 @@ which all went well. The working tree's program is then previewed on that state:
 which field forces a replacement, the engine what is replaced along with it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -5,8 +5,6 @@ pending, and a Helm release that is half made or that the state does not know. A
 here; an intact stack costs two looks at files.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import tempfile

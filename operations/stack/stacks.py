@@ -3,8 +3,6 @@
 What takes a while to load, as the Kubernetes client does, is loaded where it is needed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

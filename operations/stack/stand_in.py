@@ -6,8 +6,6 @@ a change means: all that the engine asks is handed on to them, only Create and U
 answered here, with the inputs and what a program of ours, Kubernetes or Helm would have added.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping

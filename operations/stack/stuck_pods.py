@@ -1,8 +1,6 @@
 """Says after an update that failed which of the lab's pods do not start for their image: Pulumi
 waits for pods, so no check comes to tell it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable
 
