@@ -101,7 +101,6 @@ class Meter:
         return part
 
     def _read_counter(self) -> tuple[Calls, float]:
-        """What was counted since the last reading, and in how many seconds."""
         if self._kube is None:
             return Calls(), 0.0
         before, since = self._counter, self._second

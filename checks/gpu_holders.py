@@ -95,7 +95,6 @@ def release_pods(kube: Kube, namespace: str, names: Iterable[str]) -> None:
 
 
 def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:
-    """The names of the lab's pods there that have not ended."""
     pods = kube.get(kube.core.list_namespaced_pod, namespace=namespace).items
     return {
         pod.metadata.name

@@ -77,7 +77,6 @@ class DraDriver(pulumi.ComponentResource):
 def _release(
     lab: LabContext, namespace: KubernetesObject, opts: pulumi.ResourceOptions
 ) -> k8s.helm.v3.Release:
-    """The chart, installed into that namespace."""
     settings = lab.settings
     return k8s.helm.v3.Release(
         "driver",

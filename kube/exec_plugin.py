@@ -55,7 +55,6 @@ def run(user: str, entry: Config, cluster: Config) -> Config:
 
 
 def _require_usable(plugin: str, entry: Config) -> None:
-    """Raise KubeError for an entry that kubectl refuses, or that needs a terminal."""
     api, mode = entry.get("apiVersion"), entry.get("interactiveMode")
     if api not in VERSIONS:
         raise KubeError(f"{plugin} has apiVersion '{api}'; allowed: {', '.join(VERSIONS)}")

@@ -66,7 +66,6 @@ def read(given: str) -> Entries:
 
 
 def _read_file(path: Path) -> tuple[str, dict[str, dict[str, tuple[Config, Path]]]]:
-    """The current context, and the entries."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         folder = path.resolve().parent

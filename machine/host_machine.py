@@ -158,7 +158,6 @@ def share_root() -> None:
 
 
 def _root_propagation() -> str:
-    """How the mount at "/" is shared, as mount's options call it."""
     found = "private"
     for line in MOUNTS.read_text().splitlines():
         fields = line.split()

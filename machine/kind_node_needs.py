@@ -172,7 +172,6 @@ class _Places:
 
 
 def _follow(link: Link) -> str:
-    """The path to which a link leads."""
     return os.path.normpath(PurePosixPath(link.path).parent / link.target)
 
 
@@ -226,7 +225,6 @@ def _by_mounts(needs: NodeNeeds, holders: Sequence[Spec], places: _Places) -> No
 
 
 def _place_mounts(entries: Iterable[Spec], places: _Places) -> tuple[dict[str, Mount], list[str]]:
-    """The mounts by their path in the node, and what was left out."""
     mounts: dict[str, Mount] = {}
     notes = []
     for entry in entries:

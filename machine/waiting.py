@@ -51,7 +51,6 @@ def locked(path: Path, what: str, seconds: float = LOCK_SECONDS) -> Iterator[Non
 
 
 def _holders(path: Path) -> str:
-    """The processes that have the file open, as far as this user may see them."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):

@@ -49,7 +49,6 @@ def _ask_scheduler(port: int) -> None:
 
 
 def _ask_kwok(port: int) -> None:
-    """Raises KubeError unless kwok, which runs the simulated nodes, is ready."""
     try:
         answer = urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False)
     except urllib3.exceptions.HTTPError as error:

@@ -111,7 +111,6 @@ def removed(steps: Iterable[dict[str, Any]]) -> Outcome:
 
 
 def _is_custom(step: dict[str, Any]) -> bool:
-    """Whether it is of a resource, but no default provider."""
     kind, name = kind_and_name(step["urn"])
     default = kind.startswith("pulumi:providers:") and name.startswith("default")
     state = step.get("newState") or step.get("oldState") or {}
@@ -268,7 +267,6 @@ def _field_lines(field: Field) -> list[Text]:
 
 
 def _lines(value: Any) -> list[str]:
-    """A value as lines of text: YAML, or the text that it is; nothing if it is absent."""
     if value is ABSENT:
         return []
     if isinstance(value, str) and "\n" in value:

@@ -72,7 +72,6 @@ def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
 
 
 def _table_of_figures(rows: Sequence[dict[str, Any]]) -> Table:
-    """What is one value a cell; lists of single values stay in the JSON."""
     cells = [(key, value) for row in rows for key, value in row.items()]
     columns = list(dict.fromkeys(key for key, value in cells if not isinstance(value, list | dict)))
     numbers = {key for key, value in cells if isinstance(value, int | float)}
@@ -89,7 +88,6 @@ def _cell(value: Any) -> str:
 
 
 def _describe(table: dict[str, Any]) -> str:
-    """What holds for the whole table, and where it was measured."""
     hidden = ("module", "name", "unit", "row_count", "versions")
     facts = {key: value for key, value in table.items() if not isinstance(value, list | dict)}
     found = [*facts.items(), *table.get("environment", {}).items()]

@@ -174,7 +174,6 @@ def _disk(needed: dict[str, float]) -> str:
 
 
 def _free(folder: Path) -> float:
-    """GB in the file system in which the folder is or will be."""
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e9
 
 

@@ -77,7 +77,6 @@ def _no_driver(look: Look) -> str:
 
 
 def _of_another(look: Look, thing: str) -> bool:
-    """Whether that object is there and was not made by this lab's release."""
     found = ownership.read_object(look.kube, thing)
     if found is None:
         return False

@@ -83,7 +83,6 @@ def forwarding(networks: Networks) -> str:
 
 
 def _rules() -> str:
-    """All rules of iptables' filter table, one a line."""
     rules = output_of("iptables", "-S")
     if rules is None:
         raise CheckSkipped("iptables does not tell its rules here")
@@ -91,7 +90,6 @@ def _rules() -> str:
 
 
 def _closes(rules: str, chain: str) -> bool:
-    """Whether what no rule of the chain accepts is dropped."""
     last = rf"^(-P {chain} DROP|-A {chain} -j (DROP|REJECT)\b.*)$"
     return re.search(last, rules, re.MULTILINE) is not None
 
@@ -104,7 +102,6 @@ def _accepts(rules: str, hook: str, pods: str) -> bool:
 
 
 def _called(rules: str, hook: str) -> set[str]:
-    """The chains that packets of the hook can come to."""
     jumps = re.findall(r"^-A (\S+) .*?-[jg] (\S+)", rules, re.MULTILINE)
     called: set[str] = set()
     further = {hook}

@@ -91,7 +91,6 @@ class Existing(ClusterKind):
 
 
 def _made(modules: Sequence[Module], of_chart: Permissions = ()) -> list[str]:
-    """What the graph makes on the cluster, as permissions."""
     found = set(of_chart)
     for module in modules:
         for namespace in module.namespaces:

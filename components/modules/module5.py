@@ -70,7 +70,6 @@ def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
 
 
 def _common(namespace: ModuleNamespace) -> dict[str, Any]:
-    """What both checks get."""
     settings = namespace.lab.settings
     versions = {"kubernetes": settings.kubernetes_version, "dra_driver": settings.driver_version}
     return {"simulated": namespace.lab.simulated, "versions": versions}

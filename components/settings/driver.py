@@ -31,7 +31,6 @@ def _driver(value: str, before: Any) -> str:
 
 
 def _driver_version(value: str, before: Any) -> str:
-    """The version that is given, else the newest that such a node can run."""
     if before.driver == "example":
         if value not in ("", EXAMPLE_DRIVER):
             raise NotAllowed(value, f"of driver=example: {EXAMPLE_DRIVER}")
@@ -46,7 +45,6 @@ def _driver_version(value: str, before: Any) -> str:
 
 
 def _chart(value: str, before: Any) -> str:
-    """The chart reference: the one that is given, else set-up's copy of that version."""
     if value:
         return _own_chart(value)
     if before.driver == "example":

@@ -27,7 +27,6 @@ def _modules(value: str, _: Any) -> tuple[str, ...]:
 
 
 def _image(value: str, before: Any) -> str:
-    """The image that is given, else the one that nodes of such a cluster can have."""
     given = image(PYTHON_IMAGE.partition("@")[0], value)
     return given or (PYTHON_IMAGE if before.cluster == "existing" else WORKLOAD_IMAGE)
 

@@ -55,7 +55,6 @@ def _of_kind_image(settings: Settings) -> Iterator[Problem]:
 
 
 def _of_kind_subsets(settings: Settings, needs_driver: bool) -> str:
-    """What is wrong with them, "" for nothing."""
     subsets, nodes = settings.gpu_subsets, settings.nodes
     gives_gpus = settings.driver == "nvidia"
     given = [index for subset in subsets for index in subset]

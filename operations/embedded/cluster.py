@@ -206,7 +206,6 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
 
 
 def _reason(folder: Path) -> str:
-    """The last errors of the control plane, for a person."""
     if shutil.disk_usage(folder).free < FULL:
         return f": {disk_full(folder)}"
     return failed_start.last_errors(_logs(folder), 2)

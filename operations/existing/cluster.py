@@ -184,7 +184,6 @@ def _cluster_id(kube: Kube) -> str:
 
 
 def _facts(wanted: Specification, config: kubeconfig.Config, kube: Kube) -> dict[str, Any]:
-    """What the stack exports. Raises KubeError for what the cluster does not let us see."""
     slices = kube.get(kube.resource.list_resource_slice).items
     published = devices.published(slices, wanted.driver)
     nodes = ownership.gpu_nodes(kube.get(kube.core.list_node).items, published)

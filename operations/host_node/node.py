@@ -135,7 +135,6 @@ def _alone() -> Iterator[None]:
 
 
 def _take(stack: str) -> None:
-    """Note whose the node is, and what it will change, before anything is changed."""
     host_machine.make_folders()
     known = {"stack": stack, "project": str(ROOT), "lab": identity.of(stack)}
     write_json(places.OWNER, known | {"before": host_machine.noted()})
@@ -198,7 +197,6 @@ def _server(stack: str) -> str:
 
 
 def _last_words(stack: str) -> str:
-    """The last errors of the daemons, for a person, and where all of their logs are kept."""
     logs = sorted(node_files.LOGS.glob("*.log"))
     return failed_start.last_errors(logs, 3, "level=error") + failed_start.keep(stack, logs)
 

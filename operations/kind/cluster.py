@@ -190,7 +190,6 @@ def _create(name: str, folder: Path) -> None:
 
 
 def _kubelet_errors(stack: str) -> str:
-    """The last errors of the kubelets, for a person."""
     found = ""
     with suppress(DockerError):
         for node in kind_docker.ours(stack):

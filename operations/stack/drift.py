@@ -132,13 +132,11 @@ def _label_of(item: Item, default: str = "") -> str:
 
 
 def _uid_of(item: Item, uids: dict[str, str]) -> str:
-    """Of the object on the cluster, in its namespace or in none; "" if it is missing."""
     outside = _label(item["kind"], item["metadata"]["name"])
     return uids.get(_label_of(item)) or uids.get(outside, "")
 
 
 def _read_uids(stack: str, owned: Sequence[Owned]) -> dict[str, str] | None:
-    """Of those on the cluster, by label; None if the API server does not answer."""
     items = _listed(each.item for each in owned)
     done = _kubectl(stack, "get", "--ignore-not-found", "-f", "-", "-o", "json", given=items)
     if done.code:

@@ -63,7 +63,6 @@ def remove_released(kubeconfig: str, namespace: str, name: str) -> None:
 
 
 def _list_records(kube: Kube, namespace: str, name: str, more: str = "") -> list[Any]:
-    """Helm's records of the release. more: of a label selector."""
     selector, lister = f"owner=helm,name={name}{more}", kube.core.list_namespaced_secret
     return list(kube.get(lister, namespace, label_selector=selector).items)
 
@@ -120,7 +119,6 @@ def _read_metadata(kind: Any, name: str) -> Any:
 
 
 def _delete(kind: Any, metadata: dict[str, Any]) -> int:
-    """Ask for it to be deleted; 0 if there is no such object, else 1."""
     try:
         kind.delete(name=metadata["name"], namespace=metadata.get("namespace"))
     except NotFoundError:

@@ -88,7 +88,6 @@ def _ends(pod: Any) -> bool:
 
 
 def _delete(call: Callable[..., Any], *names: str) -> None:
-    """An object that is missing is no error."""
     with explained():
         try:
             call(*names, _request_timeout=ANSWER_SECONDS)

@@ -70,7 +70,6 @@ def compare(base: str, wanted: Sequence[str]) -> Comparison:
 
 
 def _git(*arguments: str) -> str:
-    """Raises LabError with git's own words."""
     try:
         # Names of files may be any bytes.
         return run_program(
@@ -83,7 +82,6 @@ def _git(*arguments: str) -> str:
 
 
 def _resolve(base: str) -> tuple[str, str]:
-    """The base's name and commit."""
     try:
         _git("rev-parse", "--show-toplevel")
     except LabError:
@@ -127,7 +125,6 @@ def _lay_revision(commit: str, folder: Path) -> None:
 
 
 def _lay_working_tree(folder: Path) -> None:
-    """The files that are committed or could be, as they are now."""
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in listed:
         source, target = ROOT / name, folder / name

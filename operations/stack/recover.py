@@ -135,7 +135,6 @@ def orphans() -> list[psutil.Process]:
 
 
 def _of_an_engine(process: psutil.Process) -> bool:
-    """Whether it is a plugin, or a program that the graph runs, of this checkout."""
     plugin = process.name().startswith(PLUGINS)
     program = process.cmdline()[:2] == [PYTHON, "-m"] and MARK in process.environ()
     return (plugin or program) and process.cwd() == str(ROOT)

@@ -155,7 +155,6 @@ def destroy(stack: str) -> int:
 
 
 def _run_program(*program: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's programs with JSON on stdin, and collect its standard output."""
     return subprocess.run(
         [sys.executable, "-m", *program],
         input=json.dumps(given), text=True, errors="replace", stdout=subprocess.PIPE, check=False,
@@ -229,7 +228,6 @@ def configure(stack: str, changes: str) -> None:
 
 
 def _split(name: str, text: str) -> list[str]:
-    """The words of a make variable, by the shell's rules."""
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -54,7 +54,6 @@ def _find(plugin: str) -> Path:
 
 @contextmanager
 def _stand_in(program: Path, folder: Path) -> Iterator[int]:
-    """Run the plugin and a server in front of it; gives the server's port."""
     started = subprocess.Popen(
         [program], cwd=folder, text=True, errors="replace",
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -111,7 +110,6 @@ def update(message: bytes, _: Any) -> bytes:
 
 
 def _made(kind: str, name: str, inputs: Struct, anew: str) -> Struct:
-    """The inputs, with what making the resource would have added to them."""
     made = Struct()
     made.CopyFrom(inputs)
     if kind == "command:local:Command":
