@@ -60,8 +60,8 @@ def runs(stack: str) -> bool:
             ports = facts["ports"].values()
             return node_runs and not was_moved(folder, facts) and all(map(listens, ports))
         case "kind":
-            noted = read_json(folder / STARTED)
-            return bool(noted) and noted == kind_places.started(facts["nodes"])
+            noted = folder / STARTED
+            return noted.exists() and read_json(noted) == kind_places.started(facts["nodes"])
         case kind:
             return kind == "existing"  # others see to it
 
