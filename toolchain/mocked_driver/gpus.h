@@ -159,16 +159,15 @@ static inline void read_state(const char *libraries, const struct gpu *gpu, cons
 	}
 }
 
-/* Put the folder of the libraries into `libraries`, seen from a program in usr/bin. */
+/* Put the folder of the libraries into `libraries`, seen from a program in usr/bin. Where there is
+   no /proc, as under chroot, the program was started in its root. */
 static inline void libraries_of_program(char *libraries)
 {
 	char program[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
 
-	program[length > 0 ? length : 0] = 0;
-	char *name = strrchr(program, '/');
-	if (name)
-		*name = 0;
+	strcpy(program + (length > 0 ? length : 0), length > 0 ? "" : "/usr/bin/x");
+	*strrchr(program, '/') = 0;
 	snprintf(libraries, PATH_MAX, "%.*s/../lib64", PATH_MAX - 16, program);
 }
 

@@ -161,7 +161,8 @@ static void serve(int listening)
 		quit = !strncmp(line, "quit", 4);
 		snprintf(words, sizeof words, "%s", line);
 		obey(words, answer, sizeof answer);
-		note("%s: %.*s", line, (int)strcspn(answer, "\n"), *answer ? answer : "done");
+		if (*line) /* not one who only looks whether the daemon is there */
+			note("%s -> %.*s", line, (int)strcspn(answer, "\n"), answer);
 		send_all(fd, answer);
 		close(fd);
 	}

@@ -358,6 +358,7 @@ static int next_event(event_data *event)
 		path_to(mine, libraries, STATE, EVENTS ".taken");
 		if (rename(path, mine) || !(taken = fopen(mine, "r")))
 			return 0;
+		unlink(mine);
 	}
 	while (fgets(line, sizeof line, taken)) {
 		const char *text = line;
