@@ -35,13 +35,22 @@ static void note_call(char **arguments)
 	fclose(log);
 }
 
-/* By name or by number; -1: none of them. */
+/* Which of the names it is, -1: none of them. */
+static int place(const char *const *names, const char *text)
+{
+	for (int i = 0; names[i]; i++)
+		if (!strcasecmp(names[i], text))
+			return i;
+	return -1;
+}
+
+/* The same for who may give the number instead of the name. */
 static int choice(const char *const *names, const char *text)
 {
 	for (int i = 0; names[i]; i++)
-		if (!strcasecmp(names[i], text) || (text[0] == '0' + i && !text[1]))
+		if (text[0] == '0' + i && !text[1])
 			return i;
-	return -1;
+	return place(names, text);
 }
 
 static void pci_id(const struct gpu *gpu, char *id, size_t size)
@@ -75,10 +84,11 @@ static int set_state(const struct gpu *gpu, const char *kind, const char *value)
 	return fclose(file) ? errno : 0;
 }
 
-/* What --query-gpu answers for one field: 1, -1 for one that is not known here. */
+/* Put what --query-gpu answers for a field into `value`. Returns whether it is known here. */
 static int field(const struct gpu *gpu, const char *name, char *value, size_t size,
 		 const char **unit)
 {
+	static const char *const memory[] = { "memory.total", "memory.free", "memory.used", NULL };
 	static const char *const not_mocked[] = {
 		"utilization.gpu", "utilization.memory", "temperature.gpu", "power.draw",
 		"clocks.sm", "clocks.current.sm", "clocks.mem", "clocks.max.sm", "mig.mode.current",
@@ -102,16 +112,14 @@ static int field(const struct gpu *gpu, const char *name, char *value, size_t si
 		pci_id(gpu, value, size);
 	} else if (!strcmp(name, "compute_mode")) {
 		read_state(libraries, gpu, "compute-mode", MODE_NAMES[0], value, size);
-	} else if (!strncmp(name, "memory.", 7) && choice((const char *const[]){ "total", "free",
-							  "used", NULL }, name + 7) >= 0) {
+	} else if (place(memory, name) >= 0) {
+		int used = !strcmp(name, memory[2]);
 		*unit = "MiB";
-		snprintf(value, size, "%llu", name[7] == 'u' ? 0 : gpu->memory >> 20);
-		if (!gpu->memory)
-			snprintf(value, size, "[N/A]");
-	} else if (choice(not_mocked, name) >= 0) {
+		snprintf(value, size, gpu->memory ? "%llu" : "[N/A]", used ? 0 : gpu->memory >> 20);
+	} else if (place(not_mocked, name) >= 0) {
 		snprintf(value, size, "[N/A]");
 	} else {
-		return -1;
+		return 0;
 	}
 	return 1;
 }
@@ -125,7 +133,7 @@ static int query(char *names, const char *format, const char *id)
 	for (char *name = strtok(names, ","); name && wanted < 32; name = strtok(NULL, ","))
 		fields[wanted++] = name + strspn(name, " ");
 	for (int i = 0; i < wanted; i++)
-		if (field(&gpus[0], fields[i], value, sizeof value, &unit) < 0) {
+		if (!field(&gpus[0], fields[i], value, sizeof value, &unit)) {
 			printf("Field \"%s\" is not a valid field to query.\n", fields[i]);
 			return INVALID;
 		}

@@ -262,6 +262,7 @@ def test_nvidia_smi_answers_queries(make_root: Callable[[list[MockedGpu]], Path]
     ("arguments", "code", "said"),
     [
         (["--query-gpu=colour", "--format=csv"], 2, 'Field "colour" is not a valid field'),
+        (["--query-gpu=memory.0"], 2, "is not a valid field"),
         (["--gpu-reset"], 2, '"--gpu-reset" is not known'),
         (["-c", "SOMETIMES"], 2, '"SOMETIMES" is not known'),
         (["-c", "EXCLUSIVE_THREAD"], 2, "is not known"),
