@@ -57,8 +57,9 @@ def runs(stack: str) -> bool:
     match facts.get("kind"):
         case "embedded":
             node_runs = not (folder / host_places.FACTS).exists() or host_places.daemons_run()
-            ports = facts["ports"].values()
-            return node_runs and not was_moved(folder, facts) and all(map(listens, ports))
+            # Facts of an early version, without ports, say nothing of what runs.
+            whole = "ports" in facts and node_runs and not was_moved(folder, facts)
+            return whole and all(map(listens, facts["ports"].values()))
         case "kind":
             noted = folder / STARTED
             return noted.exists() and read_json(noted) == kind_places.started(facts["nodes"])

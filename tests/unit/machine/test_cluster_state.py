@@ -69,7 +69,7 @@ def test_a_lost_file_makes_a_new_life(lab: Path, lost: str) -> None:
     assert is_new(lab)
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "[]"])
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"kind": "embedded"}'])
 def test_broken_facts_make_a_new_life(lab: Path, content: str) -> None:
     (lab / FACTS).write_text(content)
     assert is_new(lab)
