@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from checks.pod_scenario import Output, Parameters, PodScenario
-from checks.result import CheckFailed, ensure
+from checks.result import CheckFailed, require
 from kube.client import Kube
 
 LEAD_SECONDS = 10.0
@@ -49,7 +49,7 @@ class ClientScenario(PodScenario):
         common = in_common(self.outputs)
         late = max(output["start"]["late_seconds"] for output in self.outputs.values())
         text = f"{common:.1%} of the time; the latest began {late:.3f} s after the moment"
-        return ensure(text, common >= LEAST_IN_COMMON)
+        return require(common >= LEAST_IN_COMMON, text)
 
     def started_in_time(self, outputs: Mapping[str, Output]) -> str:
         """CheckFailed where a pod took too long, or its claim had to be prepared again."""
@@ -60,7 +60,7 @@ class ClientScenario(PodScenario):
         slowest = max(row["seconds"] for row in rows)
         retries = sum(row["prepare_retries"] for row in rows)
         text = f"all {len(rows)} ran after {slowest:.1f} s, {retries} prepare retries"
-        return ensure(text, slowest <= START_SECONDS and not retries)
+        return require(slowest <= START_SECONDS and not retries, text)
 
     def benchmark(self, name: str, unit: str, rows: list[Any], output: Output) -> dict[str, Any]:
         """Module 5's table. output: of a client, which saw the GPU and its software."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from checks import gpu_holders
 from checks.gpu_holders import ENDED, RELEASE, START
-from checks.result import CheckFailed, ensure
+from checks.result import CheckFailed, require
 from checks.steps import Scenario, Step, verify
 from kube import devices
 from kube.client import Kube
@@ -89,7 +89,7 @@ class PodScenario(Scenario):
         pod = self.wait_for_pod(name, decided)
         found: Any = condition(pod, "PodScheduled") if pod else None
         waits = found and found.reason == "Unschedulable" and TAKEN in (found.message or "")
-        return ensure(describe(pod), bool(waits))
+        return require(bool(waits), describe(pod))
 
     def annotate(self, names: Iterable[str], annotations: Mapping[str, str]) -> None:
         patch = {"metadata": {"annotations": dict(annotations)}}
@@ -137,7 +137,7 @@ class PodScenario(Scenario):
     def allocated(self, name: str) -> str:
         """That the claim has the GPU that it names."""
         device = devices.allocated(self.claim(name, has_device), self.published())
-        return ensure(device.uuid, device.uuid == self.uuid)
+        return require(device.uuid == self.uuid, device.uuid)
 
     def published(self) -> list[devices.Device]:
         slices = self.kube.get(self.kube.resource.list_resource_slice).items

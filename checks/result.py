@@ -27,10 +27,10 @@ class CheckSkipped(Exception):
     """Whether a statement holds cannot be said, or does not matter here; the text says why."""
 
 
-def ensure(found: str, holds: bool) -> str:
-    """What was found; CheckFailed with it unless the statement holds."""
+def require(holds: bool, found: str, **more: Any) -> str:
+    """What was found. Raises CheckFailed with it, and with `more`, unless it holds."""
     if not holds:
-        raise CheckFailed(found)
+        raise CheckFailed(found, **more)
     return found
 
 

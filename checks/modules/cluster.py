@@ -12,7 +12,7 @@ import semver
 from kubernetes import client
 from prometheus_client.parser import text_string_to_metric_families
 
-from checks.result import CheckFailed, CheckSkipped, ensure
+from checks.result import CheckFailed, CheckSkipped, require
 from checks.steps import Scenario, Step, verify
 from kube.client import Kube
 from kube.conditions import condition, wait_for_nodes
@@ -48,7 +48,7 @@ class Cluster(Scenario):
         found = str(code.git_version).removeprefix("v")
         if not self.ours:
             return at_least(found, OLDEST)
-        return ensure(found, found == self.version)
+        return require(found == self.version, found)
 
     def runtime_config_set(self) -> str:
         """That each group and version is served, or not, as asked for."""
@@ -78,7 +78,7 @@ def at_least(version: str, oldest: str) -> str:
         found = semver.Version.parse(version)
     except ValueError as error:
         raise CheckFailed(f"'{version}', which is no version") from error
-    return ensure(version, found.finalize_version() >= semver.Version.parse(oldest))
+    return require(found.finalize_version() >= semver.Version.parse(oldest), version)
 
 
 def served(kube: Kube) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from checks import clients, pod_scenario
 from checks.clients import LEAD_SECONDS, MEASURED_SMS, MOST_CV, expected_sms
 from checks.pod_scenario import Output, Parameters, PodCheck
-from checks.result import CheckFailed, ensure
+from checks.result import CheckFailed, require
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU
@@ -54,7 +54,7 @@ class Memory(clients.ClientScenario):
         least, most = 0, sms
         if gpu in MEASURED_SMS:
             least, most = expected_sms(gpu, self.share, MEASURED_SMS[gpu][100])
-        return ensure(text, free <= self.limit and least <= sms <= most)
+        return require(free <= self.limit and least <= sms <= most, text)
 
     def results(self, name: str, sizes: list[int], expected: str) -> str:
         """That each of these sizes was granted, or refused, as expected."""
@@ -77,7 +77,7 @@ class Memory(clients.ClientScenario):
             f"{len(meanwhile)} of {len(moments)} requests came while it measured; "
             f"{fma['median']:.2f} TFLOPS, variation {fma['cv']:.2%}"
         )
-        return ensure(text, bool(moments) and meanwhile == moments and fma["cv"] <= MOST_CV)
+        return require(bool(moments) and meanwhile == moments and fma["cv"] <= MOST_CV, text)
 
     def limits_not_raised(self) -> str:
         results = self.results(RAISER, self.over, REFUSED)
@@ -85,7 +85,7 @@ class Memory(clients.ClientScenario):
         sms, free = output["device"]["sm_count"], output["memory"]["free_mib"]
         text = f"{sms} SMs, {free:.0f} MiB free, {results} (asked: {asked_of_mps(output)})"
         most = self.outputs[ALLOCATOR]["device"]["sm_count"]
-        return ensure(text, sms <= most and free <= self.limit)
+        return require(sms <= most and free <= self.limit, text)
 
     def limit_not_dropped(self) -> str:
         output = self.outputs[ESCAPER]

@@ -10,7 +10,7 @@ from typing import Any
 from checks import clients, pod_scenario
 from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON, MOST_CV
 from checks.pod_scenario import SECONDS, Output, Parameters, PodCheck
-from checks.result import CheckFailed, ensure
+from checks.result import CheckFailed, require
 from checks.steps import Step
 from kube.client import Kube
 from kube.conditions import condition
@@ -110,7 +110,7 @@ class Percentages(clients.ClientScenario):
         text = f"within {spread:.2%}"
         if all(fractions):
             text += f", {min(fractions):.1%} to {max(fractions):.1%} of the peak of these SMs"
-        return ensure(text, spread <= MOST_UNEVEN)
+        return require(spread <= MOST_UNEVEN, text)
 
     # --- several at a time ------------------------------------------------------------------------
 
@@ -136,12 +136,12 @@ class Percentages(clients.ClientScenario):
 
     def share_fair(self) -> str:
         rates = ", ".join(f"{rate:.2f}" for rate in self.rates())
-        return ensure(f"{self.jain():.6f}: {rates} TFLOPS", self.jain() >= LEAST_JAIN)
+        return require(self.jain() >= LEAST_JAIN, f"{self.jain():.6f}: {rates} TFLOPS")
 
     def share_steady(self) -> str:
         variations = {name: each["measures"]["fma"]["cv"] for name, each in self.outputs.items()}
         text = ", ".join(f"{name}: {cv:.2%}" for name, cv in variations.items())
-        return ensure(text, max(variations.values()) <= MOST_CV)
+        return require(max(variations.values()) <= MOST_CV, text)
 
     def start_latency(self) -> str:
         sweep = {self.job_pods[each]: output for each, output in self.sweep.items()}

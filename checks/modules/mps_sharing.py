@@ -15,7 +15,7 @@ from checks import clients, pod_scenario
 from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON
 from checks.gpu_holders import ENDED
 from checks.pod_scenario import TAKEN, Parameters, PodCheck, has_device, last_json
-from checks.result import CheckFailed, ensure
+from checks.result import CheckFailed, require
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU
@@ -134,7 +134,7 @@ class Sharing(clients.ClientScenario):
         clients.require_no_error(self.outputs)
         rates = {name: each["measures"]["fma"]["tflops"] for name, each in self.outputs.items()}
         text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
-        return ensure(text, all(rate > 0 for rate in rates.values()))
+        return require(all(rate > 0 for rate in rates.values()), text)
 
     def pipe_directory(self) -> str:
         for name, output in self.outputs.items():

@@ -11,8 +11,8 @@ from typing import Any
 import semver
 
 from checks.prerequisites import kind_toolkit, statements
-from checks.prerequisites.statements import require, require_free
-from checks.result import CheckFailed, Checklist, CheckSkipped
+from checks.prerequisites.statements import require_free
+from checks.result import CheckFailed, Checklist, CheckSkipped, require
 from machine import docker
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -15,8 +15,7 @@ from typing import Any
 import psutil
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import require
-from checks.result import CheckFailed, Checklist
+from checks.result import CheckFailed, Checklist, require
 from machine import cluster_state
 from toolchain import bootstrap
 from toolchain.errors import disk_full

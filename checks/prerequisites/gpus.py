@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from checks.prerequisites import statements
-from checks.prerequisites.statements import read, refuse, require
-from checks.result import CheckFailed, Checklist
+from checks.prerequisites.statements import read, refuse
+from checks.result import CheckFailed, Checklist, require
 from machine import gpu_host, host_machine
 from machine.errors import LabError
 

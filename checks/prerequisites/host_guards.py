@@ -6,8 +6,8 @@ Only read: what has to be allowed is the machine owner's to allow, by the comman
 import re
 from pathlib import Path
 
-from checks.prerequisites.statements import output_of, read, require
-from checks.result import CheckFailed, CheckSkipped
+from checks.prerequisites.statements import output_of, read
+from checks.result import CheckFailed, CheckSkipped, require
 from machine import host_node
 from machine.host_networks import Networks
 from machine.host_places import BIN, POD_BRIDGE

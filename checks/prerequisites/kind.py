@@ -19,8 +19,8 @@ import semver
 
 from checks.prerequisites import docker_daemon, embedded, kind_gpu, statements
 from checks.prerequisites.docker_daemon import Docker
-from checks.prerequisites.statements import read, refuse, require
-from checks.result import CheckFailed, Checklist, CheckSkipped
+from checks.prerequisites.statements import read, refuse
+from checks.result import CheckFailed, Checklist, CheckSkipped, require
 from machine import cluster_state, docker, kind_docker, kind_gpus, kind_images, kind_places
 from toolchain import kind as toolchain_kind
 from toolchain.layout import TOOLS

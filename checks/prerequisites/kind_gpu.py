@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from checks.prerequisites import gpus, kind_toolkit, statements
-from checks.prerequisites.statements import output_of, read, refuse, require
-from checks.result import CheckFailed, Checklist, CheckSkipped
+from checks.prerequisites.statements import output_of, read, refuse
+from checks.result import CheckFailed, Checklist, CheckSkipped, require
 from machine import cdi, cluster_state, docker, gpu_host, kind_node_needs
 
 PCI = Path("/sys/bus/pci/devices")

@@ -9,7 +9,7 @@ from typing import Any
 
 import semver
 
-from checks.result import CheckFailed, Checklist
+from checks.result import CheckFailed, Checklist, require
 from machine.run import Finished, ProgramError, run_program
 
 ANSWER_SECONDS = 20
@@ -33,13 +33,6 @@ def verify(
     """
     remedy = remedies[identity].format(about) if about else remedies[identity]
     checklist.verify(identity, titles[identity], probe, expected, remedy, needs=needs, **more)
-
-
-def require(holds: bool, found: str, **more: Any) -> str:
-    """What was found. Raises CheckFailed with it, and with `more`, unless it holds."""
-    if not holds:
-        raise CheckFailed(found, **more)
-    return found
 
 
 def refuse(names: Iterable[str], before: str, otherwise: str = "all", **more: Any) -> str:
