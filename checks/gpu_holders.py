@@ -105,8 +105,7 @@ def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:
 
 
 def _device(kube: Kube, driver: str, uuid: str) -> devices.Device | None:
-    slices = kube.get(kube.resource.list_resource_slice).items
-    return next((d for d in devices.published(slices, driver) if d.uuid == uuid), None)
+    return next((d for d in devices.read_published(kube, driver) if d.uuid == uuid), None)
 
 
 def _held(uuid: str, held: Sequence[str]) -> str:

@@ -140,8 +140,7 @@ class PodScenario(Scenario):
         return require(device.uuid == self.uuid, device.uuid)
 
     def published(self) -> list[devices.Device]:
-        slices = self.kube.get(self.kube.resource.list_resource_slice).items
-        return devices.published(slices, self.driver)
+        return devices.read_published(self.kube, self.driver)
 
     def reserved(self, name: str, pods: Iterable[str]) -> str:
         """That the claim is reserved for these pods and no others."""

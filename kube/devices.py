@@ -60,6 +60,11 @@ def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:
     ]
 
 
+def read_published(kube: "Kube", driver: str) -> list[Device]:
+    """The driver's devices, as the cluster has them now."""
+    return published(kube.get(kube.resource.list_resource_slice).items, driver)
+
+
 def _value(attribute: Any) -> str | int | bool:
     kinds = (getattr(attribute, kind, None) for kind in ("string", "version", "int", "bool"))
     return next((value for value in kinds if value is not None), "")

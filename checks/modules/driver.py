@@ -69,8 +69,7 @@ class OwnDriver(DriverScenario):
         return text
 
     def gpus(self) -> list[devices.Device]:
-        slices = self.kube.get(self.kube.resource.list_resource_slice).items
-        return devices.published(slices, self.driver)
+        return devices.read_published(self.kube, self.driver)
 
     def wait_for_gpus(self, seconds: float, *, exactly: bool = False) -> list[devices.Device]:
         return devices.wait_for(

@@ -57,8 +57,7 @@ class Look:
 
     @cached_property
     def published(self) -> list[devices.Device]:
-        slices = self.kube.get(self.kube.resource.list_resource_slice).items
-        return devices.published(slices, self.given["driver"])
+        return devices.read_published(self.kube, self.given["driver"])
 
     @cached_property
     def gpu_nodes(self) -> list[ownership.GpuNode]:

@@ -184,8 +184,7 @@ def _cluster_id(kube: Kube) -> str:
 
 
 def _facts(wanted: Specification, config: kubeconfig.Config, kube: Kube) -> dict[str, Any]:
-    slices = kube.get(kube.resource.list_resource_slice).items
-    published = devices.published(slices, wanted.driver)
+    published = devices.read_published(kube, wanted.driver)
     nodes = ownership.gpu_nodes(kube.get(kube.core.list_node).items, published)
     target = ownership.the_one(published, wanted.target) if wanted.target else None
     where = target.node if target else ""
