@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_command import local
 
-from components import program, sources
+from components import program, sources, webhook
 from components.drivers import attributes, values
 from components.lab_context import GpuDriver, LabContext
 from components.manifests import KubernetesObject
@@ -37,6 +37,8 @@ class DraDriver(pulumi.ComponentResource):
         )
         release = _release(lab, namespace, child)
         installed: list[pulumi.Resource] = [release, *publishers]
+        if settings.webhook:
+            installed.append(webhook.register(lab.cluster.webhook, child))
         revision = release.status["revision"].apply(str)
         identity = [revision, *(publisher.uid for publisher in publishers)]
         gate, first_uuid = devices_published(
@@ -90,6 +92,7 @@ def _release(
             lab.nodes.gpus_per_node,
             lab.nodes.driver_root,
             shared=not lab.cluster.owned,
+            mocked=settings.gpus == "mocked",
         ),
         # Only ComputeDomains have CRDs, and Helm would never remove them.
         skip_crds=True,

@@ -56,13 +56,15 @@ def values(
     devices: pulumi.Input[int],
     driver_root: pulumi.Input[str] | None = None,
     shared: bool = False,
+    mocked: bool = False,
 ) -> dict[str, Any]:
     """The values of the driver's chart, for a lab with GPUs and without ComputeDomains.
 
     devices: on each node, which only mocks need to know; driver_root: folder of the node under
     which the GPU driver lies as distributions have it, None for the chart's own, "/". shared:
     whether the cluster is one of others: its nodes have no image of set-up, those of the charts
-    are in registries, and mocks are as many as the chart says.
+    are in registries, and mocks are as many as the chart says. mocked: whether the GPU driver is
+    a mocked one, which has the files of its GPUs in /sys too.
 
     computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
     RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
@@ -75,9 +77,12 @@ def values(
     gates = {"MPSSupport": True}
     if semver.Version.parse(version) < semver.Version(0, 5, 0):
         gates["TimeSlicingSettings"] = True
-    found = {
+    found: dict[str, Any] = {
         "gpuResourcesEnabledOverride": True,
         "resources": {"computeDomains": {"enabled": False}},
         "featureGates": gates,
     }
+    if mocked:
+        sysfs = {"name": "NVIDIA_DRA_SYSFS_ROOT", "value": "/driver-root/sys"}
+        found["kubeletPlugin"] = {"containers": {"gpus": {"env": [sysfs]}}}
     return found if driver_root is None else found | {"nvidiaDriverRoot": driver_root}

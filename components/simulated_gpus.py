@@ -93,3 +93,21 @@ def devices(
         capacity = {"memory": {"value": f"{profile.memory_mib}Mi"}}
         found.append({"name": f"gpu-{index}", "attributes": attributes, "capacity": capacity})
     return found
+
+
+def mocked(node: str, count: int, profile: GpuProfile) -> list[dict[str, Any]]:
+    """The same GPUs, as a mocked GPU driver is told of them (toolchain/mocked_driver)."""
+    return [
+        {
+            "uuid": gpu_uuid(node, index),
+            "product": profile.product,
+            "brand": profile.brand,
+            "architecture": profile.architecture,
+            "compute_capability": profile.compute_capability,
+            "memory_mib": profile.memory_mib,
+            "pci_bus_id": f"0000:{index + 6:02x}:00.0",
+            "addressing_mode": profile.addressing_mode,
+            "numa_node": index % 2,
+        }
+        for index in range(count)
+    ]

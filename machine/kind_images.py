@@ -43,6 +43,12 @@ reason."""
 GATES = {gate: minor for minor, gates in GATES_BY_MINOR.items() for gate in gates}
 
 
+def versions() -> list[str]:
+    """Of the image that was built here, then of kind's own, newest first."""
+    built = offline().get("kubernetes")
+    return list(dict.fromkeys([*([built] if built else []), *DIGESTS]))
+
+
 def reference(version: str) -> str:
     """The image of a version in DIGESTS, by its digest."""
     return f"kindest/node:v{version}@sha256:{DIGESTS[version]}"

@@ -32,7 +32,8 @@ def passed(told: Told) -> dict[str, Any]:
 
 def embedded(told: Told) -> dict[str, Any]:
     return _cluster(told, "embedded", told["stack"]) | {
-        "specification": dict(told), "folder": ".", "ports": {}, "processes": 5,
+        "specification": dict(told), "folder": ".", "ports": {}, "processes": 6,
+        "webhook": {"url": "https://127.0.0.1:1/validate", "caBundle": "Y2E="},
     }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def existing(told: Told) -> dict[str, Any]:
     """The GPU is on one node. The driver is there, unless the lab brings its own."""
     driver = {"namespace": "their", "plugin": "their-plugin", "version": "0.5.0"}
     facts = _cluster(told, "existing", told["context"]) | {
-        "version": "1.36.4", "source": told["kubeconfig"], "outside": told["outside"],
+        "version": "1.37.2", "source": told["kubeconfig"], "outside": told["outside"],
         "release": told["chart"] if told["install"] else "", "domain": told["driver"],
         "lab": "of-this-lab", "nodes": {}, "looked_at": ["a-node"], "devices": "gpu",
         "driver": {} if told["install"] else driver,

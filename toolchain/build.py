@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,11 +138,11 @@ def _compile(
     tool: GoTool, go: Go, package: str, output: Path, log: Path, advance: Callable[[], None]
 ) -> None:
     options = ["-v", *_tags(tool), "-ldflags", _linker_flags(tool), "-o", str(output)]
-    command = [go.program, "build", *options, package]
     with (
+        _edited(tool, go, log) as edited,
         log.open("a") as record,
         subprocess.Popen(
-            command,
+            [go.program, "build", *options, *edited, package],
             cwd=tool.folder,
             env=go.environment(cgo=tool.cgo is not None),
             text=True,
@@ -157,6 +158,32 @@ def _compile(
                 advance()
     if compiler.returncode:
         raise _failure(tool, log)
+
+
+@contextmanager
+def _edited(tool: GoTool, go: Go, log: Path) -> Iterator[list[str]]:
+    """The options by which Go takes copies of modules, with the tool's edits, instead of them."""
+    if not tool.edits:
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copies: dict[str, Path] = {}
+        for edit in tool.edits:
+            if edit.module not in copies:
+                copies[edit.module] = Path(folder, f"module-{len(copies)}")
+                _copy(_module_folder(tool, go, edit.module, log), copies[edit.module])
+            source = copies[edit.module] / edit.path
+            text = source.read_text()
+            if text.count(edit.old) != 1:
+                raise SetupError(
+                    f"building {tool.title}: {edit.module}/{edit.path} has not {edit.old!r} once"
+                )
+            source.write_text(text.replace(edit.old, edit.new))
+        module = Path(folder, "go.mod")
+        replaced = "".join(f"replace {name} => {copy}\n" for name, copy in copies.items())
+        module.write_text((tool.folder / "go.mod").read_text() + replaced)
+        shutil.copyfile(tool.folder / "go.sum", module.with_suffix(".sum"))
+        yield [f"-modfile={module}"]
 
 
 def _tags(tool: GoTool) -> list[str]:

@@ -8,7 +8,7 @@ from toolchain import build, cache, go
 from toolchain.images import Image
 from toolchain.placed import find_missing
 from toolchain.progress import say
-from toolchain.tools import HOST_TOOLS, KIND_TOOLS, GoTool
+from toolchain.tools import BUILT, HOST_TOOLS, KIND_TOOLS, GoTool
 
 
 def build_missing(tools: Sequence[GoTool], images: Sequence[Image] = ()) -> None:
@@ -62,9 +62,11 @@ def room_for(tools: Sequence[GoTool]) -> float:
     """GB that building the tools takes at most while it lasts."""
     of_host = {tool.name for tool in tools if tool in HOST_TOOLS}
     of_kind = {tool.name for tool in tools if tool in KIND_TOOLS}
-    ordinary = {tool.name for tool in tools} - of_host - of_kind
+    of_webhook = {tool.name for tool in tools if tool in BUILT}
+    ordinary = {tool.name for tool in tools if tool.programs} - of_host - of_kind - of_webhook
     return (
         cache.NEEDED_GB * bool(ordinary)
+        + cache.WEBHOOK_NEEDED_GB * bool(of_webhook and not ordinary)
         + cache.HOST_NEEDED_GB * bool(of_host)
         + cache.KIND_NEEDED_GB * bool(of_kind)
     )

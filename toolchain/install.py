@@ -20,6 +20,7 @@ from toolchain.mode import AUTO, read_mode
 from toolchain.placed import link
 from toolchain.progress import say
 from toolchain.tools import (
+    BUILT,
     CHARTS,
     HOST_BUILT,
     HOST_RELEASES,
@@ -56,7 +57,7 @@ def install(host_node: bool = False, kind: bool = False) -> None:
         wanted = [release for release in wanted if not on_path.serves(release)]
     released, changed = releases.place(wanted, mode)
     built = [tool for release in wanted if release not in released for tool in release.instead_of]
-    built += [*HOST_BUILT * host_node, *KIND_BUILT * kind]
+    built += [*BUILT, *HOST_BUILT * host_node, *KIND_BUILT * kind]
     build_missing([*built, *charts], images)
     own_plugins = [plugin for plugin, (_, tool) in PLUGINS.items() if tool in built]
     changed += [

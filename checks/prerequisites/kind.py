@@ -101,6 +101,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 def defaults() -> dict[str, Any]:
     """The parameters for a person who runs the program alone."""
     return embedded.defaults() | {
+        "kubernetesVersion": kind_images.versions()[0],
         "driver": "nvidia",
         "gpu": True,
         "strategy": "auto",

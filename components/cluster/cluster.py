@@ -20,6 +20,7 @@ class Cluster(pulumi.ComponentResource):
     cluster was made anew; start_id: one that changes when it had to be restarted; running: the
     resource to depend on; facts: what the stack exports; disposable: the resource that takes all
     objects with it when it is destroyed, None where they must be deleted one by one;
+    webhook: where the API server finds NVIDIA's webhook, None where the cluster runs none.
     namespace_labels: by which the lab's namespaces are known as its own, where the cluster is
     shared.
 
@@ -61,7 +62,11 @@ class Cluster(pulumi.ComponentResource):
         )
         self.owned = owned
         self.disposable: pulumi.Resource | None = made if disposable else None
-        self.facts: pulumi.Output[dict[str, Any]] = made.stdout.apply(identity.parse_facts)
+        facts: pulumi.Output[dict[str, Any]] = made.stdout.apply(identity.parse_facts)
+        self.webhook: pulumi.Output[dict[str, str]] = facts.apply(
+            lambda all_: dict(all_.get("webhook", {}))
+        )
+        self.facts = facts.apply(lambda all_: {k: all_[k] for k in all_ if k != "webhook"})
         self.cluster_id: pulumi.Output[str] = self.facts["cluster_id"]
         # Not an input of the Command above: a changed input makes its output unknown in a preview,
         # which would show every object on the cluster as replaced.

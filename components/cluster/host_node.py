@@ -1,4 +1,4 @@
-"""This machine as a node of an embedded cluster: a real kubelet, with the machine's own GPUs.
+"""This machine as a node of an embedded cluster: a real kubelet, with its own GPUs or mocked ones.
 
 operations/host_node/node.py makes it; nothing of it runs in a container, and all of it goes when
 the stack is destroyed."""
@@ -14,9 +14,10 @@ from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
 from components.cluster.embedded import control_plane, control_plane_tools
 from components.lab_context import GpuNodes, LabContext
-from kube.devices import GPU
+from components.settings import Settings
+from components.simulated_gpus import mocked
+from kube.devices import GPU, MOCK
 from machine import host_places, identity
-from machine.host_networks import Networks
 
 
 class WithHostNode(ClusterKind):
@@ -25,26 +26,37 @@ class WithHostNode(ClusterKind):
     def prerequisites(self, lab: LabContext) -> list[Program]:
         settings = lab.settings
         networks = asdict(settings.host_networks)
-        host = {"stack": settings.stack, "gpu": lab.needs_driver, "networks": networks}
+        host = {"stack": settings.stack, "gpu": lab.needs_driver, "gpus": settings.gpus}
+        host["networks"] = networks
         return [control_plane_tools(settings), ("host", host)]
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         # A real driver has something to undo for each claim.
         lab.cluster = control_plane(lab.settings, opts, disposable=False)
         ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
-        lab.nodes = HostNode(lab.cluster, lab.settings.host_networks, ready).nodes
+        lab.nodes = HostNode(lab.settings, lab.cluster, ready).nodes
+
+
+def mocked_gpus(settings: Settings) -> list[dict[str, Any]]:
+    """Those that the node has in the place of the machine's own, [] for the machine's own."""
+    if settings.gpus == "real":
+        return []
+    return mocked(host_places.NODE, settings.gpus_per_node, settings.gpu_profile)
 
 
 class HostNode(pulumi.ComponentResource):
     """The machine as a node, which belongs to one cluster: for another one it is made anew."""
 
-    def __init__(self, cluster: Cluster, networks: Networks, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:HostNode", "node", None, opts)
-        stack = pulumi.get_stack()
+        stack, gpus = pulumi.get_stack(), mocked_gpus(settings)
+        networks = asdict(settings.host_networks)
         node = program.run(
             "node",
             "operations node make",
-            pulumi.Output.all(stack=stack, cluster=cluster.cluster_id, networks=asdict(networks)),
+            pulumi.Output.all(
+                stack=stack, cluster=cluster.cluster_id, networks=networks, mocked=gpus
+            ),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=opts.depends_on,
@@ -68,7 +80,7 @@ class HostNode(pulumi.ComponentResource):
         uuids = facts.apply(lambda found: [gpu["uuid"] for gpu in found["gpus"]])
         self.nodes = GpuNodes(
             names=[host_places.NODE],
-            devices=GPU,
+            devices=MOCK if gpus else GPU,
             subjects=[facts["cluster_id"]],
             made=[running],
             gpus_per_node=uuids.apply(len),

@@ -17,9 +17,16 @@ OWN = "own"
 """What `node` is where the cluster has nodes of its own."""
 MOST_NODES = 16
 """More would be too many resources for Pulumi's file backend, whose cost grows quadratically."""
-KUBERNETES = "1.36.4"
+KUBERNETES = "1.37.2"
+"""What set-up builds; a host node has it too."""
 GATE = re.compile(r"[A-Z][A-Za-z0-9]*=(true|false)")
 API = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+){1,2}=(true|false)")
+
+
+def _kubernetes(value: str, before: Any) -> str:
+    """The version that is given, else the newest that such a cluster can have here."""
+    newest = kind_images.versions()[0] if before.cluster == "kind" else KUBERNETES
+    return version(value or newest)
 
 
 def _node(value: str, before: Any) -> str:
@@ -58,10 +65,10 @@ class ClusterSettings:
         parse=partial(one_of, CLUSTERS),
     )
     kubernetes_version: str = setting(
-        default=KUBERNETES,
         meaning=f"Version of Kubernetes. The embedded cluster has {KUBERNETES}; kind has "
-        f"images of {listed(kind_images.DIGESTS, 'and')}.",
-        parse=version,
+        f"images of {listed(kind_images.DIGESTS, 'and')}. Empty: the newest; on kind that of "
+        "make kind-node-image where it was built.",
+        parse=_kubernetes,
     )
     feature_gates: tuple[str, ...] = setting(
         default=(),
@@ -103,7 +110,7 @@ class NodeSettings:
     node_image: str = setting(
         meaning="Image of kind's nodes; empty: the one that make kind-node-image built, else "
         "kind's own of that version, by its digest.",
-        parse=partial(image, "kindest/node:v1.36.4"),
+        parse=partial(image, "kindest/node:v1.37.0"),
         only="cluster=kind",
     )
     host_networks: Networks = setting(

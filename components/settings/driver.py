@@ -14,8 +14,7 @@ from toolchain.tools import DRIVER_CHARTS
 
 DRIVERS = ("nvidia", "example")
 NEWEST_DRIVER = "0.5.0"
-HOST_DRIVER = "0.4.1"
-"""The version of which set-up has the kubelet plugin, beside the chart, for a host node."""
+"""The version of which set-up has chart, webhook and, for host nodes, the kubelet plugin."""
 EXAMPLE_DRIVER = "0.4.0"
 """The version of dra-example-driver of which set-up has chart and image."""
 OLDEST_DRIVER = semver.Version(0, 4, 1)
@@ -35,10 +34,9 @@ def _driver_version(value: str, before: Any) -> str:
         if value not in ("", EXAMPLE_DRIVER):
             raise NotAllowed(value, f"of driver=example: {EXAMPLE_DRIVER}")
         return EXAMPLE_DRIVER
-    on_host = before.node == "host"
-    found = version(value or (HOST_DRIVER if on_host else NEWEST_DRIVER))
-    if on_host and found != HOST_DRIVER:
-        raise NotAllowed(value, f"a host node runs {HOST_DRIVER} only")
+    found = version(value or NEWEST_DRIVER)
+    if before.node == "host" and found != NEWEST_DRIVER:
+        raise NotAllowed(value, f"a host node runs {NEWEST_DRIVER} only")
     if semver.Version.parse(found) < OLDEST_DRIVER:
         raise NotAllowed(value, f"{OLDEST_DRIVER} or later")
     return found
@@ -77,10 +75,19 @@ def _install(value: str, before: Any) -> bool:
     return wanted
 
 
+def _webhook(value: str, before: Any) -> bool:
+    """The lab runs NVIDIA's webhook beside control planes of its own."""
+    embedded = before.cluster == "embedded"
+    wanted = switch(value) if value else embedded
+    if wanted and not embedded:
+        raise NotAllowed(value, "true is for cluster=embedded")
+    return wanted
+
+
 @dataclass(frozen=True, kw_only=True)
 class DriverSettings:
     """driver_version: without a leading "v"; install_driver: whether the driver is brought, or has
-    to be there."""
+    to be there; webhook: whether claims are checked before they are stored."""
 
     driver: str = setting(
         default="nvidia",
@@ -90,8 +97,7 @@ class DriverSettings:
     )
     driver_version: str = setting(
         meaning=f"Version of the DRA driver, {OLDEST_DRIVER} or later; decides the chart and "
-        f"the shape of simulated slices. Empty: {NEWEST_DRIVER}, on a host node "
-        f"{HOST_DRIVER}.",
+        f"the shape of simulated slices. Empty: {NEWEST_DRIVER}.",
         parse=_driver_version,
     )
     driver_chart: str = setting(
@@ -103,4 +109,9 @@ class DriverSettings:
         meaning="Whether the DRA driver is brought to the cluster: true or false. Empty: "
         "true, on an existing cluster false.",
         parse=_install,
+    )
+    webhook: bool = setting(
+        meaning="Whether NVIDIA's admission webhook refuses claims with parameters that its driver "
+        "could not read: true or false. Empty: true on embedded clusters.",
+        parse=_webhook,
     )

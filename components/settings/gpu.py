@@ -6,14 +6,22 @@ from functools import partial
 from typing import Any
 
 from components.settings.parsers import count, listed, matching, one_of, strings
-from components.settings.setting import setting
+from components.settings.setting import NotAllowed, setting
 from components.simulated_gpus import GPU_PROFILES, GpuProfile
 
+GPUS = ("real", "mocked")
 MOUNTS = ("auto", "toolkit", "cdi")
 MOST_GPUS = 16
 GPU_UUID = re.compile(r"(GPU|gpu)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """dra-example-driver writes its own with small letters."""
 SUBSET = re.compile(r"[0-9]{1,3}(\+[0-9]{1,3})*")
+
+
+def _gpus(value: str, before: Any) -> str:
+    found = one_of(GPUS, value)
+    if found == "mocked" and before.node != "host":
+        raise NotAllowed(value, "mocked is for node=host")
+    return found
 
 
 def _profile(value: str, _: Any) -> GpuProfile:
@@ -35,15 +43,22 @@ class GpuSettings:
     """target: a GPU's UUID, "" where none is named; gpu_subsets: for each worker of a kind cluster
     the indices of its GPUs, () for all to the only one."""
 
+    gpus: str = setting(
+        default="real",
+        meaning="What the GPUs of a host node are. real: the machine's own. mocked: NVIDIA's "
+        "driver runs over a stand-in, and all but computing is real; it takes a C compiler, and "
+        "a machine without a GPU driver.",
+        parse=_gpus,
+    )
     gpus_per_node: int = setting(
         default="2",
-        meaning="How many GPUs each simulated node has, or mock devices with driver=example, "
-        f"1 to {MOST_GPUS}.",
+        meaning="How many GPUs each simulated node has, or mocked ones, or devices with "
+        f"driver=example, 1 to {MOST_GPUS}.",
         parse=partial(count, 1, MOST_GPUS),
     )
     gpu_profile: GpuProfile = setting(
         default="h200",
-        meaning=f"Model of the simulated GPUs: {listed(GPU_PROFILES, 'or')}.",
+        meaning=f"Model of simulated and mocked GPUs: {listed(GPU_PROFILES, 'or')}.",
         parse=_profile,
     )
     target: str = setting(

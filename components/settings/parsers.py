@@ -46,7 +46,7 @@ def version(value: str, _: Any = None) -> str:
     try:
         return str(semver.Version.parse(value))
     except (ValueError, TypeError):
-        raise NotAllowed(value, "a version such as 1.36.4, without a leading v") from None
+        raise NotAllowed(value, "a version such as 1.37.2, without a leading v") from None
 
 
 def image(example: str, value: str, _: Any = None) -> str:

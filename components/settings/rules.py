@@ -45,7 +45,7 @@ def _of_simulated_gpus(settings: Settings) -> Iterator[Problem]:
 
 
 def _of_kind_image(settings: Settings) -> Iterator[Problem]:
-    version, known = settings.kubernetes_version, kind_images.DIGESTS
+    version, known = settings.kubernetes_version, kind_images.versions()
     if not settings.node_image and version not in known:
         allowed = f"kind has images of {', '.join(known)}; for another version set nodeImage"
         yield "kubernetesVersion", version, allowed

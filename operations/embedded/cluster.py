@@ -21,15 +21,15 @@ from machine.host_networks import Networks
 from machine.processes import stop
 from machine.waiting import locked
 from operations import common
-from operations.embedded import kwokctl_config
+from operations.embedded import kwokctl_config, webhook
 from operations.embedded.ports import free_ports, require_ports
 from toolchain import cache
 from toolchain.errors import disk_full
 
 BIN = Path(".tools/bin")
 PORTS_LOCK = "ports.lock"
-PROCESSES = 5
-"""etcd, the three of the control plane, and kwok."""
+PROCESSES = 6
+"""etcd, the three of the control plane, kwok, and the driver's webhook."""
 WORK = "kwok"
 LEASE_SECONDS = 8
 STARTING, PORTS_SECONDS = "the start of another cluster", 120
@@ -71,6 +71,7 @@ def create(wanted: Specification) -> dict[str, Any]:
         make_folder(stack)
         ports = _start(wanted, folder)
         own = {"folder": str(folder.resolve()), "ports": ports, "processes": PROCESSES}
+        own["webhook"] = webhook.address(pki(folder, stack), ports[webhook.COMPONENT])
         return common.write_facts(wanted, started, kind="embedded", name=stack, **own)
 
 
@@ -111,7 +112,7 @@ def _restart(stack: str, folder: Path, ports: dict[str, int]) -> None:
                 f"the control plane of {stack} does not start again{_reason(folder)}\n"
                 f"  all logs: make logs STACK={stack}"
             )
-        _wait_until_usable(folder / KUBECONFIG, ports)
+        _wait_until_usable(stack, folder, ports)
 
 
 def _forget_dead(folder: Path) -> None:
@@ -163,7 +164,7 @@ def _start(wanted: Specification, folder: Path) -> dict[str, int]:
             arguments += ["--config", str(config)]
         if _kwokctl(arguments, folder).returncode:
             raise LabError(f"the control plane of {wanted.stack} did not start")
-        _wait_until_usable(folder / KUBECONFIG, ports)
+        _wait_until_usable(wanted.stack, folder, ports)
     return ports
 
 
@@ -172,14 +173,18 @@ def pki(folder: Path, name: str) -> Path:
     return (folder / WORK / "clusters" / name / "pki").absolute()
 
 
-def _wait_until_usable(kubeconfig: Path, ports: dict[str, int]) -> None:
+def _wait_until_usable(stack: str, folder: Path, ports: dict[str, int]) -> None:
+    if webhook.COMPONENT in ports:  # clusters of earlier versions have none
+        program, port = BIN / webhook.COMPONENT, ports[webhook.COMPONENT]
+        webhook.start(program, folder, pki(folder, stack), port, _environment(folder))
     # The Kubernetes client takes half a second to load, and removing a cluster needs none.
     from operations import readiness
 
-    readiness.wait_until_usable(kubeconfig, USABLE_SECONDS, ports)
+    readiness.wait_until_usable(folder / KUBECONFIG, USABLE_SECONDS, ports)
 
 
-def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+def _environment(folder: Path) -> dict[str, str]:
+    """Of the cluster's processes."""
     # The control plane speaks to itself and to nodes of this machine: never through a proxy.
     kept = {
         key: value
@@ -188,7 +193,10 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
     }
     # It keeps the cluster's files in `.kwok` of its home. KWOK_WORKDIR, which is meant for that, it
     # reads up to the first space only (0.8.0).
-    own = {"HOME": str(folder.absolute()), identity.MARK: identity.of(folder.name)}
+    return kept | {"HOME": str(folder.absolute()), identity.MARK: identity.of(folder.name)}
+
+
+def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
     (folder / WORK).mkdir(exist_ok=True)
     if not (folder / f".{WORK}").exists():
         (folder / f".{WORK}").symlink_to(WORK)
@@ -196,7 +204,7 @@ def _kwokctl(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
     with (folder / "log").open("ab") as log:
         return subprocess.run(
             [str(BIN / "kwokctl"), *arguments],
-            env=kept | own,
+            env=_environment(folder),
             umask=0o077,  # it writes its keys for all to read
             check=False,
             stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ PORTS = range(31999, 20000, -1)
 """Below the ephemeral ports, so that no outgoing connection sits on one after a restart."""
 COMPONENTS = (
     *("kube-apiserver", "etcd", "etcd-peer"),
-    *("kwok-controller", "kube-controller-manager", "kube-scheduler"),
+    *("kwok-controller", "kube-controller-manager", "kube-scheduler", "dra-webhook"),
 )
 
 

@@ -29,11 +29,15 @@ from operations import common
 from operations.embedded import cluster as embedded
 from operations.host_node import daemons, node_files
 from toolchain import host
+from toolchain.errors import SetupError
 from toolchain.layout import ROOT
+from toolchain.mocked_driver import build, root
 
 LOCK = Path("/run/lock/dra-workshop-node.lock")
 PROGRAMS = ("containerd", daemons.SHIM, "ctr", "runc", "kubelet", "node-proxy")
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
+DRIVER_ROOT = places.RUNTIME / "gpu" / "driver"
+"""Of a driver that does not lie under "/" as distributions have it."""
 READY_SECONDS = 60
 NODE_SECONDS = 90
 """Shorter than Pulumi waits for any Command that takes the lock, so that our message is shown."""
@@ -42,11 +46,13 @@ NODE_SECONDS = 90
 @dataclass(frozen=True)
 class Specification:
     """cluster: the cluster id of the control plane that it joins; another one, another node.
-    networks: as in Networks, {} for those of the default."""
+    networks: as in Networks, {} for those of the default. mocked: GPUs as in MockedGpu that the
+    node has in the place of the machine's, [] for the machine's own."""
 
     stack: str
     cluster: str
     networks: dict[str, str] = field(default_factory=dict)
+    mocked: list[dict[str, Any]] = field(default_factory=list)
 
 
 def make(wanted: Specification) -> dict[str, Any]:
@@ -68,9 +74,9 @@ def make(wanted: Specification) -> dict[str, Any]:
 
 
 def _join(wanted: Specification, started: float) -> dict[str, Any]:
-    driver, gpus = find_gpus()
+    driver, gpus = find_gpus(wanted.mocked)
     networks, server = Networks(**wanted.networks), _server(wanted.stack)
-    root = _prepare(driver, networks)
+    driver_root = _prepare(driver, networks)
     node_files.write(server, embedded.pki(RUN / wanted.stack, wanted.stack), networks)
     daemons.start_daemons(server, networks, daemons.import_images)
     _wait_until_ready(wanted.stack)
@@ -79,7 +85,7 @@ def _join(wanted: Specification, started: float) -> dict[str, Any]:
         "kind": "host",
         "specification": asdict(wanted),
         "gpus": [gpu.facts() for gpu in gpus],
-        "driverRoot": root,
+        "driverRoot": driver_root,
         "driverVersion": driver.version if driver else "",
         "supervisor": "systemd" if SYSTEMD.exists() else "the next update",
         "cluster_id": secrets.token_hex(4),
@@ -98,9 +104,10 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:  # noqa: ARG001,
                 f"run: {common.make_anew(stack)}",
             )
         host_machine.make_folders()
-        driver, _ = find_gpus()
+        made = Specification(**facts["specification"])
+        driver, _ = find_gpus(made.mocked)
         # Those it was made with: addresses are in its files, and in the cluster's certificates.
-        networks = Networks(**facts["specification"]["networks"])
+        networks = Networks(**made.networks)
         _prepare(driver, networks)
         daemons.end_orphans()
         daemons.start_daemons(_server(stack), networks)
@@ -140,13 +147,27 @@ def _take(stack: str) -> None:
     write_json(places.OWNER, known | {"before": host_machine.noted()})
 
 
-def find_gpus() -> tuple[gpu_host.Driver | None, list[gpu_host.Gpu]]:
-    """The driver and the GPUs of this machine; a lab that needs none goes on without."""
+def find_gpus(
+    mocked: list[dict[str, Any]],
+) -> tuple[gpu_host.Driver | None, list[gpu_host.Gpu]]:
+    """The driver and the GPUs of this machine, or the mocked ones in a driver root that is laid
+    out for them; a lab that needs none goes on without."""
     try:
-        driver = gpu_host.find(gpu_host.cdi_spec())
+        driver = mocked_driver(mocked) if mocked else gpu_host.find(gpu_host.cdi_spec())
     except gpu_host.NoDriver:
         return None, []
     return driver, gpu_host.gpus(driver)
+
+
+def mocked_driver(gpus: list[dict[str, Any]]) -> gpu_host.Driver:
+    """The driver with these GPUs, which is left as it lies: containers may have it mounted."""
+    try:
+        if not (DRIVER_ROOT / root.STATE).exists():
+            root.lay_out(DRIVER_ROOT, build.built(), [root.MockedGpu(**gpu) for gpu in gpus])
+    except SetupError as error:
+        raise LabError(str(error)) from error
+    usr = DRIVER_ROOT / "usr"
+    return gpu_host.Driver(usr / "bin", usr / "lib64", build.DRIVER_VERSION)
 
 
 def _lay_out() -> None:
@@ -173,11 +194,11 @@ def _prepare(driver: gpu_host.Driver | None, networks: Networks) -> str:
         host_machine.share_root()
         return "/"
     # The plugin's pod mounts the folder above its driver root too.
-    host_machine.share(places.RUNTIME / "gpu")
-    root = places.RUNTIME / "gpu" / "driver"
-    host_machine.bind(driver.programs, root / "usr" / "bin")
-    host_machine.bind(driver.libraries, root / "usr" / "lib64")
-    return str(root)
+    host_machine.share(DRIVER_ROOT.parent)
+    for source, name in ((driver.programs, "bin"), (driver.libraries, "lib64")):
+        if source != DRIVER_ROOT / "usr" / name:  # a mocked driver lies there
+            host_machine.bind(source, DRIVER_ROOT / "usr" / name)
+    return str(DRIVER_ROOT)
 
 
 def _wait_until_ready(stack: str) -> None:

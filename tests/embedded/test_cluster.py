@@ -14,7 +14,7 @@ from tests.checkout import Checkout
 STACK = "alone"
 SPECIFICATION = {
     "stack": STACK,
-    "kubernetes_version": "1.36.4",
+    "kubernetes_version": "1.37.2",
     "feature_gates": [],
     "runtime_config": [],
     "stages": "",

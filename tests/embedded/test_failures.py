@@ -173,7 +173,7 @@ def test_another_feature_gate_makes_a_new_cluster_in_one_update(running: Checkou
     [
         ("featureGates[0]", "NoSuchGate=true", "unrecognized feature gate: NoSuchGate"),
         ("runtimeConfig[0]", "no.such.api/v1=true", "unknown api groups no.such.api/v1"),
-        ("kubernetesVersion", "1.35.0", "version 1.36.4"),
+        ("kubernetesVersion", "1.35.0", "version 1.37.2"),
     ],
 )
 def test_module_0_refuses_before_anything_is_made(

@@ -19,7 +19,7 @@ from tests.existing.theirs import NODE, Theirs, simulated_node, slice_of
 ALONE = "theirs"
 BARE = {
     "stack": ALONE,
-    "kubernetes_version": "1.36.4",
+    "kubernetes_version": "1.37.2",
     "feature_gates": [],
     "runtime_config": [],
     "stages": "",

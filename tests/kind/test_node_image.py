@@ -79,7 +79,7 @@ def test_nodes_are_ready_and_serve_dynamic_resource_allocation(kubectl: Kubectl)
     assert nodes.keys() == {f"{NAME}-control-plane", WORKER}
     assert nodes[WORKER]["metadata"]["labels"][LABEL] == "yes"
     infos = [node["status"]["nodeInfo"] for node in nodes.values()]
-    assert {info["kubeletVersion"] for info in infos} == {"v1.36.4"}
+    assert {info["kubeletVersion"] for info in infos} == {"v1.37.2"}
     assert len({info["machineID"] for info in infos}) == 2
     assert "resource.k8s.io/v1\n" in kubectl("api-versions")
 

@@ -67,7 +67,7 @@ class FakeKube:
     device_classes: list[Any] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     served: list[str] = field(default_factory=list)
-    version: str = "v1.36.4"
+    version: str = "v1.37.2"
     metrics: str = ""
     changes: list[Callable[[], None]] = field(default_factory=list)
     on_patch: Callable[[str], None] = lambda _name: None

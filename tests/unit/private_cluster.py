@@ -98,7 +98,7 @@ def api_server(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
             if path == "/version/":
                 keys = ("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "major",
                         "minor", "platform")  # fmt: skip
-                self.answer(200, dict.fromkeys(keys, "1") | {"gitVersion": "v1.36.4"})
+                self.answer(200, dict.fromkeys(keys, "1") | {"gitVersion": "v1.37.2"})
             elif who and who not in made.users:
                 self.answer(401, {"kind": "Status", "message": "Unauthorized"})
             elif path == REVIEWS and user != "system:anonymous":

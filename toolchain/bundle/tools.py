@@ -12,7 +12,15 @@ from toolchain.bundle.unpacking import CACHE
 from toolchain.errors import SetupError
 from toolchain.images import IMAGES, KIND_IMAGES
 from toolchain.mode import AUTO, BUILD, DOWNLOAD
-from toolchain.tools import CHARTS, KIND_RELEASES, KIND_TOOLS, PULUMI_PLUGINS, RELEASES, Release
+from toolchain.tools import (
+    BUILT,
+    CHARTS,
+    KIND_RELEASES,
+    KIND_TOOLS,
+    PULUMI_PLUGINS,
+    RELEASES,
+    Release,
+)
 
 
 def collect(host_node: bool | None) -> tuple[dict[str, Group], bool]:
@@ -93,4 +101,4 @@ def _only_for_kind() -> set[str]:
 def _plain() -> set[str]:
     """Names of what plain `make setup` may place; all else was asked for."""
     releases = {tool.name for release in RELEASES for tool in (release, *release.instead_of)}
-    return releases | {chart.name for chart in CHARTS}
+    return releases | {tool.name for tool in (*BUILT, *CHARTS)}

@@ -48,18 +48,22 @@ def digest() -> str:
     return content.hexdigest()[:12]
 
 
+def place() -> Path:
+    """The folder of the cache that the parts are compiled into."""
+    return cache.folder() / f"mocked-driver-{DRIVER_VERSION}-{digest()}"
+
+
 def built() -> Path:
     """The folder of the cache with all parts, which are compiled if they are not there yet.
 
     Raises SetupError, with the remedy, if they cannot be.
     """
-    name = f"mocked-driver-{DRIVER_VERSION}-{digest()}"
-    folder = cache.folder() / name
+    folder = place()
     if not folder.is_dir():
         with build.alone():
             if not folder.is_dir():
                 source = {"built from": "toolchain/mocked_driver"}
-                with cache.filled(name, source) as partial:
+                with cache.filled(folder.name, source) as partial:
                     compile_into(partial)
     return folder
 
@@ -69,17 +73,23 @@ def compile_into(folder: Path, *options: str) -> None:
 
     options: of the compiler, besides the usual ones.
     """
-    compiler = shlex.split(os.environ.get("CC") or "cc")  # it may have options
-    if not shutil.which(compiler[0]):
-        raise SetupError(
-            f"mocked GPUs need a C compiler ({compiler[0]}), which is not on PATH; "
-            "Debian and Ubuntu: apt install gcc libc6-dev"
-        )
+    compiler = require_compiler()
     for name, source in LIBRARIES.items():
         shared = ("-shared", "-fPIC", f"-Wl,-soname,{name}{SONAME}")
         _compile([*compiler, *OPTIONS, *options, *shared], source, folder / library_file(name))
     for name, source in PROGRAMS.items():
         _compile([*compiler, *OPTIONS, *options, *STATIC], source, folder / name)
+
+
+def require_compiler() -> list[str]:
+    """The C compiler with its options. Raises SetupError, with the remedy, where there is none."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if not shutil.which(compiler[0]):
+        raise SetupError(
+            f"mocked GPUs need a C compiler ({compiler[0]}), which is not on PATH; "
+            "Debian and Ubuntu: apt install gcc libc6-dev"
+        )
+    return compiler
 
 
 def _compile(command: list[str], source: str, output: Path) -> None:

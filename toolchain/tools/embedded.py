@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from toolchain.tools.tool import Asset, GoTool, Release
+from toolchain.tools.tool import Asset, Edit, GoTool, Release
 
-KUBERNETES_VERSION = "1.36.4"
+KUBERNETES_VERSION = "1.37.2"
 PULUMI_VERSION = "3.259.0"
-DRIVER_CHARTS = ("0.5.0", "0.4.1")
+DRIVER_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
+DRIVER_CHARTS = ("0.5.0",)
 """Versions of NVIDIA's DRA driver whose chart set-up copies into `.tools/charts`."""
+WEBHOOK_ADDRESS = "DRA_WEBHOOK_ADDRESS"
+"""Variable with the address that the webhook, as built here, listens on; unset: on all."""
 
 _PULUMI_SETS = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 
@@ -63,6 +66,22 @@ KUBERNETES = GoTool(
     sets=KUBERNETES_SETS,
     minutes=3.6,
 )
+DRA_WEBHOOK = GoTool(
+    "dra-webhook",
+    DRIVER_CHARTS[0],
+    {"dra-webhook": f"{DRIVER_MODULE}/cmd/webhook"},
+    sets={f"{DRIVER_MODULE}/internal/info.version": f"v{DRIVER_CHARTS[0]}"},
+    # It listens on every address, and no option says otherwise.
+    edits=(
+        Edit(
+            DRIVER_MODULE,
+            "cmd/webhook/main.go",
+            'Sprintf(":%d"',
+            f'Sprintf(os.Getenv("{WEBHOOK_ADDRESS}")+":%d"',
+        ),
+    ),
+    minutes=1.0,
+)
 # PyPI ships etcd 3.5.1, which cannot report watch progress: the watches of a control plane of
 # Kubernetes 1.36 break on it and are listed again after up to half a minute.
 ETCD = GoTool("etcd", "3.6.14", {"etcd": "go.etcd.io/etcd/server/v3"}, minutes=0.4)
@@ -79,7 +98,7 @@ CHARTS = tuple(
         f"dra-driver-{version}",
         version,
         {},
-        files={CHART: ("sigs.k8s.io/dra-driver-nvidia-gpu", f"deployments/helm/{CHART}")},
+        files={CHART: (DRIVER_MODULE, f"deployments/helm/{CHART}")},
     )
     for version in DRIVER_CHARTS
 )
@@ -149,3 +168,5 @@ KWOK_RELEASE = Release(
     (KWOK,),
 )
 RELEASES = (KWOK_RELEASE, ETCD_RELEASE, KUBERNETES_RELEASE, PULUMI_RELEASE)
+BUILT = (DRA_WEBHOOK,)
+"""Tools that are always built. NVIDIA releases its webhook as part of an image only."""

@@ -5,12 +5,14 @@ Their minutes were measured beside other builds, so they are rather too high.
 
 from __future__ import annotations
 
-from toolchain.tools.embedded import K8S_FILES, KUBERNETES_SETS, KUBERNETES_VERSION
+from toolchain.tools.embedded import (
+    DRIVER_CHARTS,
+    DRIVER_MODULE,
+    K8S_FILES,
+    KUBERNETES_SETS,
+    KUBERNETES_VERSION,
+)
 from toolchain.tools.tool import Asset, Cgo, GoTool, Release
-
-DRIVER_PLUGIN_VERSION = "0.4.1"
-"""Version of NVIDIA's DRA driver that runs on a host node: 0.5.0 cannot be built, as the Go module
-proxy does not serve its dependency go-nvfm."""
 
 KUBELET = GoTool(
     "kubelet",
@@ -76,7 +78,7 @@ NVIDIA_TOOLKIT = GoTool(
 NODE_PROXY = GoTool("node-proxy", "1", {"node-proxy": "."}, minutes=0.1)
 
 # What follows goes into images only (toolchain/images.py).
-DRIVER_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
+DRIVER_PLUGIN_VERSION = DRIVER_CHARTS[0]
 DRIVER_PLUGIN = GoTool(
     "dra-kubelet-plugin",
     DRIVER_PLUGIN_VERSION,

@@ -58,6 +58,19 @@ class Cgo:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """One place in a tool's source that is built differently than it was published.
+
+    module, path: of the file. old: text that is in it once. new: what is built instead.
+    """
+
+    module: str
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class GoTool(Tool):
     """A tool that is built from Go modules.
 
@@ -66,6 +79,7 @@ class GoTool(Tool):
     aliases: program → further names under which it is to be called.
     sets: linker variables (`-X`).
     files: name → (module, path in it) of a file or folder that is taken as it is.
+    edits: what is changed in its source, where no option does it.
     cgo: None where the tool is all Go, and so runs on any Linux.
     minutes: what building took, alone in a cold cache on two cores of linux/amd64.
     """
@@ -74,6 +88,7 @@ class GoTool(Tool):
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    edits: tuple[Edit, ...] = ()
     cgo: Cgo | None = None
     minutes: float = 0.0
 
@@ -89,12 +104,13 @@ class GoTool(Tool):
         twenty minutes for the same programs.
         """
         content = hashlib.sha256()
-        for path in sorted(self.folder.iterdir()):
-            content.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+            name = path.relative_to(self.folder).as_posix()
+            content.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
         decided = (self.programs, self.sets, self.files, sys.platform, platform.machine())
         content.update(repr(decided).encode())
-        if self.cgo:
-            content.update(repr(self.cgo).encode())
+        for extra in filter(None, (self.edits, self.cgo)):
+            content.update(repr(extra).encode())
         return content.hexdigest()[:12]
 
     @property

@@ -180,14 +180,15 @@ def test_a_stack_makes_only_what_its_modules_need() -> None:
 def test_configuration_reaches_what_it_decides() -> None:
     graph = build(
         "module3", nodes="3", gpusPerNode="4", gpuProfile="a100", driverVersion="0.4.1",
-        featureGates='["DRADeviceTaints=false"]', strict="false",
+        driverChart="oci://registry.test/chart", featureGates='["DRADeviceTaints=false"]',
+        strict="false",
     )  # fmt: skip
     assert {"Node/gpu-node-0", "Node/gpu-node-1", "Node/gpu-node-2"} <= set(graph.resources)
     devices = graph.resources["ResourceSlice/slice-gpu-node-2"].inputs["spec"]["devices"]
     assert [device["name"] for device in devices] == ["gpu-0", "gpu-1", "gpu-2", "gpu-3"]
     assert devices[0]["attributes"]["productName"]["string"] == "NVIDIA A100-SXM4-80GB"
     release = graph.resources["Release/driver"].inputs
-    assert release["chart"].endswith("-0.4.1")
+    assert (release["chart"], release["version"]) == ("oci://registry.test/chart", "0.4.1")
     assert release["values"]["featureGates"] == {"MPSSupport": True, "TimeSlicingSettings": True}
     assert release["skipCrds"]
     assert stdin(graph, "cluster")["feature_gates"] == ["DRADeviceTaints=false"]

@@ -66,7 +66,7 @@ def test_claims_name_the_gpu_that_was_found(graph: Graph) -> None:
 def test_the_driver_is_told_where_the_gpu_driver_lies(graph: Graph) -> None:
     release = graph.resources["Release/driver"].inputs
     assert release["values"]["nvidiaDriverRoot"] == "root-of-driver"
-    assert release["version"] == "0.4.1"
+    assert release["version"] == "0.5.0"
 
 
 def test_checks_expect_the_gpus_that_the_machine_has(graph: Graph) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components import gpu_host
+from machine.kind_images import DIGESTS
 from tests.mocks import GPU
 from tests.unit.graph import Graph, build
 
@@ -130,7 +131,7 @@ def test_the_cluster_is_made_by_kind_with_the_images_of_set_up(example: Graph) -
     assert command["delete"].endswith("operations kind down --stack module3")
     assert stdin(example, "cluster") == {
         "stack": "module3",
-        "kubernetes_version": "1.36.4",
+        "kubernetes_version": next(iter(DIGESTS)),
         "feature_gates": [],
         "runtime_config": [],
         "image": "",

@@ -32,7 +32,7 @@ def test_every_key_of_the_project_is_known() -> None:
     ("key", "value", "allowed"),
     [
         ("nodes", "2", "with node=host this machine is the only node: 1"),
-        ("driverVersion", "0.5.0", "a host node runs 0.4.1 only"),
+        ("driverVersion", "0.4.1", "a host node runs 0.5.0 only"),
     ],
 )
 def test_what_a_host_node_cannot_be(key: str, value: str, allowed: str) -> None:
@@ -79,8 +79,8 @@ def test_networks_of_ones_own_are_for_a_host_node() -> None:
 
 def test_a_host_node_runs_the_driver_that_set_up_has_for_it() -> None:
     settings = parse(DEFAULTS | {"node": "host"}, "dev")
-    assert settings.driver_version == "0.4.1"
-    assert settings.driver_chart == "./.tools/charts/dra-driver-nvidia-gpu-0.4.1"
+    assert settings.driver_version == "0.5.0"
+    assert settings.driver_chart == "./.tools/charts/dra-driver-nvidia-gpu-0.5.0"
 
 
 def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
@@ -114,8 +114,8 @@ def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
             ("mpsPercentages", json.dumps(["100", bad]), "a whole number from 1 to 100")
             for bad in (" 3 ", "+3", "٣", "03")
         ),
-        ("kubernetesVersion", "1.3٦.4", "a version such as 1.36.4"),
-        ("kubernetesVersion", "1.36.4 ", "a version such as 1.36.4"),
+        ("kubernetesVersion", "1.3٦.4", "a version such as 1.37.2"),
+        ("kubernetesVersion", "1.37.2 ", "a version such as 1.37.2"),
         ("driverVersion", "0.5.0 ", "a version such as"),
         ("strict", "True", "allowed: true, false"),
         ("strict", " true", "allowed: true, false"),
@@ -128,12 +128,13 @@ def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
         ("driverChart", "oci://host only", "or oci://HOST/NAME"),
         ("driverChart", "oci://example.test/Chart?", "or oci://HOST/NAME"),
         ("gpuProfile", "h300", "rtx4090, a100, h100, h200, gb200, t4"),
-        ("kubernetesVersion", "latest", "a version such as 1.36.4"),
-        ("kubernetesVersion", "v1.36.4", "a version such as 1.36.4"),
+        ("kubernetesVersion", "latest", "a version such as 1.37.2"),
+        ("kubernetesVersion", "v1.37.2", "a version such as 1.37.2"),
         ("driver", "amd", "allowed: nvidia"),
         ("driverVersion", "0.5", "a version such as"),
         ("driverVersion", "0.4.0", "0.4.1 or later"),
-        ("driverVersion", "0.6.0", "set-up has the charts of 0.5.0, 0.4.1"),
+        ("driverVersion", "0.6.0", "set-up has the charts of 0.5.0; for another"),
+        ("driverVersion", "0.4.1", "set-up has the charts of 0.5.0; for another"),
         ("featureGates", '["DRADeviceTaints"]', "Name=true or Name=false"),
         ("featureGates", '["A=true", "A=false"]', "A is named twice"),
         ("runtimeConfig", '["resource.k8s.io=yes"]', "group/version=true"),

@@ -84,10 +84,9 @@ def test_with_an_image_of_ones_own_any_version_will_do() -> None:
         ("nodes", "0", "a whole number from 1 to 16"),
         ("kubernetesVersion", "1.36.3", f"kind has images of {', '.join(DIGESTS)}; for another"),
         ("kubernetesVersion", "1.36", "a version such as"),
-        ("featureGates", '["DRADerivedAttributes=true"]', "does not know it; it came with 1.37"),
         ("featureGates", '["DRAAdminAcces=true"]', "there is no such gate of DRA"),
         ("driver", "amd", "allowed: nvidia, example"),
-        ("nodeImage", "my node", "a reference, such as kindest/node:v1.36.4"),
+        ("nodeImage", "my node", "a reference, such as kindest/node:v1.37.0"),
         ("nodeImage", "--privileged", "a reference, such as"),
         ("nodeImage", "node@sha256:12", "a reference, such as"),
         ("nodeImage", "registry.test:5000/Node", "a reference, such as"),
@@ -111,6 +110,12 @@ def test_with_an_image_of_ones_own_any_version_will_do() -> None:
 )
 def test_what_a_kind_cluster_cannot_be(key: str, value: str, said: str) -> None:
     refused(KIND | {key: value}, key, said)
+
+
+def test_a_gate_that_comes_with_a_later_version() -> None:
+    given = KIND | {"kubernetesVersion": "1.36.4"}
+    gates = '["DRADerivedAttributes=true"]'
+    refused(given | {"featureGates": gates}, "featureGates", "it came with 1.37")
 
 
 @pytest.mark.parametrize(

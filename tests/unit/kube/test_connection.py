@@ -87,7 +87,7 @@ def test_a_private_cluster_is_reached_by_the_proxy_of_its_kubeconfig(
         path = tmp_path / "config"
         text = (DATA / "proxy-kubeconfig.yaml").read_text()
         path.write_text(text.replace("PORT", str(proxy.port)))
-        assert version(path) == "v1.36.4"
+        assert version(path) == "v1.37.2"
         assert proxy.asked == [f"{PRIVATE}:6443"]
         assert server.asked == [("/version/", GOOD)]
 
@@ -99,7 +99,7 @@ def test_a_tunnel_is_made_where_the_cluster_speaks_tls(tmp_path: Path) -> None:
             "proxy-url": f"http://me:word@127.0.0.1:{proxy.port}",
             "certificate-authority": authority.name,
         })  # fmt: skip
-        assert version(path) == "v1.36.4"
+        assert version(path) == "v1.37.2"
         assert proxy.asked == [f"{PRIVATE}:443"]
         login = base64.b64encode(b"me:word").decode()
         assert proxy.logins == [f"Basic {login}"]
@@ -111,9 +111,9 @@ def test_a_proxy_of_the_environment_is_for_clusters_elsewhere(
     with api_server() as server, forward_proxy(server.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-        assert version(written(tmp_path, f"http://127.0.0.1:{server.port}")) == "v1.36.4"
+        assert version(written(tmp_path, f"http://127.0.0.1:{server.port}")) == "v1.37.2"
         assert proxy.asked == []
-        assert version(written(tmp_path, f"http://{PRIVATE}")) == "v1.36.4"
+        assert version(written(tmp_path, f"http://{PRIVATE}")) == "v1.37.2"
         assert proxy.asked == [PRIVATE]
         monkeypatch.setenv("NO_PROXY", ".invalid")
         assert "the API server cannot be reached" in refused(written(tmp_path, f"http://{PRIVATE}"))
@@ -126,7 +126,7 @@ def test_the_proxy_for_https_is_not_that_for_http(tmp_path: Path, monkeypatch: P
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         more = {"certificate-authority": str(authority)}
-        assert version(written(tmp_path, f"https://{PRIVATE}", **more)) == "v1.36.4"
+        assert version(written(tmp_path, f"https://{PRIVATE}", **more)) == "v1.37.2"
 
 
 def test_a_proxy_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_name_in_the_certificate_may_be_another(tmp_path: Path) -> None:
         address = f"https://127.0.0.1:{server.port}"
         trusted = {"certificate-authority": str(authority)}
         named = trusted | {"tls-server-name": PRIVATE}
-        assert version(written(tmp_path, address, **named)) == "v1.36.4"
+        assert version(written(tmp_path, address, **named)) == "v1.37.2"
         assert "certificate" in refused(written(tmp_path, address, **trusted))
 
 
@@ -150,7 +150,7 @@ def test_a_certificate_is_looked_at_unless_told_otherwise(tmp_path: Path) -> Non
         address = f"https://127.0.0.1:{server.port}"
         assert "certificate" in refused(written(tmp_path, address))
         path = written(tmp_path, address, **{"insecure-skip-tls-verify": True})
-        assert version(path) == "v1.36.4"
+        assert version(path) == "v1.37.2"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def server() -> Any:
 
 def test_a_plugin_says_who_one_is(server: Server, tmp_path: Path) -> None:
     user = plugin(tmp_path, printing({"token": "good"}))
-    assert version(written(tmp_path, f"http://127.0.0.1:{server.port}", user)) == "v1.36.4"
+    assert version(written(tmp_path, f"http://127.0.0.1:{server.port}", user)) == "v1.37.2"
     assert server.asked == [("/version/", GOOD)]
 
 
@@ -309,7 +309,7 @@ def test_a_certificate_of_a_plugin_is_shown(tmp_path: Path) -> None:
         named = {"certificate-authority": authority.name, "tls-server-name": PRIVATE}
         user = plugin(tmp_path, printing(status))
         path = written(tmp_path, f"https://127.0.0.1:{server.port}", user, **named)
-        assert version(path) == "v1.36.4"
+        assert version(path) == "v1.37.2"
 
 
 def test_a_token_file_ends_with_a_line_break_and_is_read_again(
@@ -332,7 +332,7 @@ def test_a_token_file_that_is_missing_is_named(server: Server, tmp_path: Path) -
 
 def test_a_token_comes_before_a_plugin(server: Server, tmp_path: Path) -> None:
     user = plugin(tmp_path, "exit 1") | {"token": "good"}
-    assert version(written(tmp_path, f"http://127.0.0.1:{server.port}", user)) == "v1.36.4"
+    assert version(written(tmp_path, f"http://127.0.0.1:{server.port}", user)) == "v1.37.2"
 
 
 def web_token(seconds: float) -> str:
@@ -345,7 +345,7 @@ def test_an_oidc_token_is_used_until_it_ends(server: Server, tmp_path: Path) -> 
     address, token = f"http://127.0.0.1:{server.port}", web_token(600)
     server.users[f"Bearer {token}"] = "me"
     provider = {"name": "oidc", "config": {"id-token": token, "refresh-token": "r"}}
-    assert version(written(tmp_path, address, {"auth-provider": provider})) == "v1.36.4"
+    assert version(written(tmp_path, address, {"auth-provider": provider})) == "v1.37.2"
     provider["config"] = {"id-token": web_token(-600), "refresh-token": "r"}
     said = refused(written(tmp_path, address, {"auth-provider": provider}))
     assert "the token of user 'me' expired on" in said

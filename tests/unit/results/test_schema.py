@@ -91,7 +91,7 @@ def test_an_update_says_what_it_was_told_and_with_which_versions(given: dict[str
     assert kept["configuration"]["mpsPercentages"] == ["100", "50", "20", "10", "1"]
     assert set(kept["configuration"]) == KEYS
     versions = kept["versions"]
-    assert (versions["kubernetes"], versions["draDriver"]) == ("1.36.4", "0.5.0")
+    assert (versions["kubernetes"], versions["draDriver"]) == ("1.37.2", "0.5.0")
     assert sorted(versions["tools"]) == ["etcd", "kwok", "pulumi"]
     assert versions["tools"]["etcd"] == "on PATH"
     assert versions["tools"]["kwok"][0].isdigit()
@@ -149,12 +149,12 @@ def test_an_update_that_did_not_complete_says_what_it_was_told_and_with_which_ve
     (folder / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(stack))
     run = folder / ".run" / STACK / "cluster.json"
     run.parent.mkdir(parents=True)
-    run.write_text(json.dumps({"specification": {"kubernetes_version": "1.36.4"}}))
+    run.write_text(json.dumps({"specification": {"kubernetes_version": "1.37.2"}}))
     verdict.weigh(given)
     complete = latest()
     broken_off.keep(STACK, time.time(), "cluster: no room")
     kept = latest()
-    undecided = {"installDriver": ""}  # by default the graph decides
+    undecided = {"installDriver": "", "webhook": ""}  # by default the graph decides
     assert kept["configuration"] == complete["configuration"] | undecided
     assert kept["versions"] == complete["versions"] | {"draDriver": "", "gpuDriver": ""}
 

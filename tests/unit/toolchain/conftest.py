@@ -16,7 +16,7 @@ from tests.unit.toolchain.fakes import fake_go, fake_pulumi, make_tool
 from toolchain import assemble, build, cache, download, layout
 from toolchain.go import Go
 from toolchain.images import Image
-from toolchain.tools import CHART, RELEASES, GoTool
+from toolchain.tools import BUILT, CHART, RELEASES, GoTool
 
 
 @pytest.fixture
@@ -54,6 +54,9 @@ def go(path: Path, tmp_path: Path) -> Go:
     chart.mkdir(parents=True)
     (chart / "Chart.yaml").write_text(f"name: {CHART}\n")
     write_script(source / "python" / "cmd" / "pulumi-language-python-exec", "")
+    for edit in (edit for tool in BUILT for edit in tool.edits):
+        (source / edit.path).parent.mkdir(parents=True)
+        (source / edit.path).write_text(edit.old)
     pulumi = fake_pulumi(tmp_path / "built" / "pulumi")
     return fake_go(path, compile_=f'cp {pulumi} "$2"', module=f"""echo '{{"Dir": "{source}"}}'""")
 

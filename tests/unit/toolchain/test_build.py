@@ -13,7 +13,7 @@ from tests.unit.toolchain.fakes import fake_go, make_tool, partial_folders
 from toolchain import build, cache, progress, tools
 from toolchain.errors import SetupError
 from toolchain.go import Go
-from toolchain.tools import Cgo, GoTool
+from toolchain.tools import Cgo, Edit, GoTool
 
 REFUSED = "go: example.com/x@v1.2.3: reading https://proxy.test/x.mod: 403 Forbidden"
 UNREACHABLE = "go: example.com/x@v1.2.3: dial tcp: lookup proxy.test: no such host"
@@ -55,6 +55,37 @@ def test_the_version_is_linked_into_the_program(tool: GoTool, tmp_path: Path) ->
     go = fake_go(tmp_path)
     build_alone(tool, go)
     assert "-ldflags -s -w -X main.version=1.2.3 -o" in calls(go.program)[-1]
+
+
+def edited(tool: GoTool, tmp_path: Path, text: str) -> tuple[GoTool, Go]:
+    """The tool with an edit of a file that holds that text, and a Go that builds what it reads."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "main.go").write_text(text)
+    read = r"""cat "$(sed -n 's/^replace .* => //p' "${3#-modfile=}")/main.go" > "$2" """
+    module = f"""echo '{{"Dir": "{source}"}}'"""
+    edit = Edit("example.com/x", "main.go", ":80", "127.0.0.1:80")
+    return replace(tool, edits=(edit,)), fake_go(tmp_path, compile_=read, module=module)
+
+
+def test_an_edit_is_built_in_the_place_of_the_published_source(
+    tool: GoTool, tmp_path: Path
+) -> None:
+    changed, go = edited(tool, tmp_path, "listen(:80)\n")
+    build_alone(changed, go)
+    assert (cache.folder() / changed.cache_name / "example").read_text() == "listen(127.0.0.1:80)\n"
+    assert (tmp_path / "source" / "main.go").read_text() == "listen(:80)\n"
+    assert changed.digest != tool.digest
+
+
+@pytest.mark.parametrize("text", ["listen(:443)", "listen(:80); listen(:80)"])
+def test_an_edit_that_does_not_fit_the_source_once_is_an_error(
+    tool: GoTool, tmp_path: Path, text: str
+) -> None:
+    changed, go = edited(tool, tmp_path, text)
+    with pytest.raises(SetupError, match=r"main\.go has not ':80' once"):
+        build_alone(changed, go)
+    assert build.built(changed) is None
 
 
 def test_a_tool_that_is_all_go_is_built_without_c(tool: GoTool, tmp_path: Path) -> None:

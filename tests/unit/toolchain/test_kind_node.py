@@ -104,7 +104,7 @@ def test_what_is_built_as_one_program_is_found_under_all_its_names() -> None:
 
 
 def test_a_program_that_is_not_built_has_a_remedy() -> None:
-    with pytest.raises(SetupError, match=r"kube-node 1.36.4 is not in the cache; run: make kind-"):
+    with pytest.raises(SetupError, match=r"kube-node 1.37.2 is not in the cache; run: make kind-"):
         parts.program(parts.KUBE_NODE, "kubelet")
 
 
@@ -207,7 +207,7 @@ def test_runc_gives_no_capability_that_the_machine_withholds(part: str, tmp_path
 def test_the_description_is_read_as_it_was_written(tmp_path: Path) -> None:
     folder = tmp_path / image.FOLDER
     folder.mkdir()
-    made = NodeImage("a:b", "1.36.4", image.ARCHIVE, "0" * 64, 3, "sha256:1", "sha256:2", "0.33.0")
+    made = NodeImage("a:b", "1.37.2", image.ARCHIVE, "0" * 64, 3, "sha256:1", "sha256:2", "0.33.0")
     made.write(folder)
     assert image.read(tmp_path) is None, "without its archive it is none"
     (folder / image.ARCHIVE).touch()

@@ -128,7 +128,7 @@ def test_programs_on_path_of_the_wanted_version_are_linked_once(
     kube_on_path(path)
     assert on_path.link_programs(KUBERNETES_RELEASE)
     assert capsys.readouterr().err == (
-        "set-up: taking kube-apiserver, kube-controller-manager, kube-scheduler 1.36.4 from PATH\n"
+        "set-up: taking kube-apiserver, kube-controller-manager, kube-scheduler 1.37.2 from PATH\n"
     )
     assert on_path.link_programs(KUBERNETES_RELEASE)
     assert capsys.readouterr().err == ""
@@ -150,7 +150,7 @@ def test_programs_on_path_that_were_upgraded_since_are_had_in_another_way(
 
 
 @pytest.mark.usefixtures("placeable")
-@pytest.mark.parametrize("version", ["1.36.3", "1.36.40", "1.36.4-rc.1", "11.36.4", "1.35.0"])
+@pytest.mark.parametrize("version", ["1.36.3", "1.37.20", "1.37.2-rc.1", "11.37.2", "1.35.0"])
 def test_programs_on_path_of_another_version_are_left_alone(version: str, path: Path) -> None:
     kube_on_path(path, version)
     assert not on_path.link_programs(KUBERNETES_RELEASE)

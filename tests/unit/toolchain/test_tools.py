@@ -205,7 +205,7 @@ def test_a_release_is_published_over_https_for_every_machine(
 def test_releases_are_where_their_projects_put_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    github, k8s = "https://github.com", "https://dl.k8s.io/v1.36.4/bin/linux/amd64"
+    github, k8s = "https://github.com", "https://dl.k8s.io/v1.37.2/bin/linux/amd64"
     plugins = f"{github}/containernetworking/plugins/releases/download/v1.9.1"
     containerd = f"{github}/containerd/containerd/releases/download/v2.4.2"
     assert [file.url for release in RELEASES for file in release.files] == [

@@ -34,7 +34,7 @@ apiserver_request_total{code="200"} 7
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
     "clusterOwned": True,
-    "kubernetesVersion": "1.36.4",
+    "kubernetesVersion": "1.37.2",
     "featureGates": ["DRAAdminAccess=true", "DRAConsumableCapacity=false"],
     "runtimeConfig": ["resource.k8s.io/v1beta2=true", "resource.k8s.io/v1beta1=false"],
     "nodes": ["gpu-node-0", "gpu-node-1"],
@@ -80,7 +80,7 @@ def test_a_good_cluster_passes_and_says_what_it_has(kube: FakeKube) -> None:
     ]
     assert (result["module"], result["status"]) == ("1", "passed")
     assert {identity: f["found"] for identity, f in findings(result).items()} == {
-        "api-version": "1.36.4",
+        "api-version": "1.37.2",
         "dra-served": KINDS,
         "feature-gates-set": "DRAAdminAccess=true, DRAConsumableCapacity=false",
         "runtime-config-set": "resource.k8s.io/v1beta2=true, resource.k8s.io/v1beta1=false",
@@ -106,7 +106,7 @@ def test_another_version_fails_and_the_rest_is_not_looked_at(kube: FakeKube) -> 
         "nodes-ready": "needs api-version",
     }
     finding = findings(result)["api-version"]
-    assert (finding["expected"], finding["found"]) == ("1.36.4", "1.34.0")
+    assert (finding["expected"], finding["found"]) == ("1.37.2", "1.34.0")
     assert "make logs" in finding["remedy"]
 
 

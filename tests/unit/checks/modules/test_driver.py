@@ -269,6 +269,13 @@ def test_a_gpu_that_is_described_otherwise_is_named_with_what_differs(
     )
 
 
+def test_a_gpu_without_a_numa_node_is_as_expected(kube: FakeKube) -> None:
+    del kube.slices[1].spec.devices[0].attributes["resource.kubernetes.io/numaNode"]
+    assert findings(run())["device-attributes"]["found"] == ", ".join(
+        name for name in ATTRIBUTES if not name.endswith("numaNode")
+    )
+
+
 def test_a_gpu_without_memory_is_named(kube: FakeKube) -> None:
     kube.slices[0].spec.devices[1].capacity = None
     assert failed("device-attributes") == "gpu-node-0/gpu-1 has no capacity 'memory'"

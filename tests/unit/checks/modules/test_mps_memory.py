@@ -31,7 +31,7 @@ PARAMETERS = {
     "limitMib": 1024,
     "under": [256, 512],
     "over": [1100, 2048],
-    "versions": {"kubernetes": "1.36.4", "dra_driver": "0.4.1"},
+    "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
     "simulated": False,
 }
 Results = dict[int, str]

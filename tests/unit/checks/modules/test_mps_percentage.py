@@ -34,7 +34,7 @@ PARAMETERS = {
     "percentages": PERCENTAGES,
     "sharePercentage": 20,
     "pods": PODS,
-    "versions": {"kubernetes": "1.36.4", "dra_driver": "0.4.1"},
+    "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
     "simulated": False,
 }
 API = ["sweep-completed", "sweep-released", "share-running", "share-allocated"]
@@ -129,8 +129,8 @@ def test_the_tables_hold_what_was_measured(cluster: Cluster) -> None:
         "cuda": "13.0",
         "driver": "580.159.04",
         "clock_max_mhz": 1980.0,
-        "kubernetes": "1.36.4",
-        "versions": {"kubernetes": "1.36.4", "dra_driver": "0.4.1"},
+        "kubernetes": "1.37.2",
+        "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
     }
     starts = benchmarks["pod-start"]["rows"]
     assert len(starts) == 8

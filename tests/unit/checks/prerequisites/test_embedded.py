@@ -20,7 +20,7 @@ Install = Callable[..., None]
 CHART = "charts/driver"
 PARAMETERS = {
     "stack": "lab",
-    "kubernetesVersion": "1.36.4",
+    "kubernetesVersion": "1.37.2",
     "driverChart": CHART,
     "featureGates": ["DRAAdminAccess=true"],
     "runtimeConfig": ["resource.k8s.io/v1beta2=true"],
@@ -58,7 +58,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 def machine(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that has all that is needed; the folder of its tools."""
     for name in CONTROL_PLANE:
-        install(name, "Kubernetes v1.36.4")
+        install(name, "Kubernetes v1.37.2")
     install("etcd", "etcd Version: 3.6.14, Go Version: go1.25.1")
     install("kwok", "kwok version v0.8.0 go1.25.1")
     install("kwokctl", "kwokctl version v0.8.0 go1.25.1")
@@ -101,9 +101,9 @@ def test_a_machine_with_everything_passes_and_says_what_it_has(machine: Path) ->
     assert {identity: f["found"] for identity, f in findings(result).items()} == {
         "platform": "Linux x86_64",
         "checkout-path": "none",
-        "tool-kube-apiserver": "1.36.4",
-        "tool-kube-controller-manager": "1.36.4",
-        "tool-kube-scheduler": "1.36.4",
+        "tool-kube-apiserver": "1.37.2",
+        "tool-kube-controller-manager": "1.37.2",
+        "tool-kube-scheduler": "1.37.2",
         "tool-etcd": "3.6.14",
         "tool-kwok": "0.8.0",
         "tool-kwokctl": "0.8.0",
@@ -137,7 +137,7 @@ def test_gates_and_apis_may_be_left_at_their_defaults(machine: Path) -> None:
 
 def test_another_version_of_kubernetes_than_asked_for_fails(machine: Path) -> None:
     finding = failed("tool-kube-scheduler", kubernetesVersion="1.35.0", featureGates=[])
-    assert (finding["expected"], finding["found"]) == ("version 1.35.0", "version 1.36.4")
+    assert (finding["expected"], finding["found"]) == ("version 1.35.0", "version 1.37.2")
     assert finding["remedy"] == (
         f"run: make setup; the embedded cluster has Kubernetes {KUBERNETES_VERSION} only"
     )
@@ -168,11 +168,11 @@ def test_versions_are_compared_part_by_part(
 
 
 def test_a_patch_version_that_only_begins_alike_is_another(machine: Path) -> None:
-    finding = failed("tool-kube-scheduler", kubernetesVersion="1.36.40")
-    assert finding["found"] == "version 1.36.4"
+    finding = failed("tool-kube-scheduler", kubernetesVersion="1.37.20")
+    assert finding["found"] == "version 1.37.2"
     for name in CONTROL_PLANE:
         finding = failed(f"tool-{name}", kubernetesVersion="1.3")
-        assert finding["found"] == "version 1.36.4"
+        assert finding["found"] == "version 1.37.2"
 
 
 @pytest.mark.parametrize("name", ["kwok", "kwokctl", "etcd"])
@@ -224,7 +224,7 @@ def test_a_program_that_does_not_answer_in_time_is_named(
 
     monkeypatch.setattr(subprocess, "run", run_briefly)
     starting = PROGRAM.replace("*) echo", "*) exec sleep 60; echo")
-    install("kube-apiserver", "Kubernetes v1.36.4", starting)
+    install("kube-apiserver", "Kubernetes v1.37.2", starting)
     said = "kube-apiserver does not answer within 20 s"
     assert failed("feature-gates")["found"] == said
     assert failed("runtime-config")["found"] == said
@@ -237,7 +237,7 @@ def test_a_program_that_is_asked_does_not_see_the_cluster_that_it_runs_in(
     monkeypatch.setenv("KUBERNETES_PORT", "tcp://10.0.0.1:443")
     monkeypatch.setenv("OTHERS", "stay")
     telling = PROGRAM.replace("*) echo", "*) env > asked; echo")
-    install("kube-apiserver", "Kubernetes v1.36.4", telling)
+    install("kube-apiserver", "Kubernetes v1.37.2", telling)
     run()
     names = {line.partition("=")[0] for line in Path("asked").read_text().splitlines()}
     assert "OTHERS" in names
@@ -261,7 +261,7 @@ def test_a_gate_that_kubernetes_refuses_fails_with_its_words(
 
 def test_a_gate_that_the_scheduler_alone_refuses_fails_too(machine: Path, install: Install) -> None:
     refusing = PROGRAM.replace("=NoSuch=", "=DRAAdminAccess=")
-    install("kube-scheduler", "Kubernetes v1.36.4", refusing)
+    install("kube-scheduler", "Kubernetes v1.37.2", refusing)
     assert failed("feature-gates")["found"].startswith("kube-scheduler: unrecognized feature gate")
 
 

@@ -66,7 +66,7 @@ def told() -> Told:
 
 
 def test_every_component_listens_on_loopback_only(told: Told) -> None:
-    assert set(told) == set(COMPONENTS) - {"etcd-peer"}
+    assert set(told) == set(COMPONENTS) - {"etcd-peer", "dra-webhook"}
     listening = ("bind-address", "server-address", "client-urls", "peer-urls", "initial-cluster")
     flags = [item for of_one in told.values() for item in of_one.items()]
     addresses = [value for flag, value in flags if flag.endswith(listening)]
@@ -238,6 +238,9 @@ class Kwokctl:
             return subprocess.CompletedProcess(arguments, 1)
         if arguments[0] == "create":
             (folder / "kubeconfig").write_text(KUBECONFIG)
+            certificates = embedded.pki(folder, folder.name)
+            certificates.mkdir(parents=True, exist_ok=True)
+            (certificates / "ca.crt").write_text("the authority")
         return subprocess.CompletedProcess(arguments, 0)
 
     @property
@@ -311,7 +314,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> list[psutil.Process]:
 @pytest.fixture
 def made(kwokctl: Kwokctl, running: list[psutil.Process]) -> dict[str, object]:
     """The facts of a cluster that runs as WANTED says."""
-    running += [psutil.Process()] * 5
+    running += [psutil.Process()] * embedded.PROCESSES
     facts = embedded.create(WANTED)
     kwokctl.asked.clear()
     return facts
@@ -347,7 +350,7 @@ def test_a_port_that_is_taken_is_left_out() -> None:
 @pytest.mark.usefixtures("running", "kwokctl")
 def test_too_few_free_ports_say_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_range, "PORTS", range(31999, 31997, -1))
-    with pytest.raises(LabError, match="fewer than 6 ports from 31998 to 31999 are free"):
+    with pytest.raises(LabError, match="fewer than 7 ports from 31998 to 31999 are free"):
         embedded.create(WANTED)
 
 
@@ -492,6 +495,7 @@ def test_kwokctl_finds_its_place_and_writes_for_nobody_else(
     program.write_text(
         '#!/bin/sh\nenv | grep KWOK_WORKDIR\nmkdir "$HOME/.kwok/made" && umask\n'
         f"echo '{KUBECONFIG}' > .run/dev/kubeconfig\n"
+        'mkdir -p "$HOME/.kwok/clusters/dev/pki" && touch "$HOME/.kwok/clusters/dev/pki/ca.crt"\n'
     )
     program.chmod(0o755)
     embedded.create(WANTED)
@@ -506,8 +510,7 @@ def test_kwokctl_finds_its_place_and_writes_for_nobody_else(
 def dead(made: dict[str, object], running: list[psutil.Process], folder: Path) -> dict[str, object]:
     """A whole cluster with its data, one of whose processes ended."""
     kept = folder / "kwok" / "clusters" / "dev"
-    for name in ("pki", "etcd"):
-        (kept / name).mkdir(parents=True)
+    (kept / "etcd").mkdir()
     (kept / "kwok.yaml").touch()
     (kept / "kubeconfig.yaml").write_text(KUBECONFIG)
     running.pop()

@@ -25,6 +25,7 @@ from operations.embedded import kwokctl_config
 from operations.embedded import ports as ports_of
 from operations.host_node import daemons, node_files
 from operations.host_node import node as host_node
+from operations.host_node.node import Specification
 from toolchain.layout import ROOT
 
 OURS = Networks()
@@ -252,12 +253,12 @@ def test_a_node_goes_on_with_the_networks_that_it_was_made_with(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    wanted = {"networks": asdict(OTHERS)}
+    wanted = asdict(Specification("module3", "abcd", asdict(OTHERS)))
     facts = {"cluster_id": "abcd", "specification": wanted}
     monkeypatch.setattr(host_node, "facts_of", lambda _: facts)
     monkeypatch.setattr(host_node, "LOCK", machine / "lock")
     monkeypatch.setattr(Path, "exists", lambda _: True)
-    monkeypatch.setattr(host_node, "find_gpus", lambda: (None, []))
+    monkeypatch.setattr(host_node, "find_gpus", lambda _: (None, []))
     monkeypatch.setattr(host_bridge, "make", asked.append)
     monkeypatch.setattr(host_machine, "make_groups", lambda: None)
     monkeypatch.setattr(host_machine, "share", lambda _: None)

@@ -102,10 +102,10 @@ def test_all_that_is_placed_is_taken_from_the_cache() -> None:
 
 @pytest.mark.parametrize(("asked", "taken"), [(None, True), (True, True), (False, False)])
 def test_what_a_host_node_needs_is_taken_unless_refused(asked: bool | None, taken: bool) -> None:
-    in_cache("kubelet-1.36.4-0123456789ab", "downloaded")
+    in_cache("kubelet-1.37.2-0123456789ab", "downloaded")
     placed(kubelet="0123456789ab")
     groups, with_host = tools.collect(asked)
-    assert with_host == taken == ("cache/kubelet-1.36.4-0123456789ab" in groups)
+    assert with_host == taken == ("cache/kubelet-1.37.2-0123456789ab" in groups)
     found = tools.mode_for(group[""] for group in groups.values())
     assert found == (mode.AUTO if taken else mode.BUILD)
 

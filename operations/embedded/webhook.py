@@ -1,0 +1,50 @@
+"""NVIDIA's admission webhook as a process of an embedded cluster.
+
+It refuses claims whose opaque parameters NVIDIA's driver could not read. It asks nothing of the
+cluster: the API server asks it, once the stack has registered it (components/webhook.py).
+"""
+
+import base64
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from machine.cluster_state import listens
+from toolchain.tools.embedded import WEBHOOK_ADDRESS
+
+COMPONENT = "dra-webhook"
+"""Its program, and what its port is called among the cluster's."""
+GATES = "MPSSupport=true,TimeSlicingSettings=true"
+"""Of the driver: it refuses what belongs to a gate that is off."""
+PATH = "/validate-resource-claim-parameters"
+
+
+def start(
+    program: Path, folder: Path, certificates: Path, port: int, environment: Mapping[str, str]
+) -> None:
+    """Start it unless it runs. It serves under the certificate of the API server, which names the
+    same address. certificates: folder of the cluster's authority."""
+    if listens(port):
+        return
+    with (folder / f"{COMPONENT}.log").open("ab") as log:
+        subprocess.Popen(
+            [
+                *(str(program.absolute()), "--port", str(port), "--feature-gates", GATES),
+                *("--tls-cert-file", str(certificates / "admin.crt")),
+                *("--tls-private-key-file", str(certificates / "admin.key")),
+            ],
+            env={**environment, WEBHOOK_ADDRESS: "127.0.0.1"},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def address(certificates: Path, port: int) -> dict[str, str]:
+    """Where the API server finds it, as in a ValidatingWebhookConfiguration's clientConfig."""
+    authority = (certificates / "ca.crt").read_bytes()
+    return {
+        "url": f"https://127.0.0.1:{port}{PATH}",
+        "caBundle": base64.b64encode(authority).decode(),
+    }
