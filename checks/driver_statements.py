@@ -58,8 +58,8 @@ class DriverScenario(Scenario, ABC):
         return ", ".join(sorted(self.parameters["classes"]))
 
     def device_attributes(self) -> str:
-        """That devices have the attributes expected and, those that are no GPUs, memory; a GPU that
-        uses the machine's is published without. Returns those that all of them have."""
+        """That devices have the attributes expected and, where it is known that they have some of
+        their own, memory. Returns those that all of them have."""
         expected = set(self.parameters["attributes"])
         common = expected
         for device in self.gpus():
@@ -68,7 +68,7 @@ class DriverScenario(Scenario, ABC):
             if found not in (expected, expected - {NUMA_NODE}):
                 lacking, extra = sorted(expected - found), sorted(found - expected)
                 raise CheckFailed(f"{place}: lacking {lacking}, not expected {extra}")
-            if self.devices != devices.GPU and "memory" not in device.capacity:
+            if self.parameters["ownMemory"] and "memory" not in device.capacity:
                 raise CheckFailed(f"{place} has no capacity 'memory'")
         return ", ".join(sorted(common))
 
@@ -91,16 +91,12 @@ def fits(found: Sequence[devices.Device], limit: Mapping[str, int]) -> str:
     for device in found:
         if device.attributes.get("type") != "gpu":
             continue  # a part of one
-        if "memory" not in device.capacity:
-            raise CheckFailed(
-                f"{device.node}/{device.name} ({device.product}) uses the machine's memory, and "
-                "MPS limits only that of a GPU",
-                remedy=NO_LIMIT,
-            )
-        size = mebibytes(device.capacity["memory"])
+        memory = device.capacity.get("memory")
+        size = mebibytes(memory) if memory else None
         if problem := too_much(limit["mib"], limit["clients"], size):
-            raise CheckFailed(f"{device.node}/{device.name}: {problem}")
-        sizes.append(size)
+            remedy = NO_LIMIT if size is None else ""
+            raise CheckFailed(f"{device.node}/{device.name}: {problem}", remedy=remedy)
+        sizes.append(size or 0)
     return f"{min(sizes)} MiB" if sizes else "no whole GPU"
 
 

@@ -21,14 +21,15 @@ class GpuProfile:
 
     product, brand, architecture, addressing_mode: the strings that the driver publishes.
     compute_capability: "major.minor"; memory_mib: the total that NVML reports, in MiB (the driver
-    publishes it in bytes), not the size on the box.
+    publishes it in bytes), not the size on the box; None for a GPU that uses the machine's memory,
+    of which NVML reports none and the driver publishes none.
     """
 
     product: str
     brand: str
     architecture: str
     compute_capability: str
-    memory_mib: int
+    memory_mib: int | None
     addressing_mode: str = "None"
 
 
@@ -42,6 +43,8 @@ GPU_PROFILES: dict[str, GpuProfile] = {
     "h200": GpuProfile("NVIDIA H200", "Nvidia", "Hopper", "9.0", 143771),
     # Memory: nvidia-smi.
     "gb200": GpuProfile("NVIDIA GB200", "Nvidia", "Blackwell", "10.0", 189471, "ATS"),
+    # Addressing mode: AlexsJones/llmfit#93; memory: Syllo/nvtop#466.
+    "gb10": GpuProfile("NVIDIA GB10", "Nvidia", "Blackwell", "12.1", None, "ATS"),
     # Name and brand: NVIDIA/nvidia-docker#1628; memory: modal-labs/modal-client#2797.
     "t4": GpuProfile("Tesla T4", "Nvidia", "Turing", "7.5", 15360),
 }
@@ -90,8 +93,10 @@ def devices(
         }
         if has_numa_node:
             attributes["resource.kubernetes.io/numaNode"] = {"int": index % 2}
-        capacity = {"memory": {"value": f"{profile.memory_mib}Mi"}}
-        found.append({"name": f"gpu-{index}", "attributes": attributes, "capacity": capacity})
+        device: dict[str, Any] = {"name": f"gpu-{index}", "attributes": attributes}
+        if profile.memory_mib is not None:
+            device["capacity"] = {"memory": {"value": f"{profile.memory_mib}Mi"}}
+        found.append(device)
     return found
 
 

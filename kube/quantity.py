@@ -31,8 +31,16 @@ def mebibytes(text: str) -> int:
     return int(parse(text) // BINARY["Mi"])
 
 
-def too_much(limit_mib: int, clients: int, memory_mib: int) -> str:
-    """Why so many clients with that limit are more than a GPU has; empty if they are not."""
+MACHINES_MEMORY = "the GPU uses the machine's memory, which MPS does not limit"
+
+
+def too_much(limit_mib: int, clients: int, memory_mib: int | None) -> str:
+    """Why so many clients with that limit are more than a GPU has; empty if they are not.
+
+    memory_mib: None for a GPU that uses the machine's memory; limit_mib: 0 for none.
+    """
+    if memory_mib is None:
+        return MACHINES_MEMORY if limit_mib else ""
     if limit_mib > memory_mib:
         return f"a limit of {limit_mib} MiB is above the {memory_mib} MiB that the GPU has"
     if clients * limit_mib > memory_mib:

@@ -2,8 +2,8 @@
 
 Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), driver (name by which
 its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
-device of this driver version must have), uuids (of the GPUs that NVML sees on a real node), devices
-(GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
+device of this driver version must have), ownMemory (whether each is known to have memory), uuids
+(of the GPUs that NVML sees on a real node), devices (GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
 
 clusterOwned: whether the lab made the cluster. Of a shared one only the driver knows how many GPUs
 there are; one of them, target, is looked at (checks/shared_driver.py).

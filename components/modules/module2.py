@@ -3,10 +3,11 @@
 from components.check import Check, ModuleComponent
 from components.lab_context import LabContext
 from components.modules.registry import Module
+from kube.devices import GPU
 
 
 def build(lab: LabContext) -> list[Check]:
-    kind = lab.kind_of_driver
+    kind, profile = lab.kind_of_driver, lab.settings.gpu_profile
     parameters = {
         "kubeconfig": lab.cluster.kubeconfig,
         "namespace": lab.driver.namespace,
@@ -20,6 +21,7 @@ def build(lab: LabContext) -> list[Check]:
         "nodes": lab.nodes.names,
         "gpusPerNode": lab.nodes.gpus_per_node,
         "attributes": lab.driver.attributes,
+        "ownMemory": lab.nodes.devices != GPU and profile.memory_mib is not None,
         "uuids": lab.nodes.seen,
         "devices": lab.nodes.devices,
         "target": lab.settings.target,

@@ -16,7 +16,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
     """Of these settings together; the first one is what to tell."""
     modules = closure(settings.modules)
     if settings.node == "simulated":
-        yield from _of_simulated_gpus(settings)
+        limited = any(module.id == "5" for module in modules)
+        yield from _of_simulated_gpus(settings, limited=limited)
     shared = [module.id for module in modules if "mps" in module.requires]
     if settings.driver != "nvidia" and shared:
         yield "driver", settings.driver, f"module {shared[0]} shares a GPU by MPS: nvidia"
@@ -34,13 +35,15 @@ def problems(settings: Settings) -> Iterator[Problem]:
             yield "target", "", one
 
 
-def _of_simulated_gpus(settings: Settings) -> Iterator[Problem]:
+def _of_simulated_gpus(settings: Settings, *, limited: bool) -> Iterator[Problem]:
     """On simulated nodes it is known which GPUs there will be; on real ones module 2 looks."""
     nodes, gpus, profile = settings.nodes, settings.gpus_per_node, settings.gpu_profile
     known = [gpu_uuid(node, index) for node in node_names(nodes) for index in range(gpus)]
     if settings.target not in ("", *known):
         yield "target", settings.target, f"allowed: {', '.join(known)}"
-    if problem := too_much(settings.mps_memory_mib, settings.mps_clients, profile.memory_mib):
+    memory = profile.memory_mib
+    problem = too_much(settings.mps_memory_mib, settings.mps_clients, memory)
+    if problem and (limited or memory is not None):
         yield "mpsMemoryLimit", settings.mps_memory_limit, f"{problem} ({profile.product})"
 
 

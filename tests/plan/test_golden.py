@@ -24,11 +24,13 @@ from tests.checkout import NO_NETWORK, Checkout
 from toolchain.layout import committed_stacks
 
 GOLDEN = Path(__file__).parent / "golden"
+KIND = {"cluster": "kind", "kubernetesVersion": "1.37.0"}
+"""Whatever image of nodes was built here."""
 CHANGED: dict[str, tuple[str, dict[str, str]]] = {
     "module5-host": ("module5", {"node": "host"}),
-    "module3-kind": ("module3", {"cluster": "kind"}),
-    "module5-kind": ("module5", {"cluster": "kind"}),
-    "module3-kind-example": ("module3", {"cluster": "kind", "driver": "example"}),
+    "module3-kind": ("module3", KIND),
+    "module5-kind": ("module5", KIND),
+    "module3-kind-example": ("module3", KIND | {"driver": "example"}),
     "module3-existing": (
         "module3",
         {

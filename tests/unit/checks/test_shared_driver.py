@@ -42,6 +42,7 @@ THEIRS = {
     "nodes": [],
     "gpusPerNode": 0,
     "target": TARGET,
+    "ownMemory": False,
     "uuids": [],
     "devices": devices.GPU,
     "memoryLimit": None,

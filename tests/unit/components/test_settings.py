@@ -127,7 +127,7 @@ def test_which_gpus_a_host_has_is_not_known_beforehand() -> None:
         ("driverChart", "oci://", "or oci://HOST/NAME"),
         ("driverChart", "oci://host only", "or oci://HOST/NAME"),
         ("driverChart", "oci://example.test/Chart?", "or oci://HOST/NAME"),
-        ("gpuProfile", "h300", "rtx4090, a100, h100, h200, gb200, t4"),
+        ("gpuProfile", "h300", "rtx4090, a100, h100, h200, gb200, gb10, t4"),
         ("kubernetesVersion", "latest", "a version such as 1.37.2"),
         ("kubernetesVersion", "v1.37.2", "a version such as 1.37.2"),
         ("driver", "amd", "allowed: nvidia"),
@@ -202,6 +202,15 @@ def test_a_memory_limit_counts_in_whole_mib(given: str, mib: int) -> None:
 
 def test_for_gpus_that_use_the_machines_memory_there_is_no_limit() -> None:
     assert parse(DEFAULTS | {"mpsMemoryLimit": "none"}, "dev").mps_memory_mib == 0
+
+
+def test_a_limit_for_such_gpus_is_refused_where_module_5_would_set_it() -> None:
+    gb10 = DEFAULTS | {"gpuProfile": "gb10"}
+    parse(gb10, "dev")
+    five = {"modules": '["5"]'}
+    with pytest.raises(SettingsError, match=r"'mpsMemoryLimit'.*machine's memory.*GB10"):
+        parse(gb10 | five, "dev")
+    parse(gb10 | five | {"mpsMemoryLimit": "none"}, "dev")
 
 
 def test_the_card_of_the_profile_decides_what_fits() -> None:

@@ -49,10 +49,10 @@ def test_uuids_never_change() -> None:
     assert gpu_uuid("gpu-node-0", 0) == "GPU-d39d2a7e-364c-5c3e-8fc3-d94479a5c039"
 
 
-@pytest.mark.parametrize("name", ["rtx4090", "a100", "h100", "h200", "gb200", "t4"])
+@pytest.mark.parametrize("name", list(GPU_PROFILES))
 def test_profiles_are_complete(name: str) -> None:
     profile = GPU_PROFILES[name]
-    assert profile.memory_mib > 10_000
+    assert profile.memory_mib is None or profile.memory_mib > 10_000
     major, minor = profile.compute_capability.split(".")
     assert int(major) >= 7
     assert minor.isdigit()

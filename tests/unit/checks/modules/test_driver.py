@@ -53,6 +53,7 @@ PARAMETERS = {
     "driver": NVIDIA.domain,
     "classes": list(NVIDIA.classes),
     "attributes": ATTRIBUTES,
+    "ownMemory": True,
     "uuids": [],
     "devices": devices.SIMULATED,
 }
@@ -421,7 +422,7 @@ def without_memory(kube: FakeKube) -> None:
 
 def test_gpus_that_use_the_machines_memory_are_described_well(kube: FakeKube) -> None:
     without_memory(kube)
-    assert findings(run(devices=devices.GPU))["device-attributes"]["status"] == "passed"
+    assert findings(run(ownMemory=False))["device-attributes"]["status"] == "passed"
     assert failed("device-attributes") == "gpu-node-0/gpu-0 has no capacity 'memory'"
 
 
@@ -429,7 +430,7 @@ def test_a_memory_limit_means_nothing_on_gpus_that_use_the_machines_memory(kube:
     without_memory(kube)
     limit = {"memoryLimit": {"mib": 1024, "clients": 3}}
     finding = findings(run(devices=devices.GPU, **limit))["mps-memory-limit-fits"]
-    text = "gpu-node-0/gpu-0 (NVIDIA H200) uses the machine's memory"
+    text = "gpu-node-0/gpu-0: the GPU uses the machine's memory"
     assert finding["status"] == "failed"
     assert finding["found"].startswith(text)
     assert "mpsMemoryLimit=none" in finding["remedy"]
