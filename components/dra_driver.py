@@ -35,9 +35,12 @@ class DraDriver(pulumi.ComponentResource):
         namespace = KubernetesObject(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, "driver", child
         )
-        release = _release(lab, namespace, child)
+        in_chart = None
+        if lab.webhook_in_chart:
+            in_chart = webhook.in_chart(lab.cluster.kubeconfig, namespace, child)
+        release = _release(lab, namespace, in_chart, child)
         installed: list[pulumi.Resource] = [release, *publishers]
-        if settings.webhook:
+        if settings.webhook and lab.kind.runs_webhook:
             installed.append(webhook.register(lab.cluster.webhook, child))
         revision = release.status["revision"].apply(str)
         identity = [revision, *(publisher.uid for publisher in publishers)]
@@ -77,8 +80,12 @@ class DraDriver(pulumi.ComponentResource):
 
 
 def _release(
-    lab: LabContext, namespace: KubernetesObject, opts: pulumi.ResourceOptions
+    lab: LabContext,
+    namespace: KubernetesObject,
+    in_chart: pulumi.Input[dict[str, Any]] | None,
+    opts: pulumi.ResourceOptions,
 ) -> k8s.helm.v3.Release:
+    """in_chart: the chart's values for its webhook, None where it is not to run one."""
     settings = lab.settings
     return k8s.helm.v3.Release(
         "driver",
@@ -93,6 +100,7 @@ def _release(
             lab.nodes.driver_root,
             shared=not lab.cluster.owned,
             mocked=settings.gpus == "mocked",
+            webhook=in_chart,
         ),
         # Only ComputeDomains have CRDs, and Helm would never remove them.
         skip_crds=True,
@@ -134,6 +142,7 @@ def devices_published(
         subjects=list(subjects),
         memoryLimit=lab.memory_limit,
         digest=program.digest(*sources.of_check("driver")),
+        **({"webhook": True} if lab.webhook_in_chart else {}),
     )
     gate = program.run("devices-published", "checks gate-devices", given, opts)
     return gate, gate.stdout.apply(json.loads)["uuid"]

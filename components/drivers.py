@@ -57,6 +57,7 @@ def values(
     driver_root: pulumi.Input[str] | None = None,
     shared: bool = False,
     mocked: bool = False,
+    webhook: pulumi.Input[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The values of the driver's chart, for a lab with GPUs and without ComputeDomains.
 
@@ -64,7 +65,8 @@ def values(
     which the GPU driver lies as distributions have it, None for the chart's own, "/". shared:
     whether the cluster is one of others: its nodes have no image of set-up, those of the charts
     are in registries, and mocks are as many as the chart says. mocked: whether the GPU driver is
-    a mocked one, which has the files of its GPUs in /sys too.
+    a mocked one, which has the files of its GPUs in /sys too. webhook: how the chart runs its
+    webhook, None where it does not.
 
     computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
     RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
@@ -85,4 +87,6 @@ def values(
     if mocked:
         sysfs = {"name": "NVIDIA_DRA_SYSFS_ROOT", "value": "/driver-root/sys"}
         found["kubeletPlugin"] = {"containers": {"gpus": {"env": [sysfs]}}}
+    if webhook is not None:
+        found["webhook"] = webhook
     return found if driver_root is None else found | {"nvidiaDriverRoot": driver_root}

@@ -129,6 +129,11 @@ class LabContext:
         return any("driver" in module.requires for module in self.modules)
 
     @property
+    def webhook_in_chart(self) -> bool:
+        """Whether the driver's chart runs NVIDIA's webhook, rather than the cluster."""
+        return self.settings.webhook and not self.kind.runs_webhook
+
+    @property
     def memory_limit(self) -> dict[str, int] | None:
         """What module 5's clients may use of a GPU, None where no limit is wanted."""
         if not self.has("5") or not self.settings.mps_memory_mib:

@@ -1,13 +1,17 @@
-"""NVIDIA's admission webhook, registered with the API server of an embedded cluster."""
+"""NVIDIA's admission webhook: a process of an embedded cluster, else a pod of the chart."""
 
+import json
 from typing import Any
 
 import pulumi
 
+from components import program
 from components.manifests import KubernetesObject
 
-NAME = "dra-driver-nvidia-gpu-webhook-config"
-"""As the driver's chart calls it, which would run the webhook as a pod."""
+SERVICE = "dra-driver-nvidia-gpu-webhook"
+NAME = f"{SERVICE}-config"
+"""As the driver's chart calls them."""
+SECRET = f"{SERVICE}-certificate"
 
 
 def register(
@@ -38,3 +42,21 @@ def register(
         "webhooks": [webhook],
     }
     return KubernetesObject(configuration, "webhook", opts)
+
+
+def in_chart(
+    kubeconfig: str, namespace: KubernetesObject, opts: pulumi.ResourceOptions
+) -> pulumi.Output[dict[str, Any]]:
+    """What the driver's chart is to be told so that it runs the webhook, with a certificate of the
+    lab's own: cert-manager is not needed."""
+    given = pulumi.Output.all(
+        kubeconfig=kubeconfig,
+        namespace=namespace.metadata["name"],
+        namespace_uid=namespace.uid,
+        service=SERVICE,
+        secret=SECRET,
+    )
+    certificate = program.run("webhook-certificate", "operations webhook-certificate", given, opts)
+    bundle = certificate.stdout.apply(lambda printed: json.loads(printed)["caBundle"])
+    secret = {"name": SECRET, "caBundle": bundle}
+    return pulumi.Output.from_input({"enabled": True, "tls": {"mode": "secret", "secret": secret}})

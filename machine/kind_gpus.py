@@ -66,8 +66,8 @@ def summary(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def brief(workers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each worker its GPUs only, {} for one without."""
-    return [{"gpus": worker["gpus"]} if worker else {} for worker in workers]
+    """Of each worker its GPUs of this machine only, {} for one without."""
+    return [{key: worker[key] for key in ("gpus",) if key in worker} for worker in workers]
 
 
 def _worker(

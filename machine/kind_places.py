@@ -8,6 +8,8 @@ from machine.run import ProgramError, run_program
 PREFIX = "dra-workshop-"
 CONFIG = "kind.yaml"
 """The stack's file of kind's configuration: the sign of a cluster, whole or half-made."""
+MOCKED_DRIVER = "/opt/dra-workshop/gpu/driver"
+"""The root of a mocked GPU driver in a node, whose disk keeps it when the node is restarted."""
 ANSWER_SECONDS = 10
 
 

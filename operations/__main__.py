@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
             if name in (*REMOVE, "removing"):
                 action.add_argument("--stack", required=True)
     groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
+    groups.add_parser("webhook-certificate", help="have one in the cluster; JSON on stdin")
     groups.add_parser(
         "leftovers", help="remove from a cluster what is not configured any more; JSON on stdin"
     )
@@ -80,6 +81,10 @@ def run(options: argparse.Namespace) -> int:
             from machine import kind_gpus
 
             output.write(kind_gpus.summary(read_gpus(json.load(sys.stdin))))
+        case "webhook-certificate":
+            from operations.kind import webhook
+
+            output.write(webhook.certify(webhook.Specification(**json.load(sys.stdin))))
         case "leftovers":
             from operations.stack import leftovers
 

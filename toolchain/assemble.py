@@ -37,6 +37,7 @@ from toolchain.images import (
 )
 from toolchain.progress import say
 from toolchain.tools import (
+    DRA_WEBHOOK,
     DRIVER_MODULE,
     DRIVER_PLUGIN,
     EXAMPLE_DRIVER,
@@ -139,6 +140,8 @@ def _driver() -> tuple[oci.Root, dict[str, object]]:
     theirs = {name: host_program(name) for name in DRIVER_PROGRAMS}
     for program in ours:
         root.program(f"usr/bin/{program.name}", program)
+    (webhook,) = DRA_WEBHOOK.programs
+    root.program("usr/bin/webhook", _built(DRA_WEBHOOK) / webhook)  # static
     for name, program in theirs.items():
         root.program(f"usr/bin/{name}", program)
     root.link("usr/bin/sh", "bash")
@@ -148,7 +151,7 @@ def _driver() -> tuple[oci.Root, dict[str, object]]:
     root.file("LICENSE", plugin / "LICENSE")
     root.folder("root")
     _add_libraries(root, [*ours, *theirs.values()])
-    described = "the kubelet plugin of {module}, not NVIDIA's image"
+    described = "kubelet plugin and webhook of {module}, not NVIDIA's image"
     return root, {
         "Env": [PATH],
         "User": "0:0",

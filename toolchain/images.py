@@ -17,6 +17,7 @@ from pathlib import Path
 
 from toolchain.errors import SetupError
 from toolchain.tools import (
+    DRA_WEBHOOK,
     DRIVER_PLUGIN,
     DRIVER_PLUGIN_VERSION,
     EXAMPLE_DRIVER,
@@ -33,8 +34,8 @@ read-only root."""
 PAUSE_IMAGE = "localhost/dra-workshop/pause:1"
 """What containerd runs as the sandbox of every pod."""
 DRIVER_IMAGE = f"registry.k8s.io/dra-driver-nvidia/dra-driver-nvidia-gpu:v{DRIVER_PLUGIN_VERSION}"
-"""The kubelet plugin of NVIDIA's driver, under the name that its chart asks for by itself
-(image.repository and appVersion of the chart)."""
+"""The kubelet plugin and the webhook of NVIDIA's driver, under the name that its chart asks for by
+itself (image.repository and appVersion of the chart)."""
 EXAMPLE_DRIVER_IMAGE = f"localhost/dra-workshop/dra-example-driver:v{EXAMPLE_DRIVER_VERSION}"
 """The kubelet plugin of Kubernetes' example driver. Its tag is the appVersion of the chart, whose
 image.repository must be set to the rest."""
@@ -126,7 +127,7 @@ DRIVER = Image(
     DRIVER_PLUGIN_VERSION,
     DRIVER_IMAGE,
     "dra-driver.tar",
-    made_of=(DRIVER_PLUGIN, NVIDIA_TOOLKIT),
+    made_of=(DRIVER_PLUGIN, DRA_WEBHOOK, NVIDIA_TOOLKIT),
     host_programs=DRIVER_PROGRAMS,
 )
 EXAMPLE = Image(

@@ -3,7 +3,8 @@
 Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), driver (name by which
 its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
 device of this driver version must have), ownMemory (whether each is known to have memory), uuids
-(of the GPUs that NVML sees on a real node), devices (GPU, MOCK or SIMULATED), memoryLimit (where module 5 is wanted: mib of one client, clients).
+(of the GPUs that NVML sees on a real node), devices (GPU, MOCK or SIMULATED), memoryLimit (where
+module 5 is wanted: mib of one client, clients).
 
 clusterOwned: whether the lab made the cluster. Of a shared one only the driver knows how many GPUs
 there are; one of them, target, is looked at (checks/shared_driver.py).
@@ -18,10 +19,12 @@ from checks.driver_statements import DEVICE_STEPS, SECONDS, DriverScenario, requ
 from checks.result import CheckFailed
 from checks.steps import Step, verify
 from kube import devices
-from kube.client import Kube
+from kube.client import Kube, announced
 from kube.conditions import wait_for_nodes
 from kube.devices import SIMULATED, counted
+from kube.errors import KubeError
 from kube.pods import explain_unready
+from machine.waiting import until
 
 PERMISSIONS, IN_DRIVER = shared_driver.PERMISSIONS, shared_driver.IN_DRIVER
 UNSTAMPED = "0.0.0-dev"
@@ -76,6 +79,17 @@ class OwnDriver(DriverScenario):
             self.kube, self.nodes, self.per_node, seconds, self.driver, exactly=exactly
         )
 
+    def wait_for_webhook(self, seconds: float) -> None:
+        """Until claims are not refused for want of an answer, tried with one that is not kept."""
+        exactly = {"deviceClassName": self.driver}
+        claim = {
+            "metadata": {"name": "webhook-answers"},
+            "spec": {"devices": {"requests": [{"name": "gpu", "exactly": exactly}]}},
+        }
+        create = self.kube.resource.create_namespaced_resource_claim
+        with announced("NVIDIA's admission webhook", seconds):
+            until(seconds, KubeError)(self.kube.get, create, self.namespace, claim, dry_run="All")
+
     def devices_published(self) -> str:
         found = self.wait_for_gpus(SECONDS, exactly=True)
         gpus, uuids = counted(len(found), "GPU"), {device.uuid for device in found}
@@ -114,7 +128,8 @@ def gate(parameters: dict[str, Any]) -> str:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
     parameters: kubeconfig, namespace and driver (see above), nodes, gpusPerNode, seconds,
-    memoryLimit. Returns {"uuid": of the first GPU by the names of its node and itself} as JSON, ""
+    memoryLimit, webhook (true where the driver's chart runs one: claims would be refused until it
+    answers). Returns {"uuid": of the first GPU by the names of its node and itself} as JSON, ""
     where none is expected.
 
     Raises CheckFailed that says what is missing, or that module 5's memory limit does not fit a
@@ -126,6 +141,8 @@ def gate(parameters: dict[str, Any]) -> str:
     scenario = OwnDriver(kube, parameters)
     with scenario.explained():
         found = scenario.wait_for_gpus(seconds)
+        if parameters.get("webhook"):
+            scenario.wait_for_webhook(seconds)
     require_fit(found, parameters.get("memoryLimit"))
     on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in scenario.nodes)
     return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})

@@ -7,14 +7,12 @@ networks (as in Networks).
 from functools import partial
 from typing import Any
 
-from checks.prerequisites import embedded, gpus, host_guards, statements
+from checks.prerequisites import embedded, gpus, host_guards, mocked_driver, statements
 from checks.prerequisites.statements import refuse, require_free
-from checks.result import CheckFailed, Checklist
-from machine import cluster_state, gpu_host, host_machine, host_node, host_places
+from checks.result import Checklist
+from machine import cluster_state, host_machine, host_node, host_places
 from machine.host_networks import Networks
 from toolchain import host
-from toolchain.errors import SetupError
-from toolchain.mocked_driver import build
 
 CONTROLLERS = {"cpu", "memory", "pids"}
 NEEDED_DISK = 2.0
@@ -28,8 +26,6 @@ TITLES = {
     "host-forwarding": "the firewall lets pods reach each other",
     "host-cgroups": "the kernel has the control groups that a kubelet needs",
     "host-disk": f"there is room in {host_places.STATE.parent}",
-    "mocked-driver": "the mocked GPU driver can be compiled",
-    "no-gpu-driver": "this machine has no GPU that mocked ones could be taken for",
 }
 REMEDIES = {
     "host-tools": host.REMEDY,
@@ -39,8 +35,6 @@ REMEDIES = {
     "host-forwarding": SEE,
     "host-cgroups": "boot with these controllers on, or give this container its own control groups",
     "host-disk": "free some room in that file system",
-    "mocked-driver": SEE,
-    "no-gpu-driver": "set gpus=real, or use a machine without a GPU driver",
 }
 
 
@@ -60,19 +54,10 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     disk = embedded.MADE_DISK if made else NEEDED_DISK
     verify("host-disk", lambda: require_free(host_places.STATE.parent, disk), f"{disk} GB")
     if parameters["gpu"] and parameters["gpus"] == "mocked":
-        verify("mocked-driver", _compiler, "a C compiler")
-        found = [str(path) for path in gpu_host.KERNEL_DRIVER if path.exists()]
-        verify("no-gpu-driver", lambda: refuse(found, "a GPU driver is loaded: "), "none")
+        mocked_driver.add(checklist)
     elif parameters["gpu"]:
         gpus.add(checklist, made=made)
     return checklist.to_json()
-
-
-def _compiler() -> str:
-    try:
-        return "compiled" if build.place().exists() else " ".join(build.require_compiler())
-    except SetupError as error:
-        raise CheckFailed(str(error)) from error
 
 
 def _controllers() -> str:

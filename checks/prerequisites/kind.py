@@ -2,11 +2,12 @@
 GPUs be given to it. Nothing is changed, and no server but the Docker daemon is asked.
 
 Parameters: stack, kubernetesVersion, workers (how many), driver ("nvidia", or "example" for mock
-devices), gpu (whether the lab needs one; with driver "example" none is looked for), gpus (indices
-or UUIDs of those that nodes get, [] for all), strategy ("toolkit" or "cdi": how the driver gets
-into a node, see machine/kind_node_needs.py; "auto": what Docker is set up for), nodeImage ("" for
-that of make kind-node-image, else kind's own), driverChart (as in embedded.py, "" for none), strict
-(when false, only what is in FATAL stops an update; all else is a warning).
+devices), gpu (whether the lab needs one; with driver "example" none is looked for), mocked (whether
+GPUs are mocked), gpus (indices or UUIDs of those that nodes get, [] for all), strategy ("toolkit"
+or "cdi": how the driver gets into a node, see machine/kind_node_needs.py; "auto": what Docker is
+set up for), nodeImage ("" for that of make kind-node-image, else kind's own), driverChart (as in
+embedded.py, "" for none), strict (when false, only what is in FATAL stops an update; all else is a
+warning).
 """
 
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 import semver
 
-from checks.prerequisites import docker_daemon, embedded, kind_gpu, statements
+from checks.prerequisites import docker_daemon, embedded, kind_gpu, mocked_driver, statements
 from checks.prerequisites.docker_daemon import Docker
 from checks.prerequisites.statements import read, refuse
 from checks.result import CheckFailed, Checklist, CheckSkipped, require
@@ -39,6 +40,9 @@ FATAL = (
     "gpu-subset",
     "cdi-spec",
     "cdi-mounts",
+    "mocked-driver",
+    "driver-image",
+    "no-gpu-driver",
 )
 """Without these there would be no cluster, or one without the GPUs that were asked for."""
 OLDEST_KIND = semver.Version(0, 32, 0)
@@ -81,13 +85,16 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     embedded.add_platform(checklist)
     if parameters["driverChart"]:
         embedded.add_chart(checklist, parameters["driverChart"])
-    with_gpu = parameters["driver"] == "nvidia" and parameters["gpu"]
+    of_nvidia = parameters["driver"] == "nvidia" and parameters["gpu"]
+    with_gpu = of_nvidia and not parameters["mocked"]
     daemon = Docker(with_gpu)
     docker_daemon.add(checklist, daemon)
     _add_machine(checklist, parameters, daemon)
     if with_gpu:
         chosen = parameters | {"strategy": _strategy(parameters["strategy"])}
         kind_gpu.add(checklist, chosen, daemon.info)
+    elif of_nvidia:
+        mocked_driver.add(checklist)
     if not parameters["strict"]:
         checklist.findings = [
             replace(finding, status="warning")
@@ -104,6 +111,7 @@ def defaults() -> dict[str, Any]:
         "kubernetesVersion": kind_images.versions()[0],
         "driver": "nvidia",
         "gpu": True,
+        "mocked": False,
         "strategy": "auto",
         "gpus": [],
         "workers": 1,

@@ -10,7 +10,12 @@ from components.lab_context import GpuDriver, LabContext
 
 
 class ClusterKind(ABC):
-    """What a kind of cluster needs of this machine, what it makes, and whose driver it has."""
+    """What a kind of cluster needs of this machine, what it makes, and whose driver it has.
+
+    runs_webhook: whether its cluster has NVIDIA's webhook as a process; else the chart runs it.
+    """
+
+    runs_webhook = False
 
     @abstractmethod
     def prerequisites(self, lab: LabContext) -> list[Program]:

@@ -23,6 +23,8 @@ from machine import cluster_state
 class Embedded(ClusterKind):
     """The control plane with simulated nodes."""
 
+    runs_webhook = True
+
     def prerequisites(self, lab: LabContext) -> list[Program]:
         return [control_plane_tools(lab.settings)]
 

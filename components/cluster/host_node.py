@@ -23,6 +23,8 @@ from machine import host_places, identity
 class WithHostNode(ClusterKind):
     """The control plane of an embedded cluster, with this machine as its node."""
 
+    runs_webhook = True
+
     def prerequisites(self, lab: LabContext) -> list[Program]:
         settings = lab.settings
         networks = asdict(settings.host_networks)

@@ -5,6 +5,7 @@ outlive the cluster; so its objects are removed one by one.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pulumi
 
@@ -13,15 +14,19 @@ from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
 from components.gpu_host import GpuHost
 from components.lab_context import GpuNodes, LabContext
+from components.settings import Settings
+from components.simulated_gpus import gpu_uuid
+from components.simulated_gpus import mocked as mocked_gpus
+from kube.devices import MOCK
 from machine import kind_places
-from toolchain.images import KIND_IMAGES
+from toolchain.images import DRIVER, EXAMPLE, WORKLOAD
 
 IMAGES = Path(".tools/images")
 """Relative, as all paths that Commands get: a checkout that was moved can still remove its lab."""
 
 
 class Kind(ClusterKind):
-    """Containers of Docker, with this machine's GPUs inside."""
+    """Containers of Docker, with this machine's GPUs inside, or mocked ones."""
 
     def prerequisites(self, lab: LabContext) -> list[Program]:
         settings = lab.settings
@@ -30,6 +35,7 @@ class Kind(ClusterKind):
             "kubernetesVersion": settings.kubernetes_version,
             "driver": settings.driver,
             "gpu": lab.needs_driver,
+            "mocked": settings.gpus == "mocked",
             "driverChart": settings.driver_chart if lab.needs_driver else "",
             "nodeImage": settings.node_image,
             "strategy": settings.gpu_mounts,
@@ -41,8 +47,10 @@ class Kind(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings = lab.settings
-        wants_gpus = settings.driver == "nvidia" and lab.needs_driver
-        host = GpuHost(settings, opts) if wants_gpus else None
+        mocked = settings.gpus == "mocked" and lab.needs_driver
+        real = settings.gpus == "real" and lab.needs_driver and settings.driver == "nvidia"
+        host = GpuHost(settings, opts) if real else None
+        images = (WORKLOAD, DRIVER if mocked else EXAMPLE)
         lab.cluster = Cluster(
             "KindCluster",
             opts,
@@ -55,13 +63,29 @@ class Kind(ClusterKind):
                 "feature_gates": list(settings.feature_gates),
                 "runtime_config": list(settings.runtime_config),
                 "image": settings.node_image,
-                "images": [str(IMAGES / image.file) for image in KIND_IMAGES],
-                "workers": host.workers if host else [{}] * settings.nodes,
+                "images": [str(IMAGES / image.file) for image in images],
+                "workers": host.workers if host else _own_workers(settings, mocked),
                 **({"host": host.asked} if host else {}),
             },
             timeout="10m",
         )
         lab.nodes = _workers(lab, host)
+        if mocked:
+            _have_mocked(lab.nodes, settings)
+
+
+def _have_mocked(nodes: GpuNodes, settings: Settings) -> None:
+    names, each = kind_places.workers(settings.stack, settings.nodes), settings.gpus_per_node
+    uuids = [gpu_uuid(name, index) for name in names for index in range(each)]
+    nodes.devices, nodes.driver_root = MOCK, kind_places.MOCKED_DRIVER
+    nodes.uuids, nodes.seen = uuids[:each], uuids
+
+
+def _own_workers(settings: Settings, mocked: bool) -> list[dict[str, Any]]:
+    """What each worker needs that has no GPU of this machine: mocked ones, or none."""
+    count, profile = settings.gpus_per_node, settings.gpu_profile
+    nodes = kind_places.workers(settings.stack, settings.nodes)
+    return [{"mocked": mocked_gpus(node, count, profile)} if mocked else {} for node in nodes]
 
 
 def _workers(lab: LabContext, host: GpuHost | None) -> GpuNodes:

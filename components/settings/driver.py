@@ -76,11 +76,11 @@ def _install(value: str, before: Any) -> bool:
 
 
 def _webhook(value: str, before: Any) -> bool:
-    """The lab runs NVIDIA's webhook beside control planes of its own."""
-    embedded = before.cluster == "embedded"
-    wanted = switch(value) if value else embedded
-    if wanted and not embedded:
-        raise NotAllowed(value, "true is for cluster=embedded")
+    """The lab brings NVIDIA's webhook with NVIDIA's driver to clusters of its own."""
+    possible = before.cluster != "existing" and before.driver == "nvidia"
+    wanted = switch(value) if value else possible
+    if wanted and not possible:
+        raise NotAllowed(value, "true is for driver=nvidia, and not for cluster=existing")
     return wanted
 
 
@@ -112,6 +112,6 @@ class DriverSettings:
     )
     webhook: bool = setting(
         meaning="Whether NVIDIA's admission webhook refuses claims with parameters that its driver "
-        "could not read: true or false. Empty: true on embedded clusters.",
+        "could not read: true or false. Empty: true on clusters of the lab's own.",
         parse=_webhook,
     )

@@ -19,8 +19,8 @@ SUBSET = re.compile(r"[0-9]{1,3}(\+[0-9]{1,3})*")
 
 def _gpus(value: str, before: Any) -> str:
     found = one_of(GPUS, value)
-    if found == "mocked" and before.node != "host":
-        raise NotAllowed(value, "mocked is for node=host")
+    if found == "mocked" and before.node != "host" and before.cluster != "kind":
+        raise NotAllowed(value, "mocked is for node=host and cluster=kind")
     return found
 
 
@@ -45,14 +45,14 @@ class GpuSettings:
 
     gpus: str = setting(
         default="real",
-        meaning="What the GPUs of a host node are. real: the machine's own. mocked: NVIDIA's "
-        "driver runs over a stand-in, and all but computing is real; it takes a C compiler, and "
-        "a machine without a GPU driver.",
+        meaning="What the GPUs of a host node and of kind nodes are. real: the machine's own. "
+        "mocked: NVIDIA's driver runs over a stand-in, and all but computing is real; it takes "
+        "make setup-host, a C compiler, and a machine without a GPU driver.",
         parse=_gpus,
     )
     gpus_per_node: int = setting(
         default="2",
-        meaning="How many GPUs each simulated node has, or mocked ones, or devices with "
+        meaning="How many simulated or mocked GPUs each node has, or devices with "
         f"driver=example, 1 to {MOST_GPUS}.",
         parse=partial(count, 1, MOST_GPUS),
     )

@@ -19,6 +19,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
         limited = any(module.id == "5" for module in modules)
         yield from _of_simulated_gpus(settings, limited=limited)
     shared = [module.id for module in modules if "mps" in module.requires]
+    if settings.driver != "nvidia" and settings.gpus == "mocked":
+        yield "gpus", settings.gpus, f"with driver={settings.driver}, whose devices are mocks: real"
     if settings.driver != "nvidia" and shared:
         yield "driver", settings.driver, f"module {shared[0]} shares a GPU by MPS: nvidia"
     if settings.cluster == "kind":
@@ -59,10 +61,10 @@ def _of_kind_image(settings: Settings) -> Iterator[Problem]:
 
 def _of_kind_subsets(settings: Settings, needs_driver: bool) -> str:
     subsets, nodes = settings.gpu_subsets, settings.nodes
-    gives_gpus = settings.driver == "nvidia"
+    gives_gpus = settings.driver == "nvidia" and settings.gpus == "real"
     given = [index for subset in subsets for index in subset]
     if subsets and not gives_gpus:
-        return "only with driver=nvidia: no node gets a GPU"
+        return "only with driver=nvidia and gpus=real: no node gets a GPU of this machine"
     if subsets and len(subsets) != nodes:
         return f"one for each node: nodes is {nodes}"
     if not subsets and nodes > 1 and gives_gpus and needs_driver:

@@ -4,17 +4,15 @@ folders of ours: an installed containerd or kubelet, and its containers, are not
 import base64
 import json
 import warnings
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from machine import certificates
 from machine import host_places as places
 from machine.host_networks import Networks
 from toolchain import images
@@ -26,7 +24,6 @@ KUBECONFIG = places.STATE / "kubeconfig"
 AUTHORITY = places.STATE / "ca.crt"
 SOCKET = places.RUNTIME / "containerd.sock"
 LOGS = places.STATE / "logs"
-VALID = timedelta(days=365)
 LABELS = {"nvidia.com/gpu.present": "true"}
 """One of those that the chart's node affinity asks for."""
 
@@ -151,23 +148,11 @@ def node_certificate(pki: Path) -> tuple[bytes, bytes]:
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
     signer: Any = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name.from_rfc4514_string(f"CN=system:node:{places.NODE},O=system:nodes")
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(authority.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + VALID)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
-        .sign(signer, hashes.SHA256())
+    return certificates.issue(
+        f"CN=system:node:{places.NODE},O=system:nodes",
+        certificates.CLIENT,
+        authority=certificates.Authority(authority.subject, signer),
     )
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    private = key.private_bytes(pem, form, serialization.NoEncryption())
-    return certificate.public_bytes(pem), private
 
 
 def commands(server_address: str, networks: Networks) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from machine import docker, gpu_host, identity, kind_docker, kind_images, kind_places
+from machine import docker, gpu_host, identity, kind_docker, kind_gpus, kind_images, kind_places
 from machine.cluster_state import KUBECONFIG, RUN, START_ID, STARTED, make_folder, runs
 from machine.docker import DockerError
 from machine.errors import LabError, removed_on_failure
@@ -43,7 +43,7 @@ class Specification:
 
     gates and runtime_config: "Name=true" strings; image: of the nodes, "" for set-up's own or
     kind's; images: archives that every node gets; workers: what each node needs of the GPU driver
-    (kind_gpus.describe), {} without GPUs.
+    (kind_gpus.describe), {"mocked": GPUs as in MockedGpu} for one with mocked GPUs, {} without.
     """
 
     stack: str
@@ -139,9 +139,10 @@ def whole(stack: str) -> bool:
 
 
 def has_gpus(stack: str) -> bool:
-    """Whether nodes of the stack's cluster have GPUs, by its files or, without them, the state."""
+    """Whether nodes of the stack's cluster have GPUs of this machine, by its files or, without
+    them, the state."""
     facts = identity.known_facts(stack)
-    return facts.get("kind") == KIND and any(facts["specification"]["workers"])
+    return facts.get("kind") == KIND and any(kind_gpus.brief(facts["specification"]["workers"]))
 
 
 def recorded(stack: str) -> list[str]:

@@ -1,14 +1,18 @@
-"""Prepares a Kind node so that it has the GPU driver as NVIDIA's plugin expects it: by `docker
-exec`, and again when it was restarted, as /dev and /proc are made anew then."""
+"""Prepares a Kind node so that it has a GPU driver, real or mocked, as NVIDIA's plugin expects it:
+by `docker exec`, and again when it was restarted, as /dev and /proc are made anew then."""
 
 import shlex
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from machine import docker, kind_gpus
 from machine.docker import DockerError
 from machine.errors import LabError
+from machine.kind_places import MOCKED_DRIVER
+from toolchain.errors import SetupError
+from toolchain.mocked_driver import build, root
 
 LD_FOLDERS = "/etc/ld.so.conf.d/dra-workshop.conf"
 PARAMS = "/proc/driver/nvidia/params"
@@ -17,15 +21,43 @@ MOUNTS = "/proc/mounts"
 
 
 def set_up(node: str, needs: Mapping[str, Any]) -> None:
-    """needs: of `node_needs.NodeNeeds`, as data; {} for a node without GPUs. Raises LabError with
-    the node's output, or why nvidia-smi does not run in it."""
+    """needs: of `node_needs.NodeNeeds`, as data, or its mocked GPUs; {} for a node without any.
+    Raises LabError with the node's output, or why nvidia-smi does not run in it."""
     if not needs:
+        return
+    if mocked := needs.get("mocked"):
+        give_mocked_driver(node, [root.MockedGpu(**gpu) for gpu in mocked])
         return
     try:
         docker.run("exec", "--interactive", node, "sh", "-eu", stdin=script(needs))
     except DockerError as error:
         raise LabError(f"node {node} cannot be set up for its GPUs: {error}") from error
     kind_gpus.require_gpus(node, list(needs["gpus"]))
+
+
+def give_mocked_driver(node: str, gpus: Sequence[root.MockedGpu]) -> None:
+    """Have the root of a mocked driver in the node, unless it is there: it changes while the node
+    is used, and outlives a restart. Raises LabError if the driver cannot be compiled."""
+    made = f"{MOCKED_DRIVER}/dev/{root.CONTROL}"
+    try:
+        if docker.run("exec", node, "sh", "-c", f"[ -e {made} ] || echo missing"):
+            with tempfile.TemporaryDirectory() as folder:
+                root.lay_out(Path(folder), build.built(), gpus, nodes=False)
+                docker.run("exec", node, "mkdir", "-p", MOCKED_DRIVER)
+                docker.run("cp", f"{folder}/.", f"{node}:{MOCKED_DRIVER}")
+            docker.run("exec", node, "sh", "-euc", mocked_devices(len(gpus)))
+    except SetupError as error:
+        raise LabError(str(error)) from error
+
+
+def mocked_devices(gpus: int) -> str:
+    """The shell script that makes the device nodes of mocked GPUs, which this user may not be able
+    to make outside of the node; the one by which all are known to be there comes last."""
+    lines = [
+        f"mknod -m 666 {MOCKED_DRIVER}/dev/{name} c {major} {minor}"
+        for name, (major, minor) in reversed(root.device_nodes(gpus).items())
+    ]
+    return "\n".join([f"mkdir -p {MOCKED_DRIVER}/dev", f"rm -f {MOCKED_DRIVER}/dev/*", *lines])
 
 
 def script(needs: Mapping[str, Any]) -> str:

@@ -43,8 +43,9 @@ NO_DRIVER = 60
 there is no such device, even on a machine with a GPU."""
 GPU_NODES = NO_DRIVER
 UVM_NODES = NO_DRIVER + 1
+CONTROL = "nvidiactl"
 CONTROL_NODES = {
-    "nvidiactl": (GPU_NODES, 255),
+    CONTROL: (GPU_NODES, 255),
     "nvidia-uvm": (UVM_NODES, 0),
     "nvidia-uvm-tools": (UVM_NODES, 1),
 }
@@ -95,12 +96,13 @@ class MockedGpu:
         return ", ".join(f"{key}={value}" for key, value in told.items())
 
 
-def lay_out(root: Path, parts: Path, gpus: Sequence[MockedGpu]) -> bool:
+def lay_out(root: Path, parts: Path, gpus: Sequence[MockedGpu], *, nodes: bool = True) -> bool:
     """Make a root with these GPUs in the place of whatever root of a mocked driver was there.
 
-    parts: the folder of the compiled parts. Returns whether it has device nodes, which only root
-    can make: without them slices are published, but no claim can be prepared. Raises SetupError
-    for a folder that holds anything else, ValueError for GPUs that cannot be.
+    parts: the folder of the compiled parts. nodes: False where something else makes its device
+    nodes. Returns whether it has them, which only root can make: without them slices are published,
+    but no claim can be prepared. Raises SetupError for a folder that holds anything else,
+    ValueError for GPUs that cannot be.
     """
     if not 1 <= len(gpus) <= MOST_GPUS:
         raise ValueError(f"{len(gpus)} mocked GPUs; 1 to {MOST_GPUS} can be")
@@ -117,7 +119,7 @@ def lay_out(root: Path, parts: Path, gpus: Sequence[MockedGpu]) -> bool:
     (libraries / LIST).write_text("\n".join(("# Mocked GPUs: there is no silicon.", *lines, "")))
     for gpu in gpus:
         _plug_in(root / "sys", gpu)
-    return _make_nodes(root / "dev", len(gpus))
+    return nodes and _make_nodes(root / "dev", len(gpus))
 
 
 def remove(root: Path) -> None:
@@ -127,6 +129,11 @@ def remove(root: Path) -> None:
     if not (root / STATE).is_dir():
         raise SetupError(f"{root} is there and is no root of a mocked driver; remove it")
     shutil.rmtree(root)
+
+
+def device_nodes(gpus: int) -> dict[str, tuple[int, int]]:
+    """Name → major and minor number of each device node of a root with that many GPUs."""
+    return CONTROL_NODES | {f"nvidia{minor}": (GPU_NODES, minor) for minor in range(gpus)}
 
 
 def report_xid(root: Path, gpu: int, xid: int) -> None:
@@ -150,10 +157,9 @@ def _plug_in(sys: Path, gpu: MockedGpu) -> None:
 def _make_nodes(dev: Path, gpus: int) -> bool:
     """Make the device nodes; without the right to, none. A `dev` without nodes would hide those
     of the machine, so then it is not there either."""
-    nodes = CONTROL_NODES | {f"nvidia{minor}": (GPU_NODES, minor) for minor in range(gpus)}
     dev.mkdir()
     try:
-        for name, (major, minor) in nodes.items():
+        for name, (major, minor) in device_nodes(gpus).items():
             os.mknod(dev / name, stat.S_IFCHR, os.makedev(major, minor))
             (dev / name).chmod(0o666)  # whatever the umask is, as NVIDIA's are
     except PermissionError:

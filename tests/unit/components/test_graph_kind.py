@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from components import gpu_host
-from machine.kind_images import DIGESTS
+from components.simulated_gpus import gpu_uuid
+from machine import kind_places
+from machine.kind_images import versions
 from tests.mocks import GPU
 from tests.unit.graph import Graph, build
 
@@ -131,7 +133,7 @@ def test_the_cluster_is_made_by_kind_with_the_images_of_set_up(example: Graph) -
     assert command["delete"].endswith("operations kind down --stack module3")
     assert stdin(example, "cluster") == {
         "stack": "module3",
-        "kubernetes_version": next(iter(DIGESTS)),
+        "kubernetes_version": versions()[0],
         "feature_gates": [],
         "runtime_config": [],
         "image": "",
@@ -161,6 +163,40 @@ def test_the_example_driver_is_told_how_many_mocks_to_publish() -> None:
     told = stdin(graph, "check-driver")["parameters"]
     assert (told["devices"], told["uuids"]) == ("mock", [])
     assert told["classes"] == ["gpu.example.com"]
+
+
+def test_mocked_gpus_are_made_in_the_nodes_and_this_machine_is_not_asked() -> None:
+    graph = build("module5", cluster="kind", gpus="mocked", nodes="2", gpusPerNode="3")
+    assert "Command/gpu-host" not in graph.resources
+    made = stdin(graph, "cluster")
+    assert made["images"] == [".tools/images/workload.tar", ".tools/images/dra-driver.tar"]
+    workers = [[gpu["uuid"] for gpu in worker["mocked"]] for worker in made["workers"]]
+    names = [f"dra-workshop-module5-worker{number}" for number in ("", "2")]
+    assert workers == [[gpu_uuid(name, index) for index in range(3)] for name in names]
+    for claim in claims(graph):
+        assert claim["deviceClassName"] == "gpu.nvidia.com"
+        assert workers[0][0] in json.dumps(claim)
+    values = graph.resources["Release/driver"].inputs["values"]
+    assert values["nvidiaDriverRoot"] == kind_places.MOCKED_DRIVER
+    assert stdin(graph, "devices-published")["gpusPerNode"] == 3
+    assert stdin(graph, "check-driver")["parameters"]["uuids"] == [*workers[0], *workers[1]]
+
+
+def test_the_chart_runs_the_webhook_with_a_certificate_of_the_lab(nvidia: Graph) -> None:
+    made = stdin(nvidia, "webhook-certificate")
+    webhook = nvidia.resources["Release/driver"].inputs["values"]["webhook"]
+    secret = {"name": made["secret"], "caBundle": "Y2E="}
+    assert webhook == {"enabled": True, "tls": {"mode": "secret", "secret": secret}}
+    assert stdin(nvidia, "devices-published")["webhook"]
+    assert "ValidatingWebhookConfiguration/webhook" not in nvidia.resources
+
+
+def test_without_the_webhook_nothing_of_it_is_made(example: Graph) -> None:
+    off = build("module5", cluster="kind", webhook="false")
+    for graph in (example, off):
+        assert "Command/webhook-certificate" not in graph.resources
+        assert "webhook" not in graph.resources["Release/driver"].inputs["values"]
+        assert "webhook" not in stdin(graph, "devices-published")
 
 
 def test_gpus_are_claimed_by_the_uuid_that_this_machine_tells(nvidia: Graph) -> None:

@@ -11,7 +11,7 @@ import pytest
 from components.settings import SettingsError, parse
 from machine import cluster_state
 from machine.configuration import read_configuration
-from machine.kind_images import DIGESTS
+from machine.kind_images import DIGESTS, versions
 from tests.unit.graph import build
 
 UUID = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
@@ -82,7 +82,7 @@ def test_with_an_image_of_ones_own_any_version_will_do() -> None:
         ("node", "host", "a host node belongs to cluster=embedded"),
         ("node", "real", "allowed: simulated, host"),
         ("nodes", "0", "a whole number from 1 to 16"),
-        ("kubernetesVersion", "1.36.3", f"kind has images of {', '.join(DIGESTS)}; for another"),
+        ("kubernetesVersion", "1.36.3", f"kind has images of {', '.join(versions())}; for another"),
         ("kubernetesVersion", "1.36", "a version such as"),
         ("featureGates", '["DRAAdminAcces=true"]', "there is no such gate of DRA"),
         ("driver", "amd", "allowed: nvidia, example"),
@@ -106,10 +106,28 @@ def test_with_an_image_of_ones_own_any_version_will_do() -> None:
         ("context", "work", "only with cluster=existing"),
         ("kubeconfig", "other/config", "only with cluster=existing"),
         ("target", "0", "the UUID of a GPU"),
+        ("gpus", "fake", "allowed: real, mocked"),
     ],
 )
 def test_what_a_kind_cluster_cannot_be(key: str, value: str, said: str) -> None:
     refused(KIND | {key: value}, key, said)
+
+
+def test_mocked_gpus_need_nvidias_driver_and_none_of_this_machine() -> None:
+    mocked = KIND | {"gpus": "mocked", "nodes": "2"}
+    assert parse(mocked, "dev").gpus == "mocked"
+    refused(EXAMPLE | {"gpus": "mocked"}, "gpus", "with driver=example")
+    refused(mocked | {"gpuSubsets": subsets("0", "1")}, "gpuSubsets", "gpus=real")
+    refused(DEFAULTS | {"gpus": "mocked"}, "gpus", "node=host and cluster=kind")
+
+
+def test_the_webhook_comes_with_nvidias_driver() -> None:
+    assert parse(KIND, "dev").webhook
+    assert not parse(KIND | {"webhook": "false"}, "dev").webhook
+    assert not parse(EXAMPLE, "dev").webhook
+    refused(EXAMPLE | {"webhook": "true"}, "webhook", "driver=nvidia")
+    assert not parse(EXISTING, "dev").webhook
+    refused(EXISTING | {"webhook": "true"}, "webhook", "not for cluster=existing")
 
 
 def test_a_gate_that_comes_with_a_later_version() -> None:

@@ -195,6 +195,7 @@ def test_the_driver_has_what_its_chart_scripts_and_templates_call() -> None:
     found = members(DRIVER)
     for name in (
         *("gpu-kubelet-plugin", "nvidia-cdi-hook", "kubelet-plugin-prestart.sh", "sh"),
+        "webhook",
         *DRIVER_PROGRAMS,
     ):
         assert f"usr/bin/{name}" in found

@@ -33,7 +33,9 @@ from tests.unit.fake_kube import (
     node,
     pod,
     pulling,
+    refusal,
     running,
+    status_body,
     statuses,
 )
 
@@ -442,3 +444,16 @@ def test_a_memory_limit_means_nothing_on_gpus_that_use_the_machines_memory(kube:
 
 def test_without_module_5_nobody_asks_for_memory(kube: FakeKube) -> None:
     assert "mps-memory-limit-fits" not in findings(driver.run("2", PARAMETERS))
+
+
+def test_the_gate_waits_until_the_webhook_answers(
+    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pod starts later than the API server begins to ask it."""
+    create = "create_namespaced_resource_claim"
+    kube.refusals[create] = refusal(500, "Internal Server Error", status_body("failed calling it"))
+    driver.gate(GATE)
+    with pytest.raises(LabError, match="failed calling it"):
+        driver.gate(GATE | {"webhook": True, "seconds": 0.2})
+    del kube.refusals[create]
+    assert json.loads(driver.gate(GATE | {"webhook": True}))["uuid"] == gpu_uuid(NODES[0], 0)

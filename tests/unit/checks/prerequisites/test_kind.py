@@ -11,12 +11,21 @@ from typing import Any
 
 import pytest
 
-from checks.prerequisites import docker_daemon, embedded, gpus, kind, kind_gpu, kind_toolkit
+from checks.prerequisites import (
+    docker_daemon,
+    embedded,
+    gpus,
+    kind,
+    kind_gpu,
+    kind_toolkit,
+    mocked_driver,
+)
 from checks.result import CheckSkipped
 from machine import cdi, gpu_host, kind_images
 from machine.kind_gpus import VOLUME_MOUNTS
 from machine.kind_node_needs import STRATEGIES
 from tests.unit.fake_kube import findings, statuses
+from toolchain import cache
 from toolchain import kind as toolchain_kind
 from toolchain.tools import KUBERNETES_VERSION
 
@@ -493,7 +502,37 @@ def test_when_not_strict_only_what_is_fatal_stops(machine: Machine) -> None:
 
 
 def test_what_is_fatal_is_there(gpu_machine: Machine) -> None:
-    assert set(kind.FATAL) <= set(findings(run_gpu()))
+    mocked = run_gpu(mocked=True)
+    assert set(kind.FATAL) <= set(findings(run_gpu())) | set(findings(mocked))
+
+
+# --- mocked GPUs -----------------------------------------------------------------------------
+
+
+def test_what_mocked_gpus_need_is_named_before_anything_is_made(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "folder", lambda: machine.folder / "cache")
+    monkeypatch.setattr(mocked_driver, "TOOLS", machine.folder / "tools")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    lacking = run_gpu(mocked=True, strict=False)
+    assert set(failures(lacking)) == {"mocked-driver", "driver-image"}
+    assert "apt install gcc" in finding(lacking, "mocked-driver")["found"]
+    image = finding(lacking, "driver-image")
+    assert image["found"] == "missing: images/dra-driver.tar"
+    assert "make setup-host" in image["remedy"]
+
+    monkeypatch.setenv("CC", "sh")
+    (machine.folder / "tools" / "images").mkdir()
+    (machine.folder / "tools" / "images" / "dra-driver.tar").touch()
+    assert failures(run_gpu(mocked=True)) == {}
+
+
+def test_mocked_gpus_are_not_put_beside_a_gpu(gpu_machine: Machine) -> None:
+    (gpu_machine.folder / "module").touch()
+    refused = finding(run_gpu(mocked=True, strict=False), "no-gpu-driver")
+    assert refused["found"] == f"a GPU driver is loaded: {gpu_machine.folder / 'module'}"
+    assert "gpus=real" in refused["remedy"]
 
 
 # --- the GPU ---------------------------------------------------------------------------------

@@ -534,7 +534,10 @@ def test_without_docker_nothing_is_forgotten(machine: Machine) -> None:
     assert kind_docker.has_files("lab")
 
 
-@pytest.mark.parametrize(("workers", "times"), [([{"gpus": ["GPU-1"]}], 1), ([{}], 0)])
+@pytest.mark.parametrize(
+    ("workers", "times"),
+    [([{"gpus": ["GPU-1"]}], 1), ([{}], 0), ([{"mocked": [{"uuid": "GPU-1"}]}], 0)],
+)
 def test_gpus_are_shared_by_all_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, workers: list[dict[str, Any]], times: int
 ) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +13,13 @@ from typing import Any
 
 import pytest
 
+from components.simulated_gpus import GPU_PROFILES, mocked
 from machine import docker, kind_node_needs
 from machine.errors import LabError
+from machine.kind_places import MOCKED_DRIVER
 from operations.kind import kind_node
+from toolchain.errors import SetupError
+from toolchain.mocked_driver import build, root
 
 UUID = "GPU-f1056031-d9fd-8c0f-fdc9-95892d0588f9"
 PARAMS = "ResmanDebugLevel: 4294967295\nModifyDeviceFiles: 1\nDeviceFileMode: 438\n"
@@ -158,6 +165,55 @@ def test_a_node_is_set_up_and_then_asked_for_its_gpus(monkeypatch: pytest.Monkey
     assert first == ("exec", "--interactive", "node", "sh", "-eu")
     assert asked.stdin == kind_node.script(needs)
     assert second[:3] == ("exec", "node", "nvidia-smi")
+
+
+def test_mocked_gpus_lie_in_the_node_and_stay_there_when_it_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The node is a folder here, its shell this machine's; only root makes device nodes."""
+
+    def node_run(*arguments: str, **_: Any) -> str:
+        ran.append(arguments[0])
+        if arguments[0] == "cp":
+            shutil.copytree(arguments[1], driver, symlinks=True, dirs_exist_ok=True)
+            return ""
+        command = [word.replace(MOCKED_DRIVER, str(driver)) for word in arguments[2:]]
+        path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=path).stdout
+
+    ran: list[str] = []
+    (tmp_path / "mknod").write_text('#!/bin/sh\necho "$4 $5 $6" > "$3"\n')
+    (tmp_path / "mknod").chmod(0o755)
+    driver, parts = tmp_path / "node" / "driver", tmp_path / "parts"
+    parts.mkdir()
+    for name in (*map(build.library_file, build.LIBRARIES), *build.PROGRAMS):
+        (parts / name).touch()
+    monkeypatch.setattr(docker, "run", node_run)
+    monkeypatch.setattr(build, "built", lambda: parts)
+    gpus = mocked("node", 2, GPU_PROFILES["h200"])
+
+    kind_node.set_up("node", {"mocked": gpus})
+
+    assert {gpu["uuid"] for gpu in gpus} <= set(
+        re.findall(r"GPU-[0-9a-f-]+", (driver / "usr" / "lib64" / root.LIST).read_text())
+    )
+    nodes = {path.name: path.read_text() for path in (driver / "dev").iterdir()}
+    expected = root.device_nodes(2).items()
+    assert nodes == {name: f"c {major} {minor}\n" for name, (major, minor) in expected}
+    (driver / root.STATE / "kept").touch()
+    kind_node.set_up("node", {"mocked": gpus})
+    assert (driver / root.STATE / "kept").exists()
+    assert ran.count("cp") == 1
+
+
+def test_a_mocked_driver_that_cannot_be_compiled_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Path:
+        raise SetupError("mocked GPUs need a C compiler")
+
+    monkeypatch.setattr(docker, "run", lambda *_: "missing\n")
+    monkeypatch.setattr(build, "built", refuse)
+    with pytest.raises(LabError, match="need a C compiler"):
+        kind_node.set_up("node", {"mocked": mocked("node", 1, GPU_PROFILES["t4"])})
 
 
 @pytest.mark.parametrize(
