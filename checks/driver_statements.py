@@ -120,7 +120,7 @@ DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
          lambda s: f"{s.which} has the memory that module 5's clients may use",
          lambda s: fits(s.gpus(), s.parameters["memoryLimit"]),
          lambda s: "{clients} times {mib} MiB".format(**s.parameters["memoryLimit"]),
-         needs="devices-published", simulated_on=(devices.SIMULATED,),
+         needs="devices-published",
          when=lambda s: bool(s.parameters.get("memoryLimit")),
          remedy="make mpsMemoryLimit or mpsClients smaller"),
 )  # fmt: skip

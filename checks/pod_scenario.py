@@ -34,7 +34,6 @@ PERMISSIONS = (
     *on("events", "list", real=True),
 )
 """In the namespace."""
-NOT_MEASURED = {"skipped": devices.NO_GPU[devices.SIMULATED]}
 Parameters = Mapping[str, Any]
 Output = dict[str, Any]
 """What a pod's program printed."""
@@ -42,7 +41,7 @@ Output = dict[str, Any]
 
 class PodScenario(Scenario):
     """Parameters: namespace, uuid (of the GPU that all claims here name), driver (that published
-    it, NVIDIA's if not given), devices (GPU, MOCK or SIMULATED) or simulated. pods: all names.
+    it, NVIDIA's if not given), devices (what they are). pods: all names.
     """
 
     pods: tuple[str, ...] = ()
@@ -52,8 +51,7 @@ class PodScenario(Scenario):
         self.namespace: str = parameters["namespace"]
         self.uuid: str = parameters["uuid"]
         self.driver: str = parameters.get("driver", devices.DRIVER)
-        simulated = devices.SIMULATED if parameters.get("simulated") else devices.GPU
-        self.devices = parameters.get("devices", simulated)
+        self.devices = parameters["devices"]
         look = f"make kubectl ARGS='describe pods,resourceclaims -n {self.namespace}'"
         self.remedy = f"look at it with: {look}"
 
@@ -238,6 +236,17 @@ def last_json(log: str) -> Output | None:
 P = TypeVar("P", bound=PodScenario)
 
 
+def measured(scenario: P, table: Callable[[P], dict[str, Any]]) -> dict[str, Any]:
+    """The table with its basis, or why there are no figures: a simulated node starts nothing, and
+    only a GPU computes."""
+    found = {} if scenario.devices == devices.SIMULATED else table(scenario)
+    if "rows" in found:
+        return found | {"basis": devices.BASIS[scenario.devices]}
+    if not found and scenario.devices != devices.GPU:
+        return {"skipped": devices.too_unreal(scenario.devices)}
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class PodCheck(Generic[P]):
     """A check of pods. benchmarks: name → its table, of which an empty one is left out."""
@@ -253,8 +262,7 @@ class PodCheck(Generic[P]):
         try:
             checklist = verify(module, self.steps, scenario)
             for name, table in self.benchmarks.items():
-                simulated = scenario.devices == devices.SIMULATED
-                if found := NOT_MEASURED if simulated else table(scenario):
+                if found := measured(scenario, table):
                     checklist.benchmarks[name] = found
             return checklist.to_json()
         finally:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from machine.errors import LabError
-from results.status import Status, verdict
+from results.status import Basis, Status, verdict
 
 
 class CheckFailed(LabError):
@@ -38,18 +38,22 @@ def require(holds: bool, found: str, **more: Any) -> str:
 class Finding:
     """One verified statement.
 
-    simulated: it is about a simulated node or device; seconds: how long it took to find out,
-    waiting included; remedy: what to do when it failed, else empty.
+    basis: what it rests on; seconds: how long it took to find out, waiting included; remedy: what
+    to do when it failed, else empty.
     """
 
     id: str
     title: str
     status: Status
-    simulated: bool
+    basis: Basis
     expected: str
     found: str
     seconds: float
     remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """simulated: what `basis` says, for who reads results of before there was one."""
+        return asdict(self) | {"simulated": self.basis != "real"}
 
 
 @dataclass
@@ -68,7 +72,7 @@ class Checklist:
         expected: str,
         remedy: str,
         *,
-        simulated: bool = False,
+        basis: Basis = "real",
         needs: Iterable[str] = (),
         failure: Status = "failed",
     ) -> bool:
@@ -80,7 +84,7 @@ class Checklist:
         """
         unmet = [need for need in needs if not self.holds(need)]
         if unmet:
-            self.skip(identity, title, f"needs {unmet[0]}", simulated=simulated)
+            self.skip(identity, title, f"needs {unmet[0]}", basis=basis)
             return False
         started = time.monotonic()
         status: Status = "passed"
@@ -91,17 +95,17 @@ class Checklist:
             status, found = "warning" if warns else failure, error.found
             remedy = error.remedy or remedy
         except CheckSkipped as error:
-            self.skip(identity, title, str(error), simulated=simulated)
+            self.skip(identity, title, str(error), basis=basis)
             return False
         seconds = round(time.monotonic() - started, 3)
         remedy = "" if status == "passed" else remedy
         self.findings.append(
-            Finding(identity, title, status, simulated, expected, found, seconds, remedy)
+            Finding(identity, title, status, basis, expected, found, seconds, remedy)
         )
         return status == "passed"
 
-    def skip(self, identity: str, title: str, reason: str, *, simulated: bool = False) -> None:
-        self.findings.append(Finding(identity, title, "skipped", simulated, "", reason, 0.0))
+    def skip(self, identity: str, title: str, reason: str, *, basis: Basis = "real") -> None:
+        self.findings.append(Finding(identity, title, "skipped", basis, "", reason, 0.0))
 
     def holds(self, identity: str) -> bool:
         """Whether that statement of this list was verified, and stops nobody."""
@@ -111,6 +115,6 @@ class Checklist:
         result = {
             "module": self.module,
             "status": verdict(finding.status for finding in self.findings),
-            "checks": [asdict(finding) for finding in self.findings],
+            "checks": [finding.to_json() for finding in self.findings],
         }
         return result | ({"benchmarks": self.benchmarks} if self.benchmarks else {})

@@ -11,11 +11,11 @@ from typing import Any
 
 from checks.driver_statements import AGAIN, DEVICE_STEPS, SECONDS, DriverScenario, require_fit
 from checks.result import CheckFailed, CheckSkipped
-from checks.steps import Step, verify
+from checks.steps import REAL_NODES, Step, verify
 from kube import devices, ownership
 from kube.client import Kube
 from kube.conditions import condition, wait_for_nodes
-from kube.devices import SIMULATED
+from kube.devices import LEVELS
 from kube.permissions import DRA, on
 from kube.pods import describe
 
@@ -120,15 +120,15 @@ STEPS: tuple[Step[SharedDriver], ...] = (
     Step("chart-version",
          lambda s: "the driver's chart is installed"
                    + (", in the version asked for" if s.ours else ""),
-         SharedDriver.chart_version, lambda s: s.version if s.ours else "any", simulated_on=()),
+         SharedDriver.chart_version, lambda s: s.version if s.ours else "any", real_on=LEVELS),
     Step("device-classes", "the device classes that the lab uses exist",
-         SharedDriver.device_classes, SharedDriver.expected_classes, simulated_on=()),
+         SharedDriver.device_classes, SharedDriver.expected_classes, real_on=LEVELS),
     Step("devices-published", "the GPU is in a ResourceSlice",
          SharedDriver.devices_published, lambda s: s.target or f"a device of {s.driver}"),
     Step("plugin-ready", "the kubelet plugin is ready on its node",
          SharedDriver.plugin_ready, "ready",
          needs=lambda s: "devices-published" if s.plugin else "",
-         simulated_on=(SIMULATED,)),
+         real_on=REAL_NODES),
     *DEVICE_STEPS,
 )  # fmt: skip
 

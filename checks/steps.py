@@ -6,17 +6,17 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from checks.result import Checklist
-from kube.devices import GPU, MOCK, NO_GPU, SIMULATED
-from results.status import Status
+from kube.devices import BASIS, GPU, LEVELS, MOCK, MOCKED, SIMULATED, too_unreal
+from results.status import Basis, Status
 
-LEVELS = (SIMULATED, MOCK, GPU)
-"""How real devices are, least real first."""
+REAL_NODES = (MOCK, MOCKED, GPU)
+"""Where nodes are real, whatever their devices are."""
 
 
 class Scenario:
     """What the steps of a check look at.
 
-    devices: GPU, MOCK or SIMULATED; remedy: of every step that has none of its own.
+    devices: what they are, as in kube.devices; remedy: of every step that has none of its own.
     """
 
     devices = GPU
@@ -34,8 +34,9 @@ class Step(Generic[S]):
     probe: returns what it found, or raises CheckFailed or CheckSkipped; title, expected, remedy:
     texts, or functions of the scenario; needs: ids, with spaces between, of the steps without
     which this one has no meaning; least: how real devices must be, else the step is skipped;
-    simulated_on: on which devices it counts as simulated; when: whether the scenario has the step
-    at all; failure: "warning" for a statement that stops nobody.
+    real_on: with which devices it is about something real, LEVELS for the cluster itself,
+    REAL_NODES for its nodes; when: whether the scenario has the step at all; failure: "warning" for
+    a statement that stops nobody.
     """
 
     id: str
@@ -44,7 +45,7 @@ class Step(Generic[S]):
     expected: Text[S]
     needs: Text[S] = ""
     least: str = SIMULATED
-    simulated_on: tuple[str, ...] = (MOCK, SIMULATED)
+    real_on: tuple[str, ...] = (GPU,)
     when: Callable[[S], bool] = lambda _: True
     failure: Status = "failed"
     remedy: Text[S] = ""
@@ -60,10 +61,10 @@ def verify(module: str, steps: Iterable[Step[S]], scenario: S) -> Checklist:
     for step in steps:
         if not step.when(scenario):
             continue
-        simulated = scenario.devices in step.simulated_on
+        basis: Basis = "real" if scenario.devices in step.real_on else BASIS[scenario.devices]
         if LEVELS.index(scenario.devices) < LEVELS.index(step.least):
-            reason = NO_GPU[scenario.devices]
-            checklist.skip(step.id, text(step.title), reason, simulated=simulated)
+            reason = too_unreal(scenario.devices, step.least)
+            checklist.skip(step.id, text(step.title), reason, basis=basis)
             continue
         checklist.verify(
             step.id,
@@ -71,7 +72,7 @@ def verify(module: str, steps: Iterable[Step[S]], scenario: S) -> Checklist:
             partial(step.probe, scenario),
             expected=text(step.expected),
             remedy=text(step.remedy) or scenario.remedy,
-            simulated=simulated,
+            basis=basis,
             needs=text(step.needs).split(),
             failure=step.failure,
         )

@@ -13,8 +13,8 @@ from components.modules.registry import modules
 from components.settings import Settings
 from components.settings.cluster import MOST_NODES
 from components.simulated_gpus import node_names
-from kube.devices import GPU, MOCK, SIMULATED
-from results.status import joined, merged_results, verdict
+from kube.devices import BASIS
+from results.status import count_bases, joined, merged_results, verdict
 
 Outputs = dict[str, pulumi.Input[Any]]
 """What a stack exports, by name."""
@@ -37,6 +37,7 @@ def build(settings: Settings) -> Outputs:
     }
     outputs = exports(lab, results)
     report = {
+        "basis": outputs["basis"],
         "simulated": outputs["simulated"],
         "benchmarks": outputs["benchmarks"],
         "run": runs.verdict_run(settings.stack),
@@ -94,12 +95,12 @@ def measured(checks: Mapping[str, Sequence[Check]]) -> pulumi.Output[dict[str, A
 
 
 def how_much_is_simulated(lab: LabContext) -> pulumi.Input[str]:
-    """none, partly (mock devices on real nodes) or all. Without a cluster there is only this
+    """none, partly (real nodes without real GPUs) or all. Without a cluster there is only this
     machine, which is real."""
     if not lab.has("1"):
         return "none"
-    words = {GPU: "none", MOCK: "partly", SIMULATED: "all"}
-    return pulumi.Output.from_input(lab.nodes.devices).apply(words.__getitem__)
+    words = {"real": "none", "mocked": "partly", "simulated": "all"}
+    return pulumi.Output.from_input(lab.nodes.devices).apply(lambda kind: words[BASIS[kind]])
 
 
 def versions(lab: LabContext) -> Outputs:
@@ -136,6 +137,7 @@ def exports(lab: LabContext, results: Mapping[str, pulumi.Output[Result]]) -> Ou
         "verification": dict(results),
         "benchmarks": measured(lab.checks),
         "evaluation": {},
+        "basis": pulumi.Output.all(*results.values()).apply(count_bases),
         "simulated": how_much_is_simulated(lab),
         "status": pulumi.Output.all(*status.values()).apply(verdict),
         "report": f".results/{lab.settings.stack}/latest/results.json",

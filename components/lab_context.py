@@ -13,7 +13,6 @@ from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
 from components.runs import Run, run_of
 from components.settings import Settings
-from kube.devices import SIMULATED
 
 if TYPE_CHECKING:
     from components.cluster.base import ClusterKind
@@ -27,12 +26,12 @@ to be fetched."""
 class GpuNodes:
     """The nodes that have GPUs, simulated or real.
 
-    names: of the nodes; devices: GPU, MOCK or SIMULATED; subjects: change when one of them is made
-    anew; made: depend on it for pods; gpus_per_node: how many GPUs each has, 0 where only the
-    driver knows; uuids: of the first node's GPUs, as this machine reports them, [] where only the
-    driver does; seen: those of all nodes, as nvidia-smi reports them, [] where nobody has asked it;
-    driver_root: folder under which the GPU driver lies in them, None for "/"; facts: what the stack
-    exports, {} for nothing; checks: programs that module 1 runs for them beside its own.
+    names: of the nodes; devices: what they are, as in kube.devices; subjects: change when one of
+    them is made anew; made: depend on it for pods; gpus_per_node: how many GPUs each has, 0 where
+    only the driver knows; uuids: of the first node's GPUs, as this machine reports them, [] where
+    only the driver does; seen: those of all nodes, as nvidia-smi reports them, [] where nobody has
+    asked it; driver_root: folder under which the GPU driver lies in them, None for "/"; facts: what
+    the stack exports, {} for nothing; checks: programs that module 1 runs for them beside its own.
     """
 
     names: pulumi.Input[list[str]]
@@ -90,12 +89,6 @@ class LabContext:
     cluster: Cluster = field(init=False)
     nodes: GpuNodes = field(init=False)
     driver: GpuDriver = field(init=False)
-
-    @property
-    def simulated(self) -> pulumi.Output[bool]:
-        """Whether nodes and devices are simulated."""
-        devices = pulumi.Output.from_input(self.nodes.devices)
-        return devices.apply(lambda kind: kind == SIMULATED)
 
     @property
     def target(self) -> pulumi.Input[str]:

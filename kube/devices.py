@@ -1,7 +1,7 @@
 """What the driver publishes: the devices in its ResourceSlices, as plain values."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kube.errors import KubeError
 
@@ -9,13 +9,23 @@ if TYPE_CHECKING:  # the graph has facts from here, and loads no client
     from kube.client import Kube
 
 DRIVER = "gpu.nvidia.com"
-GPU, MOCK, SIMULATED = "gpu", "mock", "simulated"
-"""What devices are: GPUs; inventions of a driver on real nodes; simulated, as their nodes are."""
-NO_GPU = {
-    MOCK: "needs a GPU: this driver's devices are mocks",
-    SIMULATED: "needs a GPU: this node is simulated",
+GPU, MOCKED, MOCK, SIMULATED = "gpu", "mocked", "mock", "simulated"
+"""What devices are: GPUs; mocked GPUs, which NVIDIA's driver takes for real ones; inventions of the
+example driver on real nodes; simulated, as their nodes are."""
+LEVELS = (SIMULATED, MOCK, MOCKED, GPU)
+"""How real they are, least real first."""
+NOT_REAL = {
+    MOCKED: "this node's GPUs are mocked",
+    MOCK: "this driver's devices are mocks",
+    SIMULATED: "this node is simulated",
 }
-"""Why what needs a GPU is not verified."""
+BASIS: dict[str, Literal["real", "mocked", "simulated"]] = {
+    GPU: "real",
+    MOCKED: "mocked",
+    MOCK: "mocked",
+    SIMULATED: "simulated",
+}
+"""What a statement about them rests on."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,11 @@ class Device:
     def product(self) -> str:
         """Drivers differ in what they call it."""
         return str(self.attributes.get("productName") or self.attributes.get("model", "unnamed"))
+
+
+def too_unreal(devices: str, least: str = GPU) -> str:
+    """Why what needs `least` is not verified on these devices."""
+    return f"needs a GPU{', real or mocked' if least == MOCKED else ''}: {NOT_REAL[devices]}"
 
 
 def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:

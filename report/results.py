@@ -26,13 +26,13 @@ def show(verification: dict[str, Any]) -> None:
         if result.get("reason"):
             rows.append((module, "", status(result["status"]), "", Text(result["reason"]), ""))
         for each in result["checks"]:
-            basis = "simulated" if each["simulated"] else ""
+            basis = each.get("basis", "")  # results of before it was told
             found, seconds = Text(each["found"]), f"{each['seconds']:.1f}"
             rows.append((module, each["id"], status(each["status"]), basis, found, seconds))
             if each["status"] in ("failed", "warning"):
                 expected = f"expected {each['expected']}; {each['remedy']}"
                 fixes.append(f"module {module}, {each['id']}: {expected}")
-    columns = ("module", "check", "status", "", "found", "seconds")
+    columns = ("module", "check", "status", "basis", "found", "seconds")
     out = console()
     out.print(make_table(columns, rows, right=["seconds"]))
     for line in fixes:
@@ -117,8 +117,9 @@ def show_latest(stack: str, as_json: bool = False) -> int:
         out.print(f"did not complete: {reason}", markup=False)
     if kept["status"] == "removed":
         out.print("what stands above was found before the lab was removed", markup=False)
-    simulated = f", simulated: {kept['simulated']}" if "simulated" in kept else ""
-    where = f"{simulated}, results in {path.relative_to(Path.cwd())}"
+    counts = [f"{count} {basis}" for basis, count in kept.get("basis", {}).items() if count]
+    basis = f", basis: {', '.join(counts)}" if counts else ""
+    where = f"{basis}, results in {path.relative_to(Path.cwd())}"
     out.print(Text.assemble(f"stack {stack}: ", status(kept["status"]), where))
     return 0
 

@@ -10,7 +10,7 @@ from yaml import YAMLError
 from machine import identity
 from machine.configuration import list_keys, read_configuration
 from results import store
-from results.status import merged_results
+from results.status import count_bases, merged_results
 from toolchain import tools
 from toolchain.layout import TOOLS
 
@@ -32,6 +32,7 @@ def keep(stack: str, since: float, reason: str) -> Path:
         "status": "failed",
         "reason": reason,
         "verification": verification,
+        "basis": count_bases(verification.values()),
         "versions": known_versions(stack),
     }
     with suppress(OSError, YAMLError, AttributeError):  # the stack's file is lost or damaged

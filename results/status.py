@@ -1,10 +1,15 @@
 """Statuses and what follows from several: of a module, of a stack, of a benchmark's table."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 Status = Literal["passed", "warning", "failed", "skipped"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+Basis = Literal["real", "mocked", "simulated"]
+"""What a statement rests on: machine, cluster or GPU as they are; a driver that runs over mocked
+GPUs, or over mock devices of its own; simulated nodes."""
+BASES: tuple[Basis, ...] = get_args(Basis)
 
 
 def verdict(statuses: Iterable[str]) -> Status:
@@ -15,6 +20,13 @@ def verdict(statuses: Iterable[str]) -> Status:
     if known and all(status == "skipped" for status in known):
         return "skipped"
     return "passed"
+
+
+def count_bases(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many statements that were verified, in all these results, rest on each basis."""
+    checks = [finding for result in results for finding in result["checks"]]
+    found = Counter(each.get("basis") for each in checks if each["status"] != "skipped")
+    return {basis: found[basis] for basis in BASES}
 
 
 def merged_results(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import uuid
 from typing import Any, TypeVar
 
 LIBRARY = "libcuda.so.1"
+MOCKED = "the GPU is mocked"
+"""In the text of an error of the mocked driver (toolchain/mocked_driver/cuda.c)."""
 MIB = 1024 * 1024
 
 # CUdevice_attribute, cuda.h
@@ -50,8 +52,13 @@ class CudaError(Exception):
     def __init__(self, call: str, name: str, detail: str = "") -> None:
         self.call = call
         self.name = name
-        explained = "; ".join(filter(None, (detail, ADVICE.get(name))))
+        advice = "" if MOCKED in detail else ADVICE.get(name)
+        explained = "; ".join(filter(None, (detail, advice)))
         super().__init__(f"{call}: {name}" + (f" ({explained})" if explained else ""))
+
+
+class MockedGpuError(CudaError):
+    """The driver is a mocked one: NVML and its GPUs' files are there, and nothing computes."""
 
 
 class Driver:
@@ -71,7 +78,8 @@ class Driver:
             self._call = None
         if code:
             name = self._describe("cuGetErrorName", code) or f"error {code}"
-            raise CudaError(function, name, self._describe("cuGetErrorString", code))
+            text = self._describe("cuGetErrorString", code)
+            raise (MockedGpuError if MOCKED in text else CudaError)(function, name, text)
 
     def read(self, kind: type[Value], function: str, *arguments: Any) -> Value:
         """What the function writes where its first argument points."""

@@ -4,6 +4,7 @@ Prints one JSON object as its last line on stdout, and what it is at on stderr. 
 and the driver's libraries, no package, no privilege and no writable file. Exit codes: 0 measured,
 2 bad arguments, 3 the GPU cannot be used or refused something, 4 the start did not come,
 143 ended by SIGTERM. Everything but bad arguments ends in JSON, with `error` where it went wrong.
+On a mocked GPU it waits for its start, tells what its claim brought, and ends with that error.
 
 With --exit-zero the exit code is 0 whenever there is JSON: where a pod that fails would end the
 update that made it, and so hide what other pods found, whoever reads the JSON judges.
@@ -45,6 +46,7 @@ class EndedError(Exception):
 
 EXIT_CODES: dict[type[Exception], int] = {
     cuda_driver.CudaError: GPU_FAILED,
+    cuda_driver.MockedGpuError: GPU_FAILED,
     gpu_measures.WrongResultError: GPU_FAILED,
     start_barrier.StartError: 4,
     EndedError: 143,
@@ -70,11 +72,16 @@ def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
     driver = cuda_driver.Driver()
     with watched(driver, options, result):
         sockets = mps_client.connections()
-        device = cuda_driver.Device(driver)
+        result["environment"] = mps_client.select_variables(os.environ)
+        try:
+            device = cuda_driver.Device(driver)
+        except cuda_driver.MockedGpuError:
+            result["mps"] = mps_client.surroundings(os.environ)
+            result["start"] = wait_for_start(options)
+            raise
         with device.open() as context:
             opened = mps_client.opened_since(sockets)
             result["mps"] = mps_client.describe(device.mps_enabled, opened, os.environ)
-            result["environment"] = mps_client.select_variables(os.environ)
             gpu = read_gpu(device, context, result)
             result["start"] = wait_for_start(options)
             result["allocations"] = [try_allocation(context, size) for size in options.allocate]

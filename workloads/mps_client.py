@@ -20,6 +20,7 @@ ATTRIBUTE = "CU_DEVICE_ATTRIBUTE_MPS_ENABLED"
 PIPE_DIRECTORY = "CUDA_MPS_PIPE_DIRECTORY"
 DEFAULT_PIPE_DIRECTORY = "/tmp/nvidia-mps"  # noqa: S108
 OTHER_VARIABLES = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 OPEN_FILES = Path("/proc/self/fd")
 
 
@@ -39,8 +40,19 @@ def describe(
         "proof": proof,
         "driver_says": mps_enabled,
         "connections": connections,
-        "pipe_directory": environment.get(PIPE_DIRECTORY, DEFAULT_PIPE_DIRECTORY),
+        **surroundings(environment),
+    }
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the claim brought, whether or not CUDA made use of it. pipes: what lies in the pipe
+    directory; shared_memory: the device of /dev/shm, which the clients of a daemon share."""
+    folder = environment.get(PIPE_DIRECTORY, DEFAULT_PIPE_DIRECTORY)
+    return {
+        "pipe_directory": folder,
         "pipe_directory_set": PIPE_DIRECTORY in environment,
+        "pipes": sorted(path.name for path in Path(folder).glob("*")),
+        "shared_memory": SHARED_MEMORY.stat().st_dev if SHARED_MEMORY.is_dir() else None,
     }
 
 

@@ -43,21 +43,28 @@ class NotSupportedError(NvmlError):
 
 
 class Gpu:
-    """One GPU by its UUID."""
+    """One GPU by its UUID, or by its place among those that NVML lists here."""
 
-    def __init__(self, uuid: str, library: Any = None) -> None:
+    def __init__(self, which: str | int, library: Any = None) -> None:
         self._library = load_library() if library is None else library
         self._handle = ctypes.c_void_p()
         self._call("nvmlInit_v2")
-        named = ctypes.c_char_p(uuid.encode())
-        self._call("nvmlDeviceGetHandleByUUID", named, ctypes.byref(self._handle))
+        handle = ctypes.byref(self._handle)
+        if isinstance(which, int):
+            self._call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(which), handle)
+        else:
+            self._call("nvmlDeviceGetHandleByUUID", ctypes.c_char_p(which.encode()), handle)
+
+    @property
+    def uuid(self) -> str:
+        return self._text("nvmlDeviceGetUUID", self._handle)
 
     def describe(self) -> dict[str, Any]:
         """Who it is and how it is set, None for what this GPU has not."""
         clock = partial(self._number, "nvmlDeviceGetMaxClockInfo", ctypes.c_uint(SM_CLOCK))
         mode = if_supported(partial(self._number, "nvmlDeviceGetComputeMode"))
         return {
-            "uuid": self._text("nvmlDeviceGetUUID", self._handle),
+            "uuid": self.uuid,
             "name": self._text("nvmlDeviceGetName", self._handle),
             "driver": self._text("nvmlSystemGetDriverVersion"),
             "clock_max_mhz": if_supported(clock),
@@ -92,14 +99,26 @@ class Gpu:
         return text.value.decode()
 
     def _call(self, function: str, *arguments: Any) -> None:
-        try:
-            code = getattr(self._library, function)(*arguments)
-        except AttributeError:
-            raise NvmlError(f"{function}: not in this NVML") from None
-        if code == NOT_SUPPORTED:
-            raise NotSupportedError(f"{function}: NVML error {code}")
-        if code:
-            raise NvmlError(f"{function}: NVML error {code}")
+        call(self._library, function, *arguments)
+
+
+def every_gpu() -> list[Gpu]:
+    """Those that NVML lists here."""
+    library, count = load_library(), ctypes.c_uint()
+    call(library, "nvmlInit_v2")
+    call(library, "nvmlDeviceGetCount_v2", ctypes.byref(count))
+    return [Gpu(index, library) for index in range(count.value)]
+
+
+def call(library: Any, function: str, *arguments: Any) -> None:
+    try:
+        code = getattr(library, function)(*arguments)
+    except AttributeError:
+        raise NvmlError(f"{function}: not in this NVML") from None
+    if code == NOT_SUPPORTED:
+        raise NotSupportedError(f"{function}: NVML error {code}")
+    if code:
+        raise NvmlError(f"{function}: NVML error {code}")
 
 
 def load_library() -> ctypes.CDLL:

@@ -2,7 +2,7 @@
 
 Parameters: kubeconfig, clusterOwned (whether the lab made the cluster; a shared one may have any
 version that is new enough), kubernetesVersion, featureGates and runtimeConfig ("Name=true"
-strings), nodes (names, [] where none is known), simulated (whether the nodes are).
+strings), nodes (names, [] where none is known), devices (what those of the nodes are).
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from kubernetes import client
 from prometheus_client.parser import text_string_to_metric_families
 
 from checks.result import CheckFailed, CheckSkipped, require
-from checks.steps import Scenario, Step, verify
+from checks.steps import REAL_NODES, Scenario, Step, verify
 from kube.client import Kube
 from kube.conditions import condition, wait_for_nodes
-from kube.devices import GPU, SIMULATED
+from kube.devices import LEVELS
 from kube.ownership import OLDEST
 from kube.permissions import on
 from machine.errors import LabError
@@ -39,7 +39,7 @@ class Cluster(Scenario):
         self.gates: list[str] = parameters["featureGates"]
         self.apis: list[str] = parameters["runtimeConfig"]
         self.nodes: list[str] = parameters["nodes"]
-        self.devices = SIMULATED if parameters["simulated"] else GPU
+        self.devices = parameters["devices"]
         self.ours: bool = parameters["clusterOwned"]
         self.remedy = LOGS if self.ours else OF_OTHERS
 
@@ -116,20 +116,21 @@ def visible_gates(kube: Kube, asked: list[str]) -> str:
 STEPS: tuple[Step[Cluster], ...] = (
     Step("api-version", "the API server answers, in the version that was asked for",
          Cluster.api_version, lambda s: s.version if s.ours else f"{OLDEST} or later",
-         simulated_on=()),
+         real_on=LEVELS),
     Step("dra-served", "resource.k8s.io/v1 is served",
-         lambda s: served(s.kube), ", ".join(sorted(KINDS)), needs="api-version", simulated_on=(),
+         lambda s: served(s.kube), ", ".join(sorted(KINDS)), needs="api-version", real_on=LEVELS,
          remedy="use Kubernetes 1.34 or later"),
     Step("feature-gates-set", "the feature gates are as asked for",
          lambda s: (gates if s.ours else visible_gates)(s.kube, s.gates),
-         lambda s: ", ".join(s.gates) or "defaults", needs="api-version", simulated_on=()),
+         lambda s: ", ".join(s.gates) or "defaults", needs="api-version", real_on=LEVELS),
     Step("runtime-config-set", "the APIs that were to be switched are on or off as asked for",
          Cluster.runtime_config_set, lambda s: ", ".join(s.apis) or "defaults",
-         needs="api-version", simulated_on=(),
+         needs="api-version", real_on=LEVELS,
          remedy="correct runtimeConfig, for example resource.k8s.io/v1beta2=true"),
     Step("nodes-ready",
          lambda s: "every node is ready" if s.ours else "the node of the target is ready",
-         Cluster.nodes_ready, lambda s: ", ".join(s.nodes) or "a node", needs="api-version"),
+         Cluster.nodes_ready, lambda s: ", ".join(s.nodes) or "a node", needs="api-version",
+         real_on=REAL_NODES),
 )  # fmt: skip
 
 

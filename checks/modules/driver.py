@@ -3,8 +3,8 @@
 Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), driver (name by which
 its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
 device of this driver version must have), ownMemory (whether each is known to have memory), uuids
-(of the GPUs that NVML sees on a real node), devices (GPU, MOCK or SIMULATED), memoryLimit (where
-module 5 is wanted: mib of one client, clients).
+(of the GPUs that NVML sees on a real node), devices (what they are), memoryLimit (where module 5 is
+wanted: mib of one client, clients).
 
 clusterOwned: whether the lab made the cluster. Of a shared one only the driver knows how many GPUs
 there are; one of them, target, is looked at (checks/shared_driver.py).
@@ -17,11 +17,11 @@ from typing import Any
 from checks import shared_driver
 from checks.driver_statements import DEVICE_STEPS, SECONDS, DriverScenario, require_fit
 from checks.result import CheckFailed
-from checks.steps import Step, verify
+from checks.steps import REAL_NODES, Step, verify
 from kube import devices
 from kube.client import Kube, announced
 from kube.conditions import wait_for_nodes
-from kube.devices import SIMULATED, counted
+from kube.devices import LEVELS, counted
 from kube.errors import KubeError
 from kube.pods import explain_unready
 from machine.waiting import until
@@ -105,12 +105,12 @@ class OwnDriver(DriverScenario):
 
 STEPS: tuple[Step[OwnDriver], ...] = (
     Step("chart-version", "the driver's chart is installed, in the version that was asked for",
-         OwnDriver.chart_version, lambda s: s.version, simulated_on=()),
+         OwnDriver.chart_version, lambda s: s.version, real_on=LEVELS),
     Step("device-classes", "the driver's device classes exist",
-         OwnDriver.device_classes, OwnDriver.expected_classes, simulated_on=()),
+         OwnDriver.device_classes, OwnDriver.expected_classes, real_on=LEVELS),
     Step("plugin-ready", "the kubelet plugin is ready on every node",
          OwnDriver.plugin_ready, lambda s: f"{len(s.nodes)} of {len(s.nodes)}",
-         needs="chart-version", simulated_on=(SIMULATED,)),
+         needs="chart-version", real_on=REAL_NODES),
     Step("devices-published", "every GPU is in a ResourceSlice",
          OwnDriver.devices_published, lambda s: counted(len(s.nodes) * s.per_node, "GPU")),
     *DEVICE_STEPS,

@@ -1,7 +1,7 @@
 """Module 3: a claim owns its GPU until its pod is released; the next claim waits, then gets it.
 
-Parameters: kubeconfig, namespace, driver, uuid (the GPU that both claims name), devices (GPU, MOCK
-or SIMULATED).
+Parameters: kubeconfig, namespace, driver, uuid (the GPU that both claims name), devices (what
+they are).
 
 The check releases the pods, so it can look once at them; when it has to run again the update
 makes fresh ones first. At the end nothing holds the GPU.
@@ -13,12 +13,14 @@ from checks import pod_scenario
 from checks.pod_scenario import TAKEN, PodCheck, PodScenario
 from checks.result import CheckFailed
 from checks.steps import Step
-from kube.devices import GPU, MOCK
+from kube.devices import MOCK, MOCKED
 from machine.errors import LabError
 
 PERMISSIONS = pod_scenario.PERMISSIONS
 CONTROL_FILES = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"}
 """Of the driver, not of a GPU: every pod with a GPU needs them."""
+LIBRARIES, VISIBLE = ("libcuda", "libnvidia-ml"), "NVIDIA_VISIBLE_DEVICES"
+"""What NVIDIA's CDI specs bring; the variable tells its container runtime to bring no more."""
 
 
 class HandOver(PodScenario):
@@ -55,10 +57,23 @@ class HandOver(PodScenario):
                 raise CheckFailed(texts[-1])
         return "; ".join(texts)
 
+    def cdi_spec(self) -> str:
+        """That the driver's libraries are mounted, as the image has none."""
+        texts = []
+        for name in ("pod-1", "pod-2"):
+            output = self.output(name)
+            told = {key: value for key, value in output["environment"].items() if key == VISIBLE}
+            brought = [*output["libraries"], *(f"{key}={value}" for key, value in told.items())]
+            texts.append(f"{name}: {', '.join(brought) or 'nothing'}")
+            if len(output["libraries"]) < len(LIBRARIES) or not told:
+                raise CheckFailed(texts[-1])
+        return "; ".join(texts)
+
     def nothing_without_claim(self) -> str:
         self.running("unclaimed")
         output = self.output("unclaimed")
-        if seen := [*output["device_files"], *(["libcuda"] if output["libcuda"] else [])]:
+        loaded = ["libcuda"] if output["libcuda"] else []
+        if seen := [*output["device_files"], *output["libraries"], *loaded]:
             raise CheckFailed(", ".join(seen))
         return "no device file, no libcuda"
 
@@ -92,13 +107,16 @@ STEPS: tuple[Step[HandOver], ...] = (
          needs="hand-over", when=lambda s: s.devices == MOCK),
     Step("device-in-pod", "each pod sees exactly the GPU of its claim",
          HandOver.device_in_pod, lambda s: f"pod-1 and pod-2: {s.uuid}",
-         needs="hand-over", least=GPU),
+         needs="hand-over", least=MOCKED),
     Step("device-files", "each pod has the device file of that GPU and of no other",
          HandOver.device_files, "nvidiaN of that GPU, " + ", ".join(sorted(CONTROL_FILES)),
-         needs="device-in-pod", least=GPU),
+         needs="device-in-pod", least=MOCKED),
+    Step("cdi-spec", "NVIDIA's CDI spec brings the driver's libraries and a variable into each pod",
+         HandOver.cdi_spec, ", ".join((*LIBRARIES, VISIBLE)),
+         needs="device-in-pod", least=MOCKED),
     Step("nothing-without-claim", "a pod without a claim sees no GPU and no CUDA",
          HandOver.nothing_without_claim, "no device file, no libcuda",
-         needs="pod-1-running", least=GPU),
+         needs="pod-1-running", least=MOCKED),
     Step("gpu-free", "when the last pod has ended nothing holds the GPU",
          lambda s: s.freed(["pod-2"], "claim-2"), "pending", needs="same-device"),
 )  # fmt: skip

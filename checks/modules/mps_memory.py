@@ -1,7 +1,7 @@
 """Module 5: a client of MPS gets no more memory than its limit, and others do not suffer for it.
 
 Parameters: kubeconfig, namespace, uuid, sharePercentage, limitMib, under and over (MiB that must
-and must not be granted), versions, simulated. The pods are clients of the claim `memory`:
+and must not be granted), versions, devices. The pods are clients of the claim `memory`:
 `neighbour` works while the others ask for memory.
 """
 

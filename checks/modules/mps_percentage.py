@@ -1,7 +1,7 @@
 """Module 5: a thread percentage buys so many SMs and no more, alone and beside others.
 
 Parameters: kubeconfig, namespace, uuid, percentages (of the sweep, each with a claim and a Job
-percentage-N), sharePercentage and pods (clients of the claim `share`), versions, simulated.
+percentage-N), sharePercentage and pods (clients of the claim `share`), versions, devices.
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
 """Module 4: two pods with one claim share a GPU through MPS; one with a claim of its own waits.
 
 Parameters: kubeconfig, namespace, driverNamespace (where the driver runs its MPS daemons), uuid
-(the GPU that all claims name), pods (those that share), simulated.
+(the GPU that all claims name), pods (those that share), devices.
 
 The check has the pods start, so it can look once at them; when it has to run again the update
 makes fresh ones first. At the end nothing holds the GPU.

@@ -7,6 +7,7 @@ from checks.prerequisites.cluster_look import Look
 from checks.prerequisites.statements import refuse
 from checks.result import CheckFailed, Checklist, CheckSkipped
 from kube import devices, ownership, pods
+from results.status import Basis
 
 ARCHIVE = ".tools/images/workload.tar"
 TITLES = {
@@ -87,13 +88,14 @@ def _of_another(look: Look, thing: str) -> bool:
 
 def _add_target(checklist: Checklist, look: Look) -> None:
     simulated = checklist.holds("gpu-nodes") and look.simulated
+    basis: Basis = "simulated" if simulated else "real"
     verify = partial(statements.verify, checklist, TITLES, REMEDIES)
     for identity, probe, expected, need in (
         ("target-published", _target, look.given["target"], "gpu-nodes"),
         ("target-free", _free, "no claim but this lab's", "target-published"),
         ("target-node-usable", _usable, "ready, neither cordoned nor tainted", "target-published"),
     ):
-        verify(identity, partial(probe, look), expected, need, simulated=simulated)
+        verify(identity, partial(probe, look), expected, need, basis=basis)
     if not simulated:
         image, probe = look.given["workloadImage"], partial(_image, look)
         verify("workload-image", probe, image, "target-published", failure="warning")

@@ -16,7 +16,7 @@ from components.cluster.embedded import control_plane, control_plane_tools
 from components.lab_context import GpuNodes, LabContext
 from components.settings import Settings
 from components.simulated_gpus import mocked
-from kube.devices import GPU, MOCK
+from kube.devices import GPU, MOCKED
 from machine import host_places, identity
 
 
@@ -82,7 +82,7 @@ class HostNode(pulumi.ComponentResource):
         uuids = facts.apply(lambda found: [gpu["uuid"] for gpu in found["gpus"]])
         self.nodes = GpuNodes(
             names=[host_places.NODE],
-            devices=MOCK if gpus else GPU,
+            devices=MOCKED if gpus else GPU,
             subjects=[facts["cluster_id"]],
             made=[running],
             gpus_per_node=uuids.apply(len),

@@ -16,7 +16,7 @@ def build(lab: LabContext) -> list[Check]:
             "featureGates": list(settings.feature_gates),
             "runtimeConfig": list(settings.runtime_config),
             "nodes": lab.nodes.names,
-            "simulated": lab.simulated,
+            "devices": lab.nodes.devices,
         },
     )
     component = ModuleComponent(MODULE, lab.checks)

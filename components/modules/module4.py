@@ -24,7 +24,7 @@ def build(lab: LabContext) -> list[Check]:
         CHECK,
         driverNamespace=lab.driver.namespace,
         pods=list(SHARING),
-        simulated=lab.simulated,
+        devices=lab.nodes.devices,
     )
     sharing = [run.start(objects[f"Pod/{name}"], shared, shared, own) for name in SHARING]
     # The GPU must be the others' by then, or they would be the ones that wait.

@@ -72,7 +72,7 @@ def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
 def _common(namespace: ModuleNamespace) -> dict[str, Any]:
     settings = namespace.lab.settings
     versions = {"kubernetes": settings.kubernetes_version, "dra_driver": settings.driver_version}
-    return {"simulated": namespace.lab.simulated, "versions": versions}
+    return {"devices": namespace.lab.nodes.devices, "versions": versions}
 
 
 def granted_sizes(limit_mib: int) -> list[int]:

@@ -15,8 +15,8 @@ from tests.checkout import Checkout
 from toolchain.layout import committed_stacks
 
 OUTPUTS = {
-    "cluster", "node", "driver", "modules", "verification", "benchmarks", "evaluation", "simulated",
-    "status", "report",
+    "cluster", "node", "driver", "modules", "verification", "benchmarks", "evaluation", "basis",
+    "simulated", "status", "report",
 }  # fmt: skip
 IDS = {
     "0": {"tool-kube-apiserver", "tool-etcd", "driver-chart", "feature-gates", "disk"},

@@ -27,16 +27,20 @@ NAMES = {
 }
 
 
+MOCKED = b"the GPU is mocked: no CUDA-capable device is detected"
+
+
 @dataclass
 class Cuda:
     """One function of the driver API a method, by its own name. `fail`: function → error code.
-    `before`: called with every function's name."""
+    `before`: called with every function's name. error_text: what it says of every error."""
 
     sm_count: int = 4
     free: int = 96 * MIB
     total: int = 1024 * MIB
     mps: int | None = 0
     idle: bool = False
+    error_text: bytes = b"what went wrong"
     fail: dict[str, int] = field(default_factory=dict)
     before: Callable[[str], None] = lambda _name: None
     called: list[str] = field(default_factory=list)
@@ -62,7 +66,7 @@ class Cuda:
         text._obj.value = NAMES.get(code.value)
 
     def do_cuGetErrorString(self, code: ctypes.c_int, text: Any) -> None:
-        text._obj.value = b"what went wrong"
+        text._obj.value = self.error_text
 
     def do_cuDeviceGetAttribute(self, value: Any, which: Any, _device: Any) -> int:
         known = {
@@ -173,7 +177,9 @@ class Nvml:
             "nvmlDeviceGetCurrentClocksThrottleReasons": 0x204,
             "nvmlDeviceGetComputeMode": 3,
             "nvmlDeviceGetMinorNumber": 0,
+            "nvmlDeviceGetCount_v2": 1,
             "nvmlDeviceGetHandleByUUID": 1,
+            "nvmlDeviceGetHandleByIndex_v2": 1,
             "nvmlInit_v2": None,
             "nvmlDeviceGetClockInfo": self.clocks[0],
         }

@@ -36,7 +36,9 @@ ROOT = Path(__file__).parents[3]
 Invoke = Callable[..., int]
 GIVEN_LIFE = "1"
 DIGEST = "abc"
-PARAMETERS = {"kubeconfig": KUBECONFIG, "namespace": NAMESPACE, "uuid": "GPU-1"}
+PARAMETERS = {"kubeconfig": KUBECONFIG, "namespace": NAMESPACE, "uuid": "GPU-1"} | {
+    "devices": "gpu"
+}
 GIVEN = {
     "stack": "lab",
     "module": "3",
@@ -53,7 +55,7 @@ def result(status: str) -> dict[str, Any]:
         "id": "colour",
         "title": "it is blue",
         "status": status,
-        "simulated": False,
+        "basis": "real",
         "expected": "blue",
         "found": "red",
         "seconds": 0.1,
@@ -286,8 +288,8 @@ def test_prerequisites_alone_print_a_table_and_end_with_the_verdict(
     monkeypatch.setattr("checks.prerequisites.embedded.run", lambda *_: result(status))
     assert invoke("prerequisites") == code
     header, row = capsys.readouterr().out.splitlines()[:2]
-    assert header.split() == ["module", "check", "status", "found", "seconds"]
-    assert row.split() == ["0", "colour", status, "red", "0.1"]
+    assert header.split() == ["module", "check", "status", "basis", "found", "seconds"]
+    assert row.split() == ["0", "colour", status, "real", "red", "0.1"]
 
 
 def test_prerequisites_alone_print_json_when_asked(

@@ -48,6 +48,7 @@ def test_a_statement_that_holds_says_what_was_found_and_needs_no_remedy(
         "id": "colour",
         "title": "it is so",
         "status": "passed",
+        "basis": "real",
         "simulated": False,
         "expected": "blue",
         "found": "blue",
@@ -116,7 +117,7 @@ def test_the_seconds_of_a_finding_are_those_that_its_probe_took(
 def test_a_skipped_statement_keeps_its_reason_and_says_that_it_is_simulated(
     checklist: Checklist,
 ) -> None:
-    checklist.skip("heat", "it is warm", "needs a GPU", simulated=True)
+    checklist.skip("heat", "it is warm", "needs a GPU", basis="simulated")
     found = findings(checklist.to_json())["heat"]
     assert (found["status"], found["found"], found["simulated"]) == ("skipped", "needs a GPU", True)
 

@@ -8,7 +8,7 @@ import pytest
 
 from checks.result import CheckFailed
 from checks.steps import Scenario, Step, verify
-from kube.devices import GPU, MOCK, SIMULATED
+from kube.devices import GPU, LEVELS, MOCK, MOCKED, SIMULATED
 from tests.unit.fake_kube import findings, statuses
 
 
@@ -28,7 +28,7 @@ class House(Scenario):
 STEPS: tuple[Step[House], ...] = (
     Step("colour", lambda s: f"it is {s.colour}", House.painted, "blue"),
     Step("heat", "it is warm", lambda _: "21", "20", needs="colour", least=GPU),
-    Step("shade", "it has one", lambda _: "a tree", "any", needs="colour heat", simulated_on=()),
+    Step("shade", "it has one", lambda _: "a tree", "any", needs="colour heat", real_on=LEVELS),
     Step("model", "it stands", lambda _: "paper", "paper", when=lambda s: s.devices == MOCK),
 )
 
@@ -58,19 +58,36 @@ def test_a_step_that_fails_has_the_remedy_of_the_scenario_and_stops_what_needs_i
 
 
 @pytest.mark.parametrize(
-    ("devices", "reason"),
+    ("devices", "basis", "reason"),
     [
-        (SIMULATED, "needs a GPU: this node is simulated"),
-        (MOCK, "needs a GPU: this driver's devices are mocks"),
+        (SIMULATED, "simulated", "needs a GPU: this node is simulated"),
+        (MOCK, "mocked", "needs a GPU: this driver's devices are mocks"),
+        (MOCKED, "mocked", "needs a GPU: this node's GPUs are mocked"),
     ],
 )
 def test_what_needs_more_than_the_devices_are_is_skipped_with_the_reason(
-    devices: str, reason: str
+    devices: str, basis: str, reason: str
 ) -> None:
     result = run(House(devices))
     assert statuses(result)["heat"] == reason
     assert statuses(result)["shade"] == "needs heat"
-    simulated = {identity: found["simulated"] for identity, found in findings(result).items()}
-    assert simulated.pop("shade") is False
-    assert all(simulated.values())
-    assert ("model" in simulated) is (devices == MOCK)
+    bases = {identity: found["basis"] for identity, found in findings(result).items()}
+    assert bases.pop("shade") == "real"
+    assert {*bases.values()} == {basis}
+    assert ("model" in bases) is (devices == MOCK)
+
+
+def test_what_a_mocked_gpu_can_show_is_verified_on_it_and_on_a_gpu() -> None:
+    steps = (Step[House]("door", "it opens", lambda _: "open", "open", least=MOCKED),)
+    found = {
+        devices: (finding["status"], finding["basis"], finding["simulated"], finding["found"])
+        for devices in LEVELS
+        for finding in verify("3", steps, House(devices)).to_json()["checks"]
+    }
+    skipped = "needs a GPU, real or mocked: this"
+    assert found == {
+        GPU: ("passed", "real", False, "open"),
+        MOCKED: ("passed", "mocked", True, "open"),
+        MOCK: ("skipped", "mocked", True, f"{skipped} driver's devices are mocks"),
+        SIMULATED: ("skipped", "simulated", True, f"{skipped} node is simulated"),
+    }

@@ -130,7 +130,7 @@ def test_no_output_depends_on_the_verdict(graph: Graph) -> None:
 def test_outputs_are_those_that_are_promised(graph: Graph) -> None:
     assert set(graph.outputs) == {
         "cluster", "node", "driver", "modules", "verification", "benchmarks", "evaluation",
-        "simulated", "status", "report",
+        "basis", "simulated", "status", "report",
     }  # fmt: skip
     assert graph.outputs["status"] == "passed"
     assert graph.outputs["simulated"] == "all"

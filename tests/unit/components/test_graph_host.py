@@ -51,6 +51,16 @@ def test_nothing_of_it_is_simulated(graph: Graph) -> None:
     assert graph.outputs["node"]["driverRoot"] == "root-of-driver"
 
 
+def test_mocked_gpus_are_told_to_the_node_and_to_every_check_of_them() -> None:
+    found = build("module3", node="host", gpus="mocked", gpuProfile="t4", gpusPerNode="3")
+    told = json.loads(found.resources["Command/node"].inputs["stdin"])["mocked"]
+    assert [gpu["product"] for gpu in told] == ["Tesla T4"] * 3
+    for name in ("cluster", "driver", "exclusive"):
+        stdin = json.loads(found.resources[f"Command/check-{name}"].inputs["stdin"])
+        assert stdin["parameters"]["devices"] == "mocked"
+    assert found.outputs["simulated"] == "partly"
+
+
 def test_every_object_is_removed_by_itself(graph: Graph) -> None:
     """The real driver has something to undo for each claim, and is uninstalled after them."""
     assert {r.deleted_with for r in graph.resources.values()} == {""}

@@ -19,12 +19,12 @@ def nobody_asks_for_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 
-def result(status: str, found: str = "Pending", simulated: bool = True) -> dict[str, Any]:
+def result(status: str, found: str = "Pending", basis: str = "simulated") -> dict[str, Any]:
     finding = {
         "id": "hand-over",
         "title": "pod-2 runs",
         "status": status,
-        "simulated": simulated,
+        "basis": basis,
         "expected": "Running",
         "found": found,
         "seconds": 1.26,
@@ -39,13 +39,13 @@ def shown(capsys: Captured, **modules: dict[str, Any]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_statement_is_a_row_that_says_whether_it_is_simulated(capsys: Captured) -> None:
-    header, simulated, real = shown(
-        capsys, m3=result("passed", "Running"), m4=result("passed", "Running", simulated=False)
+def test_a_statement_is_a_row_that_says_what_it_rests_on(capsys: Captured) -> None:
+    header, simulated, mocked = shown(
+        capsys, m3=result("passed", "Running"), m4=result("passed", "Running", basis="mocked")
     )
-    assert header.split() == ["module", "check", "status", "found", "seconds"]
+    assert header.split() == ["module", "check", "status", "basis", "found", "seconds"]
     assert simulated.split() == ["3", "hand-over", "passed", "simulated", "Running", "1.3"]
-    assert real.split() == ["4", "hand-over", "passed", "Running", "1.3"]
+    assert mocked.split() == ["4", "hand-over", "passed", "mocked", "Running", "1.3"]
 
 
 @pytest.mark.parametrize("status", ["failed", "warning"])
@@ -91,7 +91,12 @@ def test_where_there_is_no_terminal_lines_are_as_long_as_they_need_to_be(capsys:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The results of the last update of the stack "lab"."""
     monkeypatch.chdir(tmp_path)
-    content = {"status": "failed", "simulated": "all", "verification": {"3": result("failed")}}
+    content = {
+        "status": "failed",
+        "basis": {"real": 3, "mocked": 20, "simulated": 0},
+        "simulated": "partly",
+        "verification": {"3": result("failed")},
+    }
     folder = tmp_path / ".results" / "lab" / "latest"
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(content))
@@ -104,9 +109,8 @@ def test_the_latest_results_end_with_the_status_of_the_stack(
     assert show_latest("lab") == 0
     *table, last = capsys.readouterr().out.splitlines()
     assert "hand-over" in table[1]
-    assert last == (
-        "stack lab: failed, simulated: all, results in .results/lab/latest/results.json"
-    )
+    where = "results in .results/lab/latest/results.json"
+    assert last == f"stack lab: failed, basis: 3 real, 20 mocked, {where}"
 
 
 def test_the_latest_results_are_json_when_asked(kept: dict[str, Any], capsys: Captured) -> None:

@@ -31,7 +31,7 @@ PLACED = {"kwok": "0f", "pulumi": "3d", "etcd": "on PATH: 5e", "no-longer-known"
 
 def finding(status: str) -> dict[str, Any]:
     texts = {"id": "a", "title": "b", "expected": "c", "found": "d", "remedy": ""}
-    return texts | {"status": status, "simulated": True, "seconds": 0.5}
+    return texts | {"status": status, "basis": "simulated", "simulated": True, "seconds": 0.5}
 
 
 def result(module: str, *statuses: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def result(module: str, status: str) -> dict[str, Any]:
         "id": "hand-over",
         "title": "pod-2 runs",
         "status": status,
+        "basis": "simulated",
         "simulated": True,
         "expected": "Running",
         "found": "Pending",
@@ -54,6 +55,7 @@ def weigh(*results: dict[str, Any], strict: bool = True) -> str:
         {
             "stack": "lab",
             "strict": strict,
+            "basis": {"real": 0, "mocked": 0, "simulated": 1},
             "simulated": "all",
             "verification": {result["module"]: result for result in results},
         }

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fake_gpu import COPY_GB_PER_SECOND, FRACTION, NO_DEVICE, UUID, Cuda, Nvml
+from tests.unit.fake_gpu import COPY_GB_PER_SECOND, FRACTION, MOCKED, NO_DEVICE, UUID, Cuda, Nvml
 from workloads import cuda_driver, gpu_benchmark, gpu_kernels, gpu_measures, nvml
 
 QUICK = ["--repeats", "3", "--seconds", "0.1", "--warm-up", "0.01"]
@@ -141,6 +141,23 @@ def test_an_error_of_cuda_is_one_line_and_json(
     code, found = run(Cuda(fail={"cuInit": NO_DEVICE}))
     assert code == gpu_benchmark.GPU_FAILED == 3
     assert found["error"].startswith("cuInit: CUDA_ERROR_NO_DEVICE")
+
+
+def test_on_a_mocked_gpu_it_waits_and_tells_what_its_claim_brought_and_no_figure(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "control").touch()
+    (tmp_path / "annotations").write_text('dra-workshop/start="1.0"\n')
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    mocked = Cuda(fail={"cuInit": NO_DEVICE}, error_text=MOCKED)
+    code, found = run(mocked, "--start-file", str(tmp_path / "annotations"), sampled=Nvml())
+    assert code == gpu_benchmark.GPU_FAILED
+    assert found["error"] == f"cuInit: CUDA_ERROR_NO_DEVICE ({MOCKED.decode()})"
+    assert found["start"]["requested"] == 1.0
+    assert found["environment"]["CUDA_MPS_PIPE_DIRECTORY"] == str(tmp_path)
+    assert found["mps"]["pipe_directory_set"] is True
+    assert found["mps"]["pipes"] == ["annotations", "control"]
+    assert not {"device", "memory", "measures", "allocations"} & {*found}
 
 
 def test_what_was_found_before_an_error_is_kept(run: Run) -> None:

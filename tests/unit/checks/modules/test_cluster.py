@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from checks.modules import cluster
+from kube import devices
 from tests.unit.fake_kube import (
     BROKEN,
     BROKEN_TEXT,
@@ -38,7 +39,7 @@ PARAMETERS = {
     "featureGates": ["DRAAdminAccess=true", "DRAConsumableCapacity=false"],
     "runtimeConfig": ["resource.k8s.io/v1beta2=true", "resource.k8s.io/v1beta1=false"],
     "nodes": ["gpu-node-0", "gpu-node-1"],
-    "simulated": True,
+    "devices": devices.SIMULATED,
 }
 
 
@@ -88,11 +89,15 @@ def test_a_good_cluster_passes_and_says_what_it_has(kube: FakeKube) -> None:
     }
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_only_the_nodes_can_be_simulated(kube: FakeKube, simulated: bool) -> None:
-    found = findings(run(simulated=simulated))
-    marked = [identity for identity, finding in found.items() if finding["simulated"]]
-    assert marked == (["nodes-ready"] if simulated else [])
+@pytest.mark.parametrize(
+    ("kind", "basis"), [(devices.SIMULATED, "simulated"), (devices.MOCKED, "real")]
+)
+def test_only_the_nodes_can_be_simulated(kube: FakeKube, kind: str, basis: str) -> None:
+    found = {
+        identity: finding["basis"] for identity, finding in findings(run(devices=kind)).items()
+    }
+    assert found.pop("nodes-ready") == basis
+    assert {*found.values()} == {"real"}
 
 
 def test_another_version_fails_and_the_rest_is_not_looked_at(kube: FakeKube) -> None:

@@ -50,7 +50,8 @@ STEPS = [
     "same-device",
     "claim-1-free",
 ]
-INSIDE = ["device-in-pod", "device-files", "nothing-without-claim"]
+INSIDE = ["device-in-pod", "device-files", "cdi-spec", "nothing-without-claim"]
+LIBRARIES = ["libcuda.so.580.159.04", "libnvidia-ml.so.580.159.04"]
 CONTROL_FILES = ["nvidia-uvm", "nvidia-uvm-tools", "nvidiactl"]
 
 
@@ -60,12 +61,14 @@ def sees(*gpus: str, files: list[str] | None = None, **more: Any) -> str:
         "program": "inspect_gpu",
         "device_files": [*CONTROL_FILES, "nvidia2"] if files is None else files,
         "libcuda": True,
+        "libraries": LIBRARIES,
+        "environment": {"NVIDIA_VISIBLE_DEVICES": "void"},
         "gpus": [{"uuid": uuid, "minor": 2} for uuid in gpus],
     }
     return json.dumps(told | more) + "\nholding\n"
 
 
-NOTHING = sees(files=[], libcuda=False, error="dlopen: no CUDA driver")
+NOTHING = sees(files=[], libcuda=False, libraries=[], error="dlopen: no CUDA driver")
 
 
 class PodScenario(FakeKube):
@@ -164,8 +167,9 @@ def test_on_a_simulated_node_nothing_is_claimed_about_the_inside_of_a_pod(
     scenario.logs.clear()
     result = run()
     told = [statuses(result)[identity] for identity in INSIDE]
-    assert told == ["needs a GPU: this node is simulated"] * 3
-    assert result["benchmarks"]["pod-start"] == {"skipped": told[0]}
+    assert told == ["needs a GPU, real or mocked: this node is simulated"] * len(INSIDE)
+    not_measured = {"skipped": "needs a GPU: this node is simulated"}
+    assert result["benchmarks"]["pod-start"] == not_measured
     assert all(finding["simulated"] for finding in result["checks"])
 
 
@@ -183,7 +187,7 @@ def test_with_mock_devices_the_pods_tell_what_their_cdi_specs_gave_them(
     told = findings(result)["device-through-cdi"]["found"]
     assert told == "pod-1 and pod-2: gpu-0, a pod without a claim: none"
     reasons = {statuses(result)[identity] for identity in INSIDE}
-    assert reasons == {"needs a GPU: this driver's devices are mocks"}
+    assert reasons == {"needs a GPU, real or mocked: this driver's devices are mocks"}
     assert all(finding["simulated"] for finding in result["checks"])
 
 
@@ -203,17 +207,21 @@ def test_a_pod_that_got_another_mock_fails(
     assert findings(run(devices="mock"))["device-through-cdi"]["found"] == found
 
 
-def test_on_a_real_node_nothing_is_simulated_and_pods_tell_what_they_see(
-    scenario: PodScenario,
+@pytest.mark.parametrize(("kind", "basis"), [("gpu", "real"), ("mocked", "mocked")])
+def test_with_nvidias_driver_pods_tell_what_they_see(
+    scenario: PodScenario, kind: str, basis: str
 ) -> None:
-    result = run(devices="gpu")
+    result = run(devices=kind)
     assert result["status"] == "passed"
-    assert not any(finding["simulated"] for finding in result["checks"])
+    assert {finding["basis"] for finding in result["checks"]} == {basis}
+    assert result["benchmarks"]["pod-start"]["basis"] == basis
     found = [findings(result)[identity]["found"] for identity in INSIDE]
     files = "nvidia-uvm, nvidia-uvm-tools, nvidia2, nvidiactl"
+    brought = ", ".join([*LIBRARIES, "NVIDIA_VISIBLE_DEVICES=void"])
     assert found == [
         f"pod-1 and pod-2: {UUID}",
         f"pod-1: {files}; pod-2: {files}",
+        f"pod-1: {brought}; pod-2: {brought}",
         "no device file, no libcuda",
     ]
     assert [row["pod"] for row in result["benchmarks"]["pod-start"]["rows"]] == [
@@ -240,8 +248,15 @@ def test_on_a_real_node_nothing_is_simulated_and_pods_tell_what_they_see(
             "device-files",
             "pod-2: nvidia-caps, nvidia-uvm, nvidia-uvm-tools, nvidia2, nvidiactl",
         ),
-        ("unclaimed", sees(files=["nvidia0"], libcuda=False), "nothing-without-claim", "nvidia0"),
-        ("unclaimed", sees(files=[]), "nothing-without-claim", "libcuda"),
+        ("pod-2", sees(UUID, environment={}), "cdi-spec", f"pod-2: {', '.join(LIBRARIES)}"),
+        ("pod-1", sees(UUID, libraries=[]), "cdi-spec", "pod-1: NVIDIA_VISIBLE_DEVICES=void"),
+        (
+            "unclaimed",
+            sees(files=["nvidia0"], libraries=[], libcuda=False),
+            "nothing-without-claim",
+            "nvidia0",
+        ),
+        ("unclaimed", sees(files=[], libraries=[]), "nothing-without-claim", "libcuda"),
     ],
 )
 def test_a_pod_that_sees_too_much_or_too_little_fails(
@@ -254,10 +269,10 @@ def test_a_pod_that_sees_too_much_or_too_little_fails(
     assert finding["found"].endswith(found)
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_whatever_was_found_no_pod_keeps_the_gpu(scenario: PodScenario, simulated: bool) -> None:
+@pytest.mark.parametrize("kind", ["simulated", "gpu"])
+def test_whatever_was_found_no_pod_keeps_the_gpu(scenario: PodScenario, kind: str) -> None:
     scenario.put(pod("pod-1", "Pending"))
-    assert run(simulated=simulated)["status"] == "failed"
+    assert run(devices=kind)["status"] == "failed"
     assert scenario.released == ["pod-1", "pod-2", "unclaimed"]
     annotations = scenario.pod_named("pod-2").metadata.annotations
     assert set(annotations) == {"dra-workshop/release", "dra-workshop/start"}

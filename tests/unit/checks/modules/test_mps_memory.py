@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from checks.modules import mps_memory
+from kube import devices
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
@@ -32,7 +33,7 @@ PARAMETERS = {
     "under": [256, 512],
     "over": [1100, 2048],
     "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
-    "simulated": False,
+    "devices": devices.GPU,
 }
 Results = dict[int, str]
 Change = Callable[[dict[str, Any]], object]
@@ -134,7 +135,7 @@ def test_the_hole_in_the_limit_is_a_warning_that_says_so(cluster: Cluster) -> No
 
 def test_on_a_simulated_node_nothing_is_measured_and_no_figure_invented(cluster: Cluster) -> None:
     needs_gpu = "needs a GPU: this node is simulated"
-    result = run(simulated=True)
+    result = run(devices=devices.SIMULATED)
     assert failed(result) == {}
     skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
     assert skipped == need_gpu(mps_memory.STEPS)

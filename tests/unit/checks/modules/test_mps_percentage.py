@@ -9,6 +9,7 @@ import pytest
 
 from checks.clients import expected_sms
 from checks.modules import mps_percentage
+from kube import devices
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
@@ -35,7 +36,7 @@ PARAMETERS = {
     "sharePercentage": 20,
     "pods": PODS,
     "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
-    "simulated": False,
+    "devices": devices.GPU,
 }
 API = ["sweep-completed", "sweep-released", "share-running", "share-allocated"]
 Change = Callable[[dict[str, Any]], object]
@@ -140,7 +141,7 @@ def test_the_tables_hold_what_was_measured(cluster: Cluster) -> None:
 def test_on_a_simulated_node_nothing_is_measured_and_no_figure_invented(cluster: Cluster) -> None:
     cluster.logs.clear()
     needs_gpu = "needs a GPU: this node is simulated"
-    result = run(simulated=True)
+    result = run(devices=devices.SIMULATED)
     assert failed(result) == {}
     skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
     assert skipped == need_gpu(mps_percentage.STEPS)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from checks.modules import mps_sharing
+from kube import devices
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
     FORBIDDEN,
@@ -34,7 +35,7 @@ PARAMETERS = {
     "driverNamespace": NAMESPACE,
     "uuid": UUID,
     "pods": PODS,
-    "simulated": False,
+    "devices": devices.GPU,
 }
 API = ["pods-running", "claim-allocated", "claim-shared", "own-claim-waits"]
 AFTER = ["pods-ended", "own-claim-runs", "own-claim-allocated", "gpu-free"]
@@ -103,7 +104,7 @@ def test_on_a_gpu_everything_passes_and_is_told(cluster: Cluster) -> None:
 
 def test_on_a_simulated_node_what_needs_a_gpu_is_skipped_by_name(cluster: Cluster) -> None:
     cluster.logs.clear()
-    result = run(simulated=True)
+    result = run(devices=devices.SIMULATED)
     assert failed(result) == {}
     needs_gpu = "needs a GPU: this node is simulated"
     skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
