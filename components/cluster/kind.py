@@ -17,7 +17,7 @@ from components.lab_context import GpuNodes, LabContext
 from components.settings import Settings
 from components.simulated_gpus import gpu_uuid
 from components.simulated_gpus import mocked as mocked_gpus
-from kube.devices import MOCK
+from kube.devices import MOCKED
 from machine import kind_places
 from toolchain.images import DRIVER, EXAMPLE, WORKLOAD
 
@@ -77,7 +77,7 @@ class Kind(ClusterKind):
 def _have_mocked(nodes: GpuNodes, settings: Settings) -> None:
     names, each = kind_places.workers(settings.stack, settings.nodes), settings.gpus_per_node
     uuids = [gpu_uuid(name, index) for name in names for index in range(each)]
-    nodes.devices, nodes.driver_root = MOCK, kind_places.MOCKED_DRIVER
+    nodes.devices, nodes.driver_root = MOCKED, kind_places.MOCKED_DRIVER
     nodes.uuids, nodes.seen = uuids[:each], uuids
 
 
