@@ -1,8 +1,10 @@
-"""Real kind, real kubelets, a real DRA driver with mock devices: what a workstation's user gets."""
+"""Real kind, real kubelets, and a real DRA driver: NVIDIA's over mocked GPUs, or the example driver
+with its mock devices. What a workstation's user gets, but for the silicon."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,11 +18,13 @@ import yaml
 from machine import kind_node_needs, kind_places
 from tests.faults import lab
 from tests.kind.conftest import NOTHING, Inside, statuses
+from toolchain.mocked_driver.root import SMI_LOG
 from toolchain.tools import KUBERNETES_VERSION
 
-STACK, OTHER, TAKEN = "module3", "module1", "module2"
+STACK, OTHER, TAKEN = "module4", "module3", "module2"
 CONTROL_PLANE = kind_places.control_plane(STACK)
 (WORKER,) = kind_places.workers(STACK, 1)
+(EXAMPLE_WORKER,) = kind_places.workers(OTHER, 1)
 UUID = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
 SIMULATED = """
 apiVersion: resource.k8s.io/v1
@@ -60,10 +64,10 @@ spec:
 
 @pytest.fixture(scope="module")
 def cluster(workstation: Inside) -> Iterator[Inside]:
-    """module3 with the example driver, up and passed."""
+    """NVIDIA's driver and webhook over mocked GPUs, up and passed."""
     workstation.stack(STACK)
     configuration = (
-        "cluster=kind driver=example featureGates=DRAResourcePoolStatus=true "
+        "cluster=kind gpus=mocked modules=3,4 featureGates=DRAResourcePoolStatus=true "
         "runtimeConfig=resource.k8s.io/v1beta2=true"
     )
     made = workstation.operate("up", "--stack", STACK, "--set", configuration)
@@ -72,24 +76,38 @@ def cluster(workstation: Inside) -> Iterator[Inside]:
     lab.destroy(workstation, STACK)
 
 
-def of(cluster: Inside, *arguments: str) -> Any:
-    done = cluster.kubectl(STACK, "get", *arguments, "--output=json")
+def of(cluster: Inside, *arguments: str, stack: str = STACK) -> Any:
+    done = cluster.kubectl(stack, "get", *arguments, "--output=json")
     assert done.code == 0, done.text
     return json.loads(done.text)
 
 
-def test_module_3_passes_with_real_kubelets_and_mock_devices(cluster: Inside) -> None:
+def test_nvidias_driver_passes_over_mocked_gpus(cluster: Inside) -> None:
     found = statuses(cluster, STACK)
-    assert found["device-through-cdi"] == "passed"
-    assert found["hand-over"] == "passed"
-    skipped = {"device-in-pod", "device-files", "nothing-without-claim"}
-    assert {name for name in skipped if found[name] == "skipped"} == skipped
+    of_driver = {"devices-published", "device-in-pod", "device-files", "nothing-without-claim"}
+    of_mps = {"claim-shared", "own-claim-waits", "own-claim-runs", "gpu-free"}
+    assert {name for name in of_driver | of_mps if found[name] != "passed"} == set()
+    assert found["work-done"] == "skipped", "nothing computes"
     outputs = cluster.outputs(STACK)
     assert (outputs["simulated"], outputs["status"]) == ("partly", "passed")
-    rows = outputs["benchmarks"]["3"]["pod-start"]["rows"]
-    assert {row["pod"] for row in rows} == {"pod-1", "pod-2", "unclaimed"}
+    modes = cluster.docker("exec", WORKER, "cat", f"{kind_places.MOCKED_DRIVER}/mocked/{SMI_LOG}")
+    assert "-c EXCLUSIVE_PROCESS" in modes
+    assert modes.splitlines()[-1].endswith("-c DEFAULT"), "given back after the last MPS daemon"
     unchanged = cluster.preview(STACK, "--expect-no-changes")
     assert unchanged.code == 0, unchanged.text
+
+
+def test_nvidias_webhook_refuses_what_its_driver_could_not_read(cluster: Inside) -> None:
+    """It is a pod of the driver's chart, with a certificate of the lab's own."""
+    claims = (cluster.folder / "manifests" / STACK / "10-claims.yaml").read_text()
+    manifest = cluster.folder / "wrong.yaml"
+    for text, code in ((claims, 0), (claims.replace("strategy: MPS", "strategy: mps"), 1)):
+        manifest.write_text(re.sub(r"name: (shared|own)$", r"name: \1-again", text, flags=re.M))
+        asked = ("create", "--dry-run=server", "--filename", str(manifest))
+        done = cluster.kubectl(STACK, *asked)
+        assert done.code == code, done.text
+    assert 'admission webhook "gpu.nvidia.com" denied the request' in done.text
+    assert "unknown GPU sharing strategy: mps" in done.text
 
 
 def test_nodes_are_as_the_configuration_has_them(cluster: Inside) -> None:
@@ -107,41 +125,6 @@ def test_nodes_are_as_the_configuration_has_them(cluster: Inside) -> None:
     )
 
 
-def test_simulated_slices_are_allocated_and_go_no_further(cluster: Inside) -> None:
-    """The scheduler takes a slice for what it says; the kubelet has no driver to ask."""
-    manifest = cluster.folder / "simulated.yaml"
-    claims = [CLAIM.replace("NAME", name) for name in ("first", "second")]
-    manifest.write_text(SIMULATED.replace("WORKER", WORKER) + claims[0])
-    made = cluster.kubectl(STACK, "apply", "--filename", str(manifest))
-    assert made.code == 0, made.text
-    reached = cluster.kubectl(
-        STACK, "wait", "pod/first", "--for=condition=PodScheduled", "--timeout=30s"
-    )
-    assert reached.code == 0, reached.text
-    more = cluster.folder / "second.yaml"
-    more.write_text(claims[1])
-    assert cluster.kubectl(STACK, "apply", "--filename", str(more)).code == 0
-    told = waited(cluster, "first", "not registered")
-    assert "gpu.nvidia.com" in told
-    waited(cluster, "second", "cannot allocate all claims")
-    assert of(cluster, "resourceclaim", "second").get("status", {}).get("allocation") is None
-    for path in (more, manifest):
-        gone = cluster.kubectl(STACK, "delete", "--filename", str(path), "--timeout=60s")
-        assert gone.code == 0, gone.text
-
-
-def waited(cluster: Inside, pod: str, words: str) -> str:
-    """The pod's event with these words, as soon as there is one."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        events = of(cluster, "events", f"--field-selector=involvedObject.name={pod}")["items"]
-        for event in events:
-            if words in event["message"]:
-                return str(event["message"])
-        time.sleep(0.5)
-    raise AssertionError(f"{pod}: {[event['message'] for event in events]}")
-
-
 def test_a_node_that_was_restarted_is_found_and_verified_again(cluster: Inside) -> None:
     """A restart takes the CDI specs away: pods of before could not be started again."""
     before = cluster.outputs(STACK)["cluster"]["cluster_id"]
@@ -149,7 +132,7 @@ def test_a_node_that_was_restarted_is_found_and_verified_again(cluster: Inside) 
     again = lab.up(cluster, STACK)
     assert again.code == 0, again.text
     assert cluster.outputs(STACK)["cluster"]["cluster_id"] == before
-    assert statuses(cluster, STACK)["device-through-cdi"] == "passed"
+    assert statuses(cluster, STACK)["device-in-pod"] == "passed"
     assert cluster.preview(STACK, "--expect-no-changes").code == 0
 
 
@@ -166,7 +149,7 @@ def test_a_cluster_with_a_node_that_ended_is_removed_as_a_whole(cluster: Inside)
 
 @pytest.fixture(scope="module")
 def bare(workstation: Inside) -> Inside:
-    """With a stack OTHER that is a cluster of kind and nothing more."""
+    """With a stack OTHER of the example driver, which the first of its tests brings up."""
     workstation.stack(OTHER)
     workstation.configure(OTHER, "cluster", "kind")
     workstation.configure(OTHER, "driver", "example")
@@ -189,8 +172,56 @@ def test_a_creation_that_was_killed_is_begun_anew(bare: Inside) -> None:
 
     nodes = [kind_places.control_plane(OTHER), *kind_places.workers(OTHER, 1)]
     assert sorted(bare.left()["containers"]) == sorted(nodes)
-    lab.require_clean_destroy(bare, OTHER)
-    assert bare.left() == NOTHING
+
+
+def test_module_3_passes_with_the_example_driver(bare: Inside) -> None:
+    found = statuses(bare, OTHER)
+    assert found["device-through-cdi"] == "passed"
+    assert found["hand-over"] == "passed"
+    skipped = {"device-in-pod", "device-files", "nothing-without-claim"}
+    assert {name for name in skipped if found[name] == "skipped"} == skipped
+    outputs = bare.outputs(OTHER)
+    assert (outputs["simulated"], outputs["status"]) == ("partly", "passed")
+    rows = outputs["benchmarks"]["3"]["pod-start"]["rows"]
+    assert {row["pod"] for row in rows} == {"pod-1", "pod-2", "unclaimed"}
+
+
+def test_simulated_slices_are_allocated_and_go_no_further(bare: Inside) -> None:
+    """The scheduler takes a slice for what it says; the kubelet has no driver to ask."""
+    manifest = bare.folder / "simulated.yaml"
+    claims = [CLAIM.replace("NAME", name) for name in ("first", "second")]
+    manifest.write_text(SIMULATED.replace("WORKER", EXAMPLE_WORKER) + claims[0])
+    made = bare.kubectl(OTHER, "apply", "--filename", str(manifest))
+    assert made.code == 0, made.text
+    reached = bare.kubectl(
+        OTHER, "wait", "pod/first", "--for=condition=PodScheduled", "--timeout=30s"
+    )
+    assert reached.code == 0, reached.text
+    more = bare.folder / "second.yaml"
+    more.write_text(claims[1])
+    assert bare.kubectl(OTHER, "apply", "--filename", str(more)).code == 0
+    told = waited(bare, "first", "not registered")
+    assert "gpu.nvidia.com" in told
+    waited(bare, "second", "cannot allocate all claims")
+    assert (
+        of(bare, "resourceclaim", "second", stack=OTHER).get("status", {}).get("allocation") is None
+    )
+    for path in (more, manifest):
+        gone = bare.kubectl(OTHER, "delete", "--filename", str(path), "--timeout=60s")
+        assert gone.code == 0, gone.text
+
+
+def waited(bare: Inside, pod: str, words: str) -> str:
+    """The pod's event with these words, as soon as there is one."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        chosen = f"--field-selector=involvedObject.name={pod}"
+        events = of(bare, "events", chosen, stack=OTHER)["items"]
+        for event in events:
+            if words in event["message"]:
+                return str(event["message"])
+        time.sleep(0.5)
+    raise AssertionError(f"{pod}: {[event['message'] for event in events]}")
 
 
 def test_a_cluster_whose_files_are_lost_is_found_in_docker(bare: Inside) -> None:
