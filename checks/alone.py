@@ -33,6 +33,7 @@ def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
             from checks.prerequisites import kind
 
             given = {name: getattr(options, name) for name in WORKSTATION}
+            given["mocked"] = options.mocked
             asked = {name: value for name, value in given.items() if value is not None}
             if options.driver == "example":
                 asked["driverChart"] = ""
@@ -43,6 +44,7 @@ def _of_cluster(options: argparse.Namespace) -> dict[str, Any]:
             from checks.prerequisites import host_node
 
             gpu = {"stack": options.stack, "gpu": True, "networks": {}}
+            gpu["gpus"] = "mocked" if options.mocked else "real"
             return merged_results([embedded.run("0", tools), host_node.run("0", gpu)])
         case _:
             return embedded.run("0", tools)
@@ -67,6 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=lambda text: [*filter(None, text.split(","))],
         help="kind: indices or UUIDs, with commas between",
     )
+    group.add_argument("--mocked", action="store_true", help="kind, host: with mocked GPUs")
     group.add_argument(
         "--workers", type=option(0, MOST_WORKERS), help="kind: how many worker nodes"
     )

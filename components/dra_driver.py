@@ -129,6 +129,8 @@ def devices_published(
     the target. namespace: of the driver's pods; subjects: change when the driver was installed
     anew; seconds: how long the gate waits.
     """
+    # After a restart the chart's webhook may come back later than the API server that asks it.
+    answers = {"webhook": True, "start_id": lab.cluster.start_id} if lab.webhook_in_chart else {}
     given = pulumi.Output.all(
         stack=lab.settings.stack,
         kubeconfig=lab.cluster.kubeconfig,
@@ -142,7 +144,7 @@ def devices_published(
         subjects=list(subjects),
         memoryLimit=lab.memory_limit,
         digest=program.digest(*sources.of_check("driver")),
-        **({"webhook": True} if lab.webhook_in_chart else {}),
+        **answers,
     )
     gate = program.run("devices-published", "checks gate-devices", given, opts)
     return gate, gate.stdout.apply(json.loads)["uuid"]

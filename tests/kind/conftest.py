@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from machine import kind_images
+from machine import gpu_host, kind_images
 from tests.checkout import Checkout
 from tests.kind.docker_daemon import DockerDaemon, NotHereError, docker_daemon, reason
+from toolchain.errors import SetupError
+from toolchain.images import DRIVER
 from toolchain.layout import TOOLS
+from toolchain.mocked_driver import build
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,20 @@ def unable() -> str:
     """Why the real kind cannot be run here, "" if it can."""
     if why := reason():
         return why
-    if not kind_images.OFFLINE.exists() or not (TOOLS / "bin" / "kind").exists():
-        return "run: make setup-kind kind-node-image"
+    images = (kind_images.OFFLINE, TOOLS / DRIVER.into / DRIVER.file)
+    if not all(path.exists() for path in (*images, TOOLS / "bin" / "kind")):
+        return "run: make setup-host setup-kind kind-node-image"
+    return ""
+
+
+def unable_to_mock() -> str:
+    """Why kind's nodes cannot have mocked GPUs here, "" if they can."""
+    if any(path.exists() for path in gpu_host.KERNEL_DRIVER):
+        return "mocked GPUs are not put beside a GPU's driver"
+    try:
+        build.require_compiler()
+    except SetupError as error:
+        return str(error)
     return ""
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from machine import kind_node_needs, kind_places
 from tests.faults import lab
-from tests.kind.conftest import NOTHING, Inside, statuses
+from tests.kind.conftest import NOTHING, Inside, statuses, unable_to_mock
 from toolchain.mocked_driver.root import SMI_LOG
 from toolchain.tools import KUBERNETES_VERSION
 
@@ -65,6 +65,8 @@ spec:
 @pytest.fixture(scope="module")
 def cluster(workstation: Inside) -> Iterator[Inside]:
     """NVIDIA's driver and webhook over mocked GPUs, up and passed."""
+    if why := unable_to_mock():
+        pytest.skip(why)
     workstation.stack(STACK)
     configuration = (
         "cluster=kind gpus=mocked modules=3,4 featureGates=DRAResourcePoolStatus=true "

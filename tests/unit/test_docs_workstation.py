@@ -61,19 +61,24 @@ def test_the_tier_with_real_kind_runs_what_the_page_says_it_runs() -> None:
     """Its parts of `make test` are set-up and image; its first test is the update."""
     told = [c.partition(IN_CONTAINERS)[0].strip() for c in commands() if IN_CONTAINERS in c]
     assert told == [
-        "make setup-kind",
+        "make setup-host setup-kind",
         "sudo make kind-node-image",
+        "make up STACK=module4 SET='cluster=kind gpus=mocked'",
+        "make destroy STACK=module4",
+        "make setup-kind",
         "make up STACK=module3 SET='cluster=kind driver=example'",
-        "make destroy STACK=module3",
     ]
     tier = (ROOT / "tests" / "kind" / "test_kind_cluster.py").read_text()
-    assert '"cluster=kind driver=example' in tier
+    assert 'STACK, OTHER, TAKEN = "module4", "module3"' in tier
+    assert '"cluster=kind gpus=mocked' in tier
+    assert 'workstation.configure(OTHER, "driver", "example")' in tier
 
 
 def test_the_table_has_every_statement_and_marks_what_is_fatal() -> None:
     """Those that every cluster needs are elsewhere."""
     given = kind.defaults() | {"driverChart": ""}
-    found = {finding["id"] for finding in kind.run("0", given)["checks"]}
+    both = [kind.run("0", given | {"mocked": mocked}) for mocked in (False, True)]
+    found = {finding["id"] for result in both for finding in result["checks"]}
     found -= {"platform", "checkout-path"}
     table = PAGES[0].read_text().split("## What is checked")[1].split("\n## ")[0]
     cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| "))
