@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from report.tables import console, make_table
+from results.status import BASES
 from results.store import RESULTS
 
 MANY = 1000
@@ -117,7 +118,8 @@ def show_latest(stack: str, as_json: bool = False) -> int:
         out.print(f"did not complete: {reason}", markup=False)
     if kept["status"] == "removed":
         out.print("what stands above was found before the lab was removed", markup=False)
-    counts = [f"{count} {basis}" for basis, count in kept.get("basis", {}).items() if count]
+    found = kept.get("basis", {})
+    counts = [f"{found[each]} {each}" for each in BASES if found.get(each)]
     basis = f", basis: {', '.join(counts)}" if counts else ""
     where = f"{basis}, results in {path.relative_to(Path.cwd())}"
     out.print(Text.assemble(f"stack {stack}: ", status(kept["status"]), where))

@@ -1,20 +1,21 @@
 """Module 5: a client of MPS gets no more memory than its limit, and others do not suffer for it.
 
-Parameters: kubeconfig, namespace, uuid, sharePercentage, limitMib, under and over (MiB that must
-and must not be granted), versions, devices. The pods are clients of the claim `memory`:
-`neighbour` works while the others ask for memory.
+Parameters: kubeconfig, namespace, driverNamespace, plugin, uuid, sharePercentage, limitMib, under
+and over (MiB that must and must not be granted), versions, devices. The pods are clients of the
+claim `memory`: `neighbour` works while the others ask for memory.
 """
 
 from typing import Any
 
-from checks import clients, pod_scenario
+from checks import clients, mps_daemon, pod_scenario
 from checks.clients import LEAD_SECONDS, MEASURED_SMS, MOST_CV, expected_sms
 from checks.pod_scenario import Output, Parameters, PodCheck
 from checks.result import CheckFailed, require
 from checks.steps import Step
 from kube.client import Kube
-from kube.devices import GPU
+from kube.devices import GPU, MOCKED
 
+IN_DRIVER = mps_daemon.IN_DRIVER
 PERMISSIONS = pod_scenario.PERMISSIONS
 CLAIM = "memory"
 TABLE = "mps-memory-limit"
@@ -33,6 +34,10 @@ class Memory(clients.ClientScenario):
         self.under: list[int] = parameters["under"]
         self.over: list[int] = parameters["over"]
         self.share: int = parameters["sharePercentage"]
+        self.limits = [
+            clients.percentage_limit(self.share),
+            f"set_default_device_pinned_mem_limit {self.uuid} {self.limit}M",
+        ]
 
     def memory_asked(self) -> str:
         self.start_together(LEAD_SECONDS, [NEIGHBOUR])
@@ -138,6 +143,9 @@ STEPS: tuple[Step[Memory], ...] = (
          "their claim, with a memory limit, has the GPU that it names, for all of them",
          lambda s: f"{s.allocated(CLAIM)} for {s.reserved(CLAIM, PODS)}",
          lambda s: f"{s.uuid} for {', '.join(sorted(PODS))}", needs="memory-running"),
+    Step("memory-daemon", "the driver runs one MPS daemon for them, with both limits",
+         lambda s: s.daemon_limits(CLAIM, s.limits), lambda s: ", ".join(s.limits),
+         needs="memory-allocated", least=MOCKED),
     Step("memory-asked", "every client answered, as a client of MPS on that GPU",
          Memory.memory_asked, f"{len(PODS)} answers", needs="memory-allocated", least=GPU),
     Step("limits-read-back", "a client reads back its limits: free memory and SMs",
@@ -165,6 +173,7 @@ STEPS: tuple[Step[Memory], ...] = (
                 "with it; let only pods that you trust share a claim"),
     Step("memory-ended", "the clients end, and nothing holds the GPU",
          lambda s: s.freed(PODS, CLAIM), "pending", needs="memory-running"),
+    clients.released("memory-released", "memory-ended"),
 )  # fmt: skip
 CHECK = PodCheck(
     scenario=Memory,

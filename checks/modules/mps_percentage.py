@@ -1,20 +1,21 @@
 """Module 5: a thread percentage buys so many SMs and no more, alone and beside others.
 
-Parameters: kubeconfig, namespace, uuid, percentages (of the sweep, each with a claim and a Job
-percentage-N), sharePercentage and pods (clients of the claim `share`), versions, devices.
+Parameters: kubeconfig, namespace, driverNamespace, plugin, uuid, percentages (of the sweep, each
+with a claim and a Job percentage-N), sharePercentage and pods (clients of the claim `share`),
+versions, devices.
 """
 
 from datetime import datetime
 from typing import Any
 
-from checks import clients, pod_scenario
-from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON, MOST_CV
+from checks import clients, mps_daemon, pod_scenario
+from checks.clients import LATE, LEAST_IN_COMMON, MOST_CV
 from checks.pod_scenario import SECONDS, Output, Parameters, PodCheck
 from checks.result import CheckFailed, require
 from checks.steps import Step
 from kube.client import Kube
 from kube.conditions import condition
-from kube.devices import GPU
+from kube.devices import GPU, MOCKED
 from kube.permissions import on
 from kube.pods import describe
 
@@ -25,6 +26,7 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 MOST_UNEVEN = 0.02
 """Between the steps of the sweep: TFLOPS of one SM at the same clock."""
 LEAST_JAIN = 0.999
+IN_DRIVER = mps_daemon.IN_DRIVER
 PERMISSIONS = (*pod_scenario.PERMISSIONS, *on("jobs", "list", "watch", group="batch"))
 
 
@@ -115,7 +117,7 @@ class Percentages(clients.ClientScenario):
     # --- several at a time ------------------------------------------------------------------------
 
     def share_measured(self) -> str:
-        self.start_together(LEAD_SECONDS, self.pods)
+        self.begin(self.pods)
         outputs = {name: self.output(name) for name in self.pods}
         self.require_clients(outputs)
         self.outputs = outputs
@@ -144,8 +146,9 @@ class Percentages(clients.ClientScenario):
         return require(max(variations.values()) <= MOST_CV, text)
 
     def start_latency(self) -> str:
-        sweep = {self.job_pods[each]: output for each, output in self.sweep.items()}
-        return self.started_in_time(sweep | self.outputs)
+        self.begin(self.pods)
+        pods = (*self.job_pods.values(), *self.pods)
+        return self.started_in_time({name: self.output(name) for name in pods})
 
     def table(self) -> dict[str, Any]:
         """What was measured, as far as it went; nothing where nothing was."""
@@ -192,6 +195,9 @@ STEPS: tuple[Step[Percentages], ...] = (
     Step("share-allocated", "the claim has the GPU that it names, for all of them",
          lambda s: f"{s.allocated(SHARE)} for {s.reserved(SHARE, s.pods)}",
          lambda s: f"{s.uuid} for {', '.join(s.pods)}", needs="share-running"),
+    Step("share-daemon", "the driver runs one MPS daemon for them, with their thread percentage",
+         lambda s: s.daemon_limits(SHARE, [clients.percentage_limit(s.share)]),
+         lambda s: clients.percentage_limit(s.share), needs="share-allocated", least=MOCKED),
     Step("sweep-measured", "every step of the sweep measured, as a client of MPS on that GPU",
          Percentages.sweep_measured, lambda s: f"{len(s.percentages)} results",
          needs="sweep-completed", least=GPU),
@@ -212,10 +218,13 @@ STEPS: tuple[Step[Percentages], ...] = (
          Percentages.share_steady, f"coefficient of variation at most {MOST_CV:.0%}",
          needs="share-measured", least=GPU),
     Step("start-latency", "pods ran soon after they had a node, without a repeated preparation",
-         Percentages.start_latency, IN_TIME,
-         needs="sweep-measured", least=GPU, failure="warning", remedy=LATE),
+         Percentages.start_latency, Percentages.in_time,
+         needs=lambda s: "share-allocated sweep-"
+                         + ("measured" if s.devices == GPU else "completed"),
+         least=MOCKED, failure="warning", remedy=LATE),
     Step("share-ended", "the clients end, and nothing holds the GPU",
          lambda s: s.freed(s.pods, SHARE), "pending", needs="share-running"),
+    clients.released("share-released", "share-ended"),
 )  # fmt: skip
 CHECK = PodCheck(
     scenario=Percentages,

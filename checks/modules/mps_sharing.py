@@ -1,7 +1,7 @@
 """Module 4: two pods with one claim share a GPU through MPS; one with a claim of its own waits.
 
-Parameters: kubeconfig, namespace, driverNamespace (where the driver runs its MPS daemons), uuid
-(the GPU that all claims name), pods (those that share), devices.
+Parameters: kubeconfig, namespace, driverNamespace (where the driver runs its MPS daemons), plugin
+(its DaemonSet), uuid (the GPU that all claims name), pods (those that share), devices.
 
 The check has the pods start, so it can look once at them; when it has to run again the update
 makes fresh ones first. At the end nothing holds the GPU.
@@ -11,36 +11,30 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from checks import clients, pod_scenario
-from checks.clients import IN_TIME, LATE, LEAD_SECONDS, LEAST_IN_COMMON
+from checks import clients, mps_daemon, pod_scenario
+from checks.clients import LATE, LEAD_SECONDS, LEAST_IN_COMMON
 from checks.gpu_holders import ENDED
-from checks.pod_scenario import TAKEN, Parameters, PodCheck, has_device, last_json
+from checks.mps_daemon import EXCLUSIVE_MODE, IN_DRIVER_ROOT
+from checks.pod_scenario import TAKEN, Output, Parameters, PodCheck, has_device, last_json
 from checks.result import CheckFailed, require
 from checks.steps import Step
 from kube.client import Kube
-from kube.devices import GPU
+from kube.devices import GPU, MOCKED
 from kube.permissions import on
 from kube.pods import describe
 
+IN_DRIVER = mps_daemon.IN_DRIVER
 PERMISSIONS = (*pod_scenario.PERMISSIONS, *on("pods", "get"))
-IN_DRIVER = (*on("pods", "list", real=True), *on("pods/exec", "create", "get", real=True))
-"""In the driver's namespace. A websocket is a GET; from Kubernetes 1.35 it is a create too."""
 SHARED, OWN = "shared", "own"
 WORK_SECONDS = 90.0
 """The most that pods may take from their start until they have measured."""
 LOOK_SECONDS = 0.2
+PIPE = "control"
+"""In the pipe directory of every daemon."""
 MEASURING = "measuring "
 """In the log of a benchmark from the moment at which it works."""
-LIST_CLIENTS = """\
-if [ -x /driver-root/bin/sh ] || [ -x /driver-root/usr/bin/sh ]; then
-  control() { echo "$1" | chroot /driver-root nvidia-cuda-mps-control; }
-else
-  export PATH="/driver-root/usr/bin:/driver-root/bin:/driver-root/usr/local/bin:$PATH"
-  lib=/driver-root/lib64:/driver-root/lib:/driver-root/usr/lib64:/driver-root/usr/lib
-  export LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-  export CUDA_MPS_PIPE_DIRECTORY=/driver-root/tmp/nvidia-mps
-  control() { echo "$1" | nvidia-cuda-mps-control; }
-fi
+LIST_CLIENTS = f"""{IN_DRIVER_ROOT}
+control() {{ echo "$1" | of_driver nvidia-cuda-mps-control; }}
 for server in $(control get_server_list); do
   for client in $(control "get_client_list $server"); do
     groups=
@@ -50,8 +44,7 @@ for server in $(control get_server_list); do
 done
 """
 """For the MPS daemon's pod, which sees the node's processes: a line for each client, its PID and
-its control groups, whose path names its pod. Where the daemon's programs and its pipe are: the
-driver's templates/mps-control-daemon.tmpl.yaml."""
+its control groups, whose path names its pod."""
 
 
 class Sharing(clients.ClientScenario):
@@ -61,7 +54,6 @@ class Sharing(clients.ClientScenario):
         super().__init__(kube, parameters)
         self.sharing: list[str] = parameters["pods"]
         self.pods = (*self.sharing, OWN)
-        self.driver_namespace: str = parameters["driverNamespace"]
 
     def both(self) -> str:
         return ", ".join(self.sharing)
@@ -69,7 +61,7 @@ class Sharing(clients.ClientScenario):
     def client_list(self) -> str:
         """Have the pods start; ask the daemon for its clients while both are measuring."""
         claim = self.claim(SHARED, has_device)
-        self.start_together(LEAD_SECONDS, self.sharing)
+        self.begin(self.sharing)
         daemon = self.daemon(claim.metadata.uid)
         deadline = time.monotonic() + LEAD_SECONDS + WORK_SECONDS
         seen = "nobody measured"
@@ -88,6 +80,12 @@ class Sharing(clients.ClientScenario):
             if not missing and self.measuring():
                 return ", ".join(f"{name} (PID {pid})" for name, pid in found.items())
         raise CheckFailed(seen)
+
+    def printed(self) -> dict[str, Output]:
+        """What each pod printed, after it had worked."""
+        self.begin(self.sharing)
+        self.outputs = {name: self.output(name) for name in self.sharing}
+        return self.outputs
 
     def daemon(self, claim_uid: str) -> str:
         """The running pod of the MPS daemon that the driver made for the claim."""
@@ -130,17 +128,26 @@ class Sharing(clients.ClientScenario):
 
     def work_done(self) -> str:
         """That each pod measured something."""
-        self.outputs = {name: self.output(name) for name in self.sharing}
-        clients.require_no_error(self.outputs)
+        clients.require_no_error(self.printed())
         rates = {name: each["measures"]["fma"]["tflops"] for name, each in self.outputs.items()}
         text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
         return require(all(rate > 0 for rate in rates.values()), text)
 
     def pipe_directory(self) -> str:
-        for name, output in self.outputs.items():
-            if not output["mps"]["pipe_directory_set"]:
+        """That each was told where the daemon is, and finds its pipe there."""
+        outputs = self.outputs or self.printed()
+        found = {name: output["mps"] for name, output in outputs.items()}
+        for name, mps in found.items():
+            if not mps["pipe_directory_set"]:
                 raise CheckFailed(f"{name}: it is not set")
-        return ", ".join({output["mps"]["pipe_directory"] for output in self.outputs.values()})
+            if PIPE not in mps["pipes"]:
+                raise CheckFailed(f"{name}: no {PIPE} in {mps['pipe_directory']}")
+        return ", ".join({mps["pipe_directory"] for mps in found.values()})
+
+    def shared_memory(self) -> str:
+        found = {name: output["mps"]["shared_memory"] for name, output in self.outputs.items()}
+        text = ", ".join(f"{name}: device {device}" for name, device in found.items())
+        return require(len({*found.values()}) == 1 and None not in found.values(), text)
 
 
 STEPS: tuple[Step[Sharing], ...] = (
@@ -151,6 +158,11 @@ STEPS: tuple[Step[Sharing], ...] = (
          lambda s: s.reserved(SHARED, s.sharing), Sharing.both, needs="claim-allocated"),
     Step("own-claim-waits", "a pod whose own claim names the same GPU has to wait for it",
          lambda s: s.refused(OWN), f"Unschedulable: {TAKEN}", needs="claim-allocated"),
+    Step("mps-daemon", "the driver runs an MPS daemon for that claim, without limits",
+         lambda s: s.daemon_limits(SHARED), "a Deployment, no limit",
+         needs="claim-shared", least=MOCKED),
+    Step("gpu-reserved", "the GPU is reserved for that daemon",
+         Sharing.reserved_for_daemon, EXCLUSIVE_MODE, needs="mps-daemon", least=MOCKED),
     Step("client-list", "the MPS daemon of the claim has all of them as clients while they work",
          Sharing.client_list, Sharing.both, needs="claim-shared", least=GPU),
     Step("work-done", "each did the work that it counted",
@@ -160,14 +172,17 @@ STEPS: tuple[Step[Sharing], ...] = (
          needs="work-done", least=GPU),
     Step("mps-clients", "the GPU driver says of each that it is a client of MPS",
          lambda s: clients.are_clients(s.outputs), Sharing.both, needs="work-done", least=GPU),
-    Step("pipe-directory", "each was told by its claim where the daemon is",
-         Sharing.pipe_directory, "CUDA_MPS_PIPE_DIRECTORY is set", needs="work-done", least=GPU),
+    Step("pipe-directory", "each was told by its claim where the daemon is, and finds it there",
+         Sharing.pipe_directory, f"CUDA_MPS_PIPE_DIRECTORY is set, and has {PIPE}",
+         needs=lambda s: "work-done" if s.devices == GPU else "claim-shared", least=MOCKED),
+    Step("shared-memory", "they have the daemon's shared memory, not one of their own each",
+         Sharing.shared_memory, "one device", needs="pipe-directory", least=MOCKED),
     Step("work-overlaps", "they worked side by side",
          Sharing.overlapped, f"at least {LEAST_IN_COMMON:.0%} of the time",
          needs="work-done", least=GPU),
     Step("start-latency", "they ran soon after they had a node, without a repeated preparation",
-         lambda s: s.started_in_time(s.outputs), IN_TIME,
-         needs="work-done", least=GPU, failure="warning", remedy=LATE),
+         lambda s: s.started_in_time(s.outputs), Sharing.in_time,
+         needs="pipe-directory", least=MOCKED, failure="warning", remedy=LATE),
     Step("pods-ended", "they end when they are released",
          lambda s: s.end(*s.sharing), "Succeeded", needs="claim-shared"),
     Step("own-claim-runs", "the pod that waited runs as soon as the GPU is free",
@@ -176,6 +191,7 @@ STEPS: tuple[Step[Sharing], ...] = (
          lambda s: s.allocated(OWN), lambda s: s.uuid, needs="own-claim-runs"),
     Step("gpu-free", "when it has ended too nothing holds the GPU",
          lambda s: s.freed([OWN], SHARED, OWN), "pending", needs="own-claim-runs"),
+    clients.released("mps-released", "gpu-free"),
 )  # fmt: skip
 CHECK = PodCheck(scenario=Sharing, steps=STEPS, benchmarks={"pod-start": lambda s: s.started})
 run = CHECK.run

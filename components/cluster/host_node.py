@@ -15,7 +15,7 @@ from components.cluster.cluster import Cluster
 from components.cluster.embedded import control_plane, control_plane_tools
 from components.lab_context import GpuNodes, LabContext
 from components.settings import Settings
-from components.simulated_gpus import mocked
+from components.simulated_gpus import devices, mocked
 from kube.devices import GPU, MOCKED
 from machine import host_places, identity
 
@@ -44,6 +44,12 @@ def mocked_gpus(settings: Settings) -> list[dict[str, Any]]:
     if settings.gpus == "real":
         return []
     return mocked(host_places.NODE, settings.gpus_per_node, settings.gpu_profile)
+
+
+def _told(settings: Settings) -> list[dict[str, Any]]:
+    """The same as NVIDIA's driver publishes them."""
+    count, profile = settings.gpus_per_node, settings.gpu_profile
+    return devices(host_places.NODE, count, profile, settings.driver_version)
 
 
 class HostNode(pulumi.ComponentResource):
@@ -90,5 +96,6 @@ class HostNode(pulumi.ComponentResource):
             seen=uuids,
             driver_root=facts["driverRoot"],
             facts=facts,
+            told=_told(settings) if gpus else (),
         )
         self.register_outputs({"facts": facts})

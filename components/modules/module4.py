@@ -23,6 +23,7 @@ def build(lab: LabContext) -> list[Check]:
         namespace,
         CHECK,
         driverNamespace=lab.driver.namespace,
+        plugin=lab.driver.plugin,
         pods=list(SHARING),
         devices=lab.nodes.devices,
     )

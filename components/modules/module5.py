@@ -70,9 +70,17 @@ def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
 
 
 def _common(namespace: ModuleNamespace) -> dict[str, Any]:
-    settings = namespace.lab.settings
-    versions = {"kubernetes": settings.kubernetes_version, "dra_driver": settings.driver_version}
-    return {"devices": namespace.lab.nodes.devices, "versions": versions}
+    lab = namespace.lab
+    versions = {
+        "kubernetes": lab.settings.kubernetes_version,
+        "dra_driver": lab.settings.driver_version,
+    }
+    return {
+        "devices": lab.nodes.devices,
+        "driverNamespace": lab.driver.namespace,
+        "plugin": lab.driver.plugin,
+        "versions": versions,
+    }
 
 
 def granted_sizes(limit_mib: int) -> list[int]:

@@ -63,6 +63,8 @@ class FakeKube:
     events: list[Any] = field(default_factory=list)
     logs: dict[str, str | list[str]] = field(default_factory=dict)
     scripts: list[str] = field(default_factory=list)
+    deployments: list[Any] = field(default_factory=list)
+    driver_pods: list[Any] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     device_classes: list[Any] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
@@ -186,7 +188,9 @@ class FakeApi:
         self.answer("create_namespaced_resource_claim")
 
     def list_namespaced_pod(self, **selection: str) -> Any:
-        return self._list("list_namespaced_pod", self.kube.pods, **selection)
+        return self._list(
+            "list_namespaced_pod", [*self.kube.pods, *self.kube.driver_pods], **selection
+        )
 
     def list_namespaced_resource_claim(self, **selection: str) -> Any:
         return self._list("list_namespaced_resource_claim", self.kube.claims, **selection)
@@ -202,6 +206,9 @@ class FakeApi:
         self.answer("list_namespaced_event")
         reason = field_selector.removeprefix("reason=")
         return SimpleNamespace(items=[e for e in self.kube.events if e.reason == reason])
+
+    def list_namespaced_deployment(self, **selection: str) -> Any:
+        return self._list("list_namespaced_deployment", self.kube.deployments, **selection)
 
     def list_namespaced_daemon_set(self, **selection: str) -> Any:
         return self._list("list_namespaced_daemon_set", self.kube.daemon_sets, **selection)
@@ -363,6 +370,13 @@ def gpu_slice(on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia
             },
         },
     )
+
+
+def deployment(name: str, *arguments: str) -> Any:
+    """With one container that is started with these arguments."""
+    template = {"spec": {"containers": [{"name": "only", "args": [*arguments]}]}}
+    spec = {"selector": {"matchLabels": {"app": name}}, "template": template}
+    return _object("V1Deployment", {"metadata": _metadata(name), "spec": spec})
 
 
 def daemon_set(name: str, ready: int, labels: dict[str, str] | None) -> Any:

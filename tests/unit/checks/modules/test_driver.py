@@ -9,8 +9,9 @@ import pytest
 
 from checks.modules import driver
 from checks.result import CheckFailed
+from components import simulated_gpus
 from components.drivers import DRIVERS
-from components.simulated_gpus import attribute_names, gpu_uuid
+from components.simulated_gpus import GPU_PROFILES, attribute_names, gpu_uuid
 from kube import devices
 from machine.errors import LabError
 from tests.unit.fake_kube import (
@@ -125,6 +126,23 @@ def test_chart_and_classes_are_never_simulated(
     """A driver of mocks is a real one, on real nodes."""
     found = findings(run(devices=kind))
     assert [identity for identity, finding in found.items() if finding["simulated"]] == simulated
+
+
+def test_mocked_gpus_are_published_as_they_were_told(kube: FakeKube) -> None:
+    told = simulated_gpus.devices(NODES[0], 2, GPU_PROFILES["h200"], DRIVER_VERSION)
+    kube.slices = kube.slices[:1]
+    one = {"nodes": NODES[:1], "devices": devices.MOCKED, "told": told}
+    kube.daemon_sets = [plugin(ready=1)]
+    result = run(**one)
+    assert result["status"] == "passed"
+    found = findings(result)["devices-as-told"]
+    assert (found["found"], found["basis"]) == ("2 GPUs", "mocked")
+
+    told[1]["capacity"]["memory"]["value"] = "1Gi"
+    told[1]["attributes"]["serial"] = {"string": "7"}
+    assert findings(run(**one))["devices-as-told"]["found"] == (
+        "gpu-1: memory 143771Mi, not 1Gi, serial None, not 7"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,30 @@ from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
     NAMESPACE,
-    FakeKube,
     claim,
     event,
     findings,
     pod,
     statuses,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, slices
+from tests.unit.stage import (
+    NODE,
+    PLUGIN,
+    MpsCluster,
+    end_if_let_go,
+    failed,
+    skipped,
+    skipped_on,
+    slices,
+)
 
 PODS = list(mps_memory.PODS)
 NO_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
     "namespace": NAMESPACE,
+    "driverNamespace": NAMESPACE,
+    "plugin": PLUGIN,
     "uuid": UUID,
     "sharePercentage": 10,
     "limitMib": 1024,
@@ -35,6 +45,10 @@ PARAMETERS = {
     "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
     "devices": devices.GPU,
 }
+LIMITS = (
+    "set_default_active_thread_percentage 10",
+    f"set_default_device_pinned_mem_limit {UUID} 1024M",
+)
 Results = dict[int, str]
 Change = Callable[[dict[str, Any]], object]
 
@@ -48,7 +62,7 @@ def asked(case: str, results: Results, at: float = BEGAN) -> dict[str, Any]:
     return found
 
 
-class Cluster(FakeKube):
+class Cluster(MpsCluster):
     """Four clients under a limit of 1 GiB and 10 %, as they were on an H200."""
 
     def __init__(self) -> None:
@@ -70,6 +84,7 @@ class Cluster(FakeKube):
             "escaper": asked("a client that names a GPU that is not there", {2048: NO_MEMORY}),
         }
         self.on_patch = self.patched
+        self.start_daemon("memory", *LIMITS)
 
     def log(self, namespace: str, pod: str, container: str | None = None) -> str:
         return log(self.results[pod])
@@ -78,6 +93,7 @@ class Cluster(FakeKube):
         end_if_let_go(next(p for p in self.pods if p.metadata.name == name))
         if all(p.status.phase == "Succeeded" for p in self.pods):
             self.claims[0] = claim("memory")
+            self.end_daemon()
 
 
 def neighbour() -> dict[str, Any]:
@@ -94,8 +110,7 @@ def run(**changed: Any) -> dict[str, Any]:
 def test_a_limit_that_holds_passes_and_is_told(cluster: Cluster) -> None:
     result = run()
     assert failed(result) == {}
-    expected = ["memory-running", "memory-allocated", *need_gpu(mps_memory.STEPS), "memory-ended"]
-    assert list(findings(result)) == expected
+    assert list(findings(result)) == [step.id for step in mps_memory.STEPS]
     assert set(statuses(result).values()) == {"passed"}
     found = {identity: finding["found"] for identity, finding in findings(result).items()}
     assert found["limits-read-back"] == "952 MiB free of 143156 MiB, 12 SMs at 10 %"
@@ -137,9 +152,20 @@ def test_on_a_simulated_node_nothing_is_measured_and_no_figure_invented(cluster:
     needs_gpu = "needs a GPU: this node is simulated"
     result = run(devices=devices.SIMULATED)
     assert failed(result) == {}
-    skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
-    assert skipped == need_gpu(mps_memory.STEPS)
+    assert skipped(result) == skipped_on(devices.SIMULATED, mps_memory.STEPS)
     assert set(map(str, result["benchmarks"].values())) == {str({"skipped": needs_gpu})}
+
+
+def test_with_mocked_gpus_the_daemon_is_told_both_limits_and_nothing_is_measured(
+    cluster: Cluster,
+) -> None:
+    result = run(devices=devices.MOCKED)
+    assert result["status"] == "passed"
+    assert skipped(result) == skipped_on(devices.MOCKED, mps_memory.STEPS)
+    told_limits = findings(result)["memory-daemon"]["found"]
+    assert told_limits == f"mps-control-daemon-uid-of-memory-7882d: {', '.join(LIMITS)}"
+    needs_gpu = {"skipped": "needs a GPU: this node's GPUs are mocked"}
+    assert [*result["benchmarks"].values()] == [needs_gpu, needs_gpu]
 
 
 def set_result(name: str, mib: int, result: str) -> Callable[[Cluster], None]:

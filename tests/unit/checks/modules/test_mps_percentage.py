@@ -10,11 +10,10 @@ import pytest
 from checks.clients import expected_sms
 from checks.modules import mps_percentage
 from kube import devices
-from tests.unit.benchmark_said import UUID, log, told
+from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import (
     KUBECONFIG,
     NAMESPACE,
-    FakeKube,
     claim,
     event,
     findings,
@@ -22,7 +21,16 @@ from tests.unit.fake_kube import (
     pod,
     statuses,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, slices
+from tests.unit.stage import (
+    NODE,
+    PLUGIN,
+    MpsCluster,
+    end_if_let_go,
+    failed,
+    skipped,
+    skipped_on,
+    slices,
+)
 
 PERCENTAGES = [100, 50, 20, 10, 1]
 PODS = ["share-1", "share-2", "share-3"]
@@ -31,6 +39,8 @@ TAKING_TURNS = [f"three processes without MPS (default time slice), client {n}" 
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
     "namespace": NAMESPACE,
+    "driverNamespace": NAMESPACE,
+    "plugin": PLUGIN,
     "uuid": UUID,
     "percentages": PERCENTAGES,
     "sharePercentage": 20,
@@ -42,7 +52,7 @@ API = ["sweep-completed", "sweep-released", "share-running", "share-allocated"]
 Change = Callable[[dict[str, Any]], object]
 
 
-class Cluster(FakeKube):
+class Cluster(MpsCluster):
     """The sweep is done, the clients wait for their start; all say what an H200 said."""
 
     def __init__(self) -> None:
@@ -73,11 +83,13 @@ class Cluster(FakeKube):
         for name, case in zip(PODS, CLIENTS, strict=True):
             self.logs[name] = log(told(case))
         self.on_patch = self.patched
+        self.start_daemon("share", "set_default_active_thread_percentage 20")
 
     def patched(self, name: str) -> None:
         end_if_let_go(next(p for p in self.pods if p.metadata.name == name))
         if all(p.status.phase == "Succeeded" for p in self.pods):
             self.claims[0] = claim("share")
+            self.end_daemon()
 
     def change(self, name: str, case: str, change: Change) -> None:
         """One pod says something else."""
@@ -93,7 +105,7 @@ def run(**changed: Any) -> dict[str, Any]:
 def test_what_an_h200_did_passes_and_is_told(cluster: Cluster) -> None:
     result = run()
     assert failed(result) == {}
-    assert list(findings(result)) == [*API, *need_gpu(mps_percentage.STEPS), "share-ended"]
+    assert list(findings(result)) == [step.id for step in mps_percentage.STEPS]
     assert set(statuses(result).values()) == {"passed"}
     found = {identity: finding["found"] for identity, finding in findings(result).items()}
     assert found["sweep-completed"] == "100 %, 50 %, 20 %, 10 %, 1 %"
@@ -143,12 +155,30 @@ def test_on_a_simulated_node_nothing_is_measured_and_no_figure_invented(cluster:
     needs_gpu = "needs a GPU: this node is simulated"
     result = run(devices=devices.SIMULATED)
     assert failed(result) == {}
-    skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
-    assert skipped == need_gpu(mps_percentage.STEPS)
+    assert skipped(result) == skipped_on(devices.SIMULATED, mps_percentage.STEPS)
     assert result["benchmarks"] == {
         "mps-thread-percentage": {"skipped": needs_gpu},
         "pod-start": {"skipped": needs_gpu},
     }
+
+
+def test_with_mocked_gpus_pods_start_and_the_daemon_is_told_the_percentage(
+    cluster: Cluster,
+) -> None:
+    for name in cluster.logs:
+        cluster.logs[name] = log({"began": BEGAN, "error": "cuInit: the GPU is mocked"})
+    cluster.events.append(event("FailedPrepareDynamicResources", "share-1"))
+    result = run(devices=devices.MOCKED)
+    assert result["status"] == "passed"
+    assert skipped(result) == skipped_on(devices.MOCKED, mps_percentage.STEPS)
+    start = findings(result)["start-latency"]
+    assert (start["status"], start["found"]) == (
+        "warning",
+        "all 8 ran after 3.2 s, 1 prepare retries",
+    )
+    assert findings(result)["share-daemon"]["found"].endswith(" 20")
+    assert "rows" not in result["benchmarks"]["mps-thread-percentage"]
+    assert result["benchmarks"]["pod-start"]["basis"] == "mocked"
 
 
 # --- the sweep --------------------------------------------------------------------------------

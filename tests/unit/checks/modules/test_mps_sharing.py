@@ -16,15 +16,24 @@ from tests.unit.fake_kube import (
     FORBIDDEN_TEXT,
     KUBECONFIG,
     NAMESPACE,
-    FakeKube,
     claim,
+    deployment,
     event,
     findings,
     pod,
     statuses,
     unschedulable,
 )
-from tests.unit.stage import NODE, end_if_let_go, failed, need_gpu, slices
+from tests.unit.stage import (
+    NODE,
+    PLUGIN,
+    MpsCluster,
+    end_if_let_go,
+    failed,
+    skipped,
+    skipped_on,
+    slices,
+)
 
 PODS = ["shared-1", "shared-2"]
 DAEMON = "mps-control-daemon-uid-of-shared-ab12c-5d9f7-xk2lp"
@@ -33,19 +42,21 @@ PARAMETERS = {
     "kubeconfig": KUBECONFIG,
     "namespace": NAMESPACE,
     "driverNamespace": NAMESPACE,
+    "plugin": PLUGIN,
     "uuid": UUID,
     "pods": PODS,
     "devices": devices.GPU,
 }
 API = ["pods-running", "claim-allocated", "claim-shared", "own-claim-waits"]
 AFTER = ["pods-ended", "own-claim-runs", "own-claim-allocated", "gpu-free"]
+PIPES = "/tmp/dra-trial/pipe"
 WORKING = "12:00:00 measuring fma\n"
 LINES = [f"412 0::/kubepods/besteffort/poduid-of-{name}/c0ffee" for name in PODS]
 CASE = "three clients at 20 %, client 1"
 Change = Callable[[dict[str, Any]], object]
 
 
-class Cluster(FakeKube):
+class Cluster(MpsCluster):
     """Two pods that share the GPU of their claim, a third that waits for it."""
 
     def __init__(self) -> None:
@@ -62,6 +73,7 @@ class Cluster(FakeKube):
         )
         self.say(told(CASE), told(CASE))
         self.on_patch = self.patched
+        self.start_daemon("shared")
 
     def say(self, *results: dict[str, Any]) -> None:
         """Each pod measures while it is looked at twice, then prints its result."""
@@ -72,6 +84,7 @@ class Cluster(FakeKube):
         end_if_let_go(self.named(name))
         if all(self.named(each).status.phase == "Succeeded" for each in PODS):
             self.claims[0] = claim("shared")
+            self.end_daemon()
             if self.named("own").status.phase == "Pending":
                 self.pods[2] = pod("own", "Running", on=NODE)
                 self.claims[1] = claim("own", (NODE, "gpu-0"), ["own"])
@@ -89,7 +102,7 @@ def run(**changed: Any) -> dict[str, Any]:
 def test_on_a_gpu_everything_passes_and_is_told(cluster: Cluster) -> None:
     result = run()
     assert failed(result) == {}
-    assert list(findings(result)) == [*API, *need_gpu(mps_sharing.STEPS), *AFTER]
+    assert list(findings(result)) == [step.id for step in mps_sharing.STEPS]
     assert set(statuses(result).values()) == {"passed"}
     found = {identity: finding["found"] for identity, finding in findings(result).items()}
     assert found["client-list"] == "shared-1 (PID 412), shared-2 (PID 412)"
@@ -106,11 +119,82 @@ def test_on_a_simulated_node_what_needs_a_gpu_is_skipped_by_name(cluster: Cluste
     cluster.logs.clear()
     result = run(devices=devices.SIMULATED)
     assert failed(result) == {}
+    assert skipped(result) == skipped_on(devices.SIMULATED, mps_sharing.STEPS)
     needs_gpu = "needs a GPU: this node is simulated"
-    skipped = [i for i, status in statuses(result).items() if status == needs_gpu]
-    assert skipped == need_gpu(mps_sharing.STEPS)
     assert result["benchmarks"] == {"pod-start": {"skipped": needs_gpu}}
     assert cluster.ran == []
+
+
+def on_a_mocked_gpu(case: str = CASE) -> dict[str, Any]:
+    """What the program prints where nothing computes."""
+    found = told(case)
+    return {key: found[key] for key in ("began", "mps")} | {"error": "cuInit: the GPU is mocked"}
+
+
+def test_with_mocked_gpus_the_daemon_is_seen_at_work_and_nothing_is_measured(
+    cluster: Cluster,
+) -> None:
+    for name in PODS:
+        cluster.logs[name] = log(on_a_mocked_gpu())
+    result = run(devices=devices.MOCKED)
+    assert result["status"] == "passed"
+    assert skipped(result) == skipped_on(devices.MOCKED, mps_sharing.STEPS)
+    assert {finding["basis"] for finding in result["checks"]} == {"mocked"}
+    found = {identity: finding["found"] for identity, finding in findings(result).items()}
+    assert found["mps-daemon"] == "mps-control-daemon-uid-of-shared-7882d: no limit"
+    assert found["gpu-reserved"] == "Exclusive_Process"
+    assert found["pipe-directory"] == PIPES
+    assert found["shared-memory"] == "shared-1: device 48, shared-2: device 48"
+    assert found["start-latency"] == "all 2 ran after 3.2 s, 0 prepare retries"
+    assert found["mps-released"] == "nothing; Default"
+
+
+@pytest.mark.parametrize(
+    ("change", "identity", "found"),
+    [
+        ({"pipe_directory_set": False}, "pipe-directory", "shared-2: it is not set"),
+        ({"pipes": []}, "pipe-directory", f"shared-2: no control in {PIPES}"),
+        ({"shared_memory": 52}, "shared-memory", "shared-1: device 48, shared-2: device 52"),
+    ],
+)
+def test_a_pod_that_lacks_something_of_its_claim_fails(
+    cluster: Cluster, change: dict[str, Any], identity: str, found: str
+) -> None:
+    second = on_a_mocked_gpu()
+    second["mps"] |= change
+    cluster.say(on_a_mocked_gpu(), second)
+    assert failed(run(devices=devices.MOCKED)) == {identity: found}
+
+
+GONE = "5945c482-8378-488e-b1b8-a0f4bf32ce8e"
+FOLDER = f"/var/lib/kubelet/plugins/gpu.nvidia.com/mps/{GONE}-7882d"
+
+
+def test_what_a_failed_prepare_left_is_named(cluster: Cluster) -> None:
+    cluster.deployments.append(deployment(f"mps-control-daemon-{GONE}-7882d"))
+    cluster.left = (FOLDER, f"{FOLDER}/shm")
+    cluster.mode = "Exclusive_Process"
+    assert failed(run()) == {
+        "mps-released": f"Deployment mps-control-daemon-{GONE}-7882d; {FOLDER}; {FOLDER}/shm; "
+        "compute mode Exclusive_Process"
+    }
+
+
+def test_the_daemon_of_another_claim_is_nothing_left(cluster: Cluster) -> None:
+    others = claim("others", (NODE, "gpu-1"))
+    others.metadata.uid = GONE
+    cluster.claims.append(others)
+    cluster.deployments.append(deployment(f"mps-control-daemon-{GONE}-7882d"))
+    cluster.left = (FOLDER, f"{FOLDER}/shm")
+    assert failed(run()) == {}
+
+
+def test_a_daemon_with_limits_that_nobody_asked_for_fails(cluster: Cluster) -> None:
+    cluster.deployments.clear()
+    cluster.start_daemon("shared", "set_default_active_thread_percentage 20")
+    limit = "set_default_active_thread_percentage 20"
+    name = "mps-control-daemon-uid-of-shared-7882d"
+    assert failed(run()) == {"mps-daemon": f"{name}: {limit}"}
 
 
 def test_both_are_started_at_the_same_moment(
@@ -172,7 +256,8 @@ def test_no_daemon_for_the_claim_fails(cluster: Cluster) -> None:
 
 def test_a_daemon_in_which_nothing_can_be_run_fails(cluster: Cluster) -> None:
     cluster.refusals["connect_get_namespaced_pod_exec"] = FORBIDDEN
-    assert failed(run()) == {"client-list": FORBIDDEN_TEXT}
+    refused = dict.fromkeys(("gpu-reserved", "client-list", "mps-released"), FORBIDDEN_TEXT)
+    assert failed(run()) == refused
 
 
 def not_a_client(result: dict[str, Any]) -> None:

@@ -1,0 +1,119 @@
+"""The MPS daemon that NVIDIA's driver runs for a claim: what it was told, and what is left of it.
+
+How it is started: the driver's templates/mps-control-daemon.tmpl.yaml.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from checks.result import CheckFailed, CheckSkipped
+from kube.client import Kube
+from kube.permissions import on
+from machine.errors import LabError
+from machine.gpu_host import DEFAULT_MODE
+
+IN_DRIVER = (
+    *on("deployments", "list", group="apps", real=True),
+    *on("pods", "list", real=True),
+    *on("pods/exec", "create", "get", real=True),
+)
+"""In the driver's namespace. A websocket is a GET; from Kubernetes 1.35 it is a create too."""
+SECONDS, LOOK_SECONDS = 15.0, 0.5
+EXCLUSIVE_MODE = "Exclusive_Process"
+UID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+NAME = "mps-control-daemon-"
+LIMIT = re.compile(r"echo (set_default_[^|]+?) +\|")
+IN_DRIVER_ROOT = """\
+if [ -x /driver-root/bin/sh ] || [ -x /driver-root/usr/bin/sh ]; then
+  of_driver() { chroot /driver-root "$@"; }
+else
+  export PATH="/driver-root/usr/bin:/driver-root/bin:/driver-root/usr/local/bin:$PATH"
+  lib=/driver-root/lib64:/driver-root/lib:/driver-root/usr/lib64:/driver-root/usr/lib
+  export LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  export CUDA_MPS_PIPE_DIRECTORY=/driver-root/tmp/nvidia-mps
+  of_driver() { "$@"; }
+fi
+"""
+"""For a pod of the driver: runs a program of the GPU driver as the driver's own pods do."""
+LOOK = f"""{IN_DRIVER_ROOT}
+of_driver nvidia-smi --query-gpu=uuid,compute_mode --format=csv,noheader
+for folder in /var/lib/kubelet/plugins/*/mps/*; do
+  if [ -e "$folder" ]; then echo "$folder"; fi
+done
+while read -r _ _ _ _ point _; do
+  case "$point" in /var/lib/kubelet/plugins/*/mps/*) echo "$point" ;; esac
+done < /proc/self/mountinfo
+"""
+"""For the kubelet plugin's pod, which sees the node's: "UUID, mode" of each GPU, then the folders
+and mounts of MPS daemons."""
+
+
+@dataclass(frozen=True)
+class Daemons:
+    """Those of the node on which a GPU is. namespace: of the driver; plugin: its DaemonSet."""
+
+    kube: Kube
+    namespace: str
+    plugin: str
+    node: str
+    uuid: str
+
+    def limits(self, claim_uid: str) -> tuple[str, list[str]]:
+        """The name of the claim's daemon, and the commands that the driver gives it."""
+        prefix = f"{NAME}{claim_uid}-"
+        found = [each for each in self._deployments() if each.metadata.name.startswith(prefix)]
+        if not found:
+            raise CheckFailed(f"no Deployment {prefix}… in {self.namespace}")
+        (container,) = found[0].spec.template.spec.containers
+        return found[0].metadata.name, LIMIT.findall("\n".join(container.args))
+
+    def compute_mode(self) -> str:
+        return self._look()[0]
+
+    def require_none_left(self) -> str:
+        """That claims which have no device have no daemon, no folder and no mount, and that the GPU
+        is everybody's if no claim has a daemon for it."""
+        deadline = time.monotonic() + SECONDS
+        while (found := self._left()) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        if found:
+            raise CheckFailed("; ".join(found))
+        return f"nothing; {DEFAULT_MODE}"
+
+    def _left(self) -> list[str]:
+        try:
+            claims = self.kube.get(self.kube.resource.list_resource_claim_for_all_namespaces).items
+        except LabError as error:
+            raise CheckSkipped(f"whose daemons there are cannot be seen: {error}") from error
+        used = {each.metadata.uid for each in claims if each.status and each.status.allocation}
+
+        def unused(names: Sequence[str]) -> list[str]:
+            return [name for name in names if not used & {*re.findall(UID, name)}]
+
+        mode, places = self._look()
+        going = [each for each in self._deployments() if not each.metadata.deletion_timestamp]
+        names = [each.metadata.name for each in going if each.metadata.name.startswith(NAME)]
+        found = [f"Deployment {name}" for name in unused(names)] + unused(places)
+        if mode != DEFAULT_MODE and len(found) == len(names) + len(places):
+            found.append(f"compute mode {mode}")
+        return found
+
+    def _look(self) -> tuple[str, list[str]]:
+        """The GPU's compute mode, and the folders and mounts of daemons."""
+        lines = self.kube.execute(self.namespace, self._plugin_pod(), LOOK).splitlines()
+        modes = dict(line.split(", ", 1) for line in lines if not line.startswith("/"))
+        return modes.get(self.uuid, "unknown"), [line for line in lines if line.startswith("/")]
+
+    def _plugin_pod(self) -> str:
+        pods = self.kube.get(self.kube.core.list_namespaced_pod, namespace=self.namespace).items
+        for pod in pods:
+            if pod.spec.node_name == self.node and pod.metadata.name.startswith(f"{self.plugin}-"):
+                return str(pod.metadata.name)
+        raise CheckFailed(f"no pod of {self.plugin} on {self.node}")
+
+    def _deployments(self) -> list[Any]:
+        lister = self.kube.apps.list_namespaced_deployment
+        return list(self.kube.get(lister, namespace=self.namespace).items)
