@@ -135,10 +135,11 @@ class ModuleNamespace:
             pulumi.ResourceOptions(parent=self.component, depends_on=list(after)),
         )
 
-    def claim(self, claim: Manifest, resource: str) -> KubernetesObject:
-        """The claim, for the lab's GPU, as a resource of that name."""
+    def claim(self, claim: Manifest, resource: str, *after: pulumi.Resource) -> KubernetesObject:
+        """The claim, for the lab's GPU, as a resource of that name, made after the others."""
         named = claim_for_gpu(claim, self.lab.target, self.lab.kind_of_driver)
-        return KubernetesObject(named, resource, self.lab.objects(self.component, self.made))
+        opts = self.lab.objects(self.component, self.made, *after)
+        return KubernetesObject(named, resource, opts)
 
 
 class PodRun:

@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from machine.errors import LabError
 from machine.run import run_program
+from operations.stack import refusals
 from toolchain.layout import BIN
 from toolchain.stacks import environment
 
@@ -27,6 +29,12 @@ JSON anywhere else is the body of somebody's answer, and says what went wrong.
 """
 UNHANDLED = "an unhandled error occurred: program exited with non-zero exit code"
 """What the engine adds to the error with which the program ended."""
+SUMMARIES = (UNHANDLED, "update failed")
+"""Errors that say no more than that there were others."""
+REFUSED = re.compile(
+    r'resource "urn:[^"]+" was not successfully \w+ by the Kubernetes API server: '
+)
+"""What the provider says before the API server's words, after the resource's name."""
 EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
 """Environment without which the engine does not know of --event-log. Pulumi's own automation API
 uses both."""
@@ -35,17 +43,26 @@ MOST = 1000
 
 def errors_in(events: Path) -> str:
     """What the engine called errors, out of its log of events; each once."""
-    found = []
+    found, inputs = [], {}
     for line in events.read_text(encoding="utf-8").splitlines():
         try:
-            event = json.loads(line).get("diagnosticEvent") or {}
+            event = json.loads(line)
         except ValueError:  # the engine was killed as it wrote this
             continue
-        if event.get("severity") == "error":
-            name = event.get("urn", "").rpartition("::")[2]
-            found.append(": ".join(filter(None, (name, event["message"].strip()))))
-    found = [line for line in found if UNHANDLED not in line] or found
+        if begun := event.get("resourcePreEvent", {}).get("metadata"):
+            inputs[begun["urn"]] = (begun.get("new") or {}).get("inputs") or {}
+        said = event.get("diagnosticEvent") or {}
+        if said.get("severity") == "error":
+            found.append(_describe(said, inputs.get(said.get("urn"), {})))
+    found = [line for line in found if not any(each in line for each in SUMMARIES)] or found
     return "\n".join(dict.fromkeys(found))[:MOST] or "its output above says why"
+
+
+def _describe(error: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """inputs: of the resource that the error is about."""
+    message = REFUSED.sub("", error["message"].strip())
+    name = error.get("urn", "").rpartition("::")[2]
+    return refusals.explain(message, inputs) or ": ".join(filter(None, (name, message)))
 
 
 def pulumi(*arguments: str, extra: dict[str, str] | None = None, quiet: bool = False) -> int:
@@ -88,7 +105,7 @@ def _hand_on(engine: subprocess.Popen[str]) -> None:
     printed, explained = "", False
     while line := engine.stdout.readline():
         progress = REPORTED.fullmatch(line)
-        shown = (progress[1] if progress else line).rstrip() + "\n"
+        shown = REFUSED.sub("", progress[1] if progress else line).rstrip() + "\n"
         if shown != printed and not (explained and UNHANDLED in line):
             sys.stdout.write(shown)
             sys.stdout.flush()

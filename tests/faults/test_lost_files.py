@@ -103,11 +103,14 @@ def test_after_a_reboot_the_lab_can_be_removed(lab: Checkout) -> None:
     require_clean_destroy(lab)
 
 
-def test_one_ended_process_is_started_again(lab: Checkout) -> None:
+@pytest.mark.parametrize("program", ["kube-scheduler", "dra-webhook"])
+def test_one_ended_process_is_started_again(lab: Checkout, program: str) -> None:
+    """Without the webhook the API server refuses every claim."""
     before = lab.processes()
-    kill_all(lab, "kube-scheduler")
+    kill_all(lab, program)
     assert len(lab.processes()) == len(before) - 1
     require_passed(lab)
+    assert len(lab.processes()) == len(before)
     require_clean_destroy(lab)
 
 

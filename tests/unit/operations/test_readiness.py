@@ -12,8 +12,8 @@ import urllib3
 from machine.errors import LabError
 from operations import readiness
 
-CLIENTS: dict[str, Any] = {"scheduler": urllib3.PoolManager, "kwok": urllib3}
-"""What each program is asked with."""
+PORTS = {"kube-scheduler": 1, "kwok-controller": 2, "dra-webhook": 3}
+Answers = dict[int, tuple[int, str]]
 
 
 def test_a_control_plane_that_stays_unusable_says_what_was_found(
@@ -24,62 +24,66 @@ def test_a_control_plane_that_stays_unusable_says_what_was_found(
 
 
 @pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Those of a scheduler and a kwok that are ready; the API server is."""
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """What each program answers at its port: all are ready, as is the API server."""
+    made: Answers = dict.fromkeys(PORTS.values(), (200, "ok"))
+
+    def request(self: urllib3.PoolManager, method: str, url: str, **_: Any) -> Any:
+        port = urllib3.util.parse_url(url).port or 0
+        if port not in made:
+            connection = urllib3.connection.HTTPConnection("127.0.0.1")
+            raise urllib3.exceptions.NewConnectionError(connection, "Connection refused")
+        status, body = made[port]
+        return SimpleNamespace(status=status, data=body.encode())
+
     monkeypatch.setattr(readiness, "Kube", lambda _: SimpleNamespace(text=lambda _: ""))
-    answers(monkeypatch, "scheduler", 200, "ok")
-    answers(monkeypatch, "kwok", 200, "ok")
-    return {"kube-scheduler": 1, "kwok-controller": 1}
+    monkeypatch.setattr(urllib3.PoolManager, "request", request)
+    return made
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, program: str, status: int, body: str) -> None:
-    answer = SimpleNamespace(status=status, data=body.encode())
-    monkeypatch.setattr(CLIENTS[program], "request", lambda *_, **__: answer)
-
-
-def error(ports: dict[str, int]) -> str:
+def error() -> str:
     with pytest.raises(LabError) as found:
-        readiness.wait_until_usable(Path("kubeconfig"), 0.2, ports)
+        readiness.wait_until_usable(Path("kubeconfig"), 0.2, PORTS)
     return str(found.value)
 
 
-def test_it_is_usable_when_all_of_it_is_ready(ports: dict[str, int]) -> None:
-    readiness.wait_until_usable(Path("kubeconfig"), 0.2, ports)
+@pytest.mark.usefixtures("answers")
+def test_it_is_usable_when_all_of_it_is_ready() -> None:
+    readiness.wait_until_usable(Path("kubeconfig"), 0.2, PORTS)
 
 
 @pytest.mark.parametrize(
     ("program", "status", "body", "told"),
     [
         (
-            "scheduler",
+            "kube-scheduler",
             500,
             "[+]ping ok\n[-]informer-sync failed\nhealthz check failed",
             "the scheduler is not ready ([-]informer-sync failed)",
         ),
-        ("scheduler", 404, "", "the scheduler is not ready"),
-        ("kwok", 500, "no nodes", "kwok is not ready: no nodes"),
+        ("kube-scheduler", 404, "", "the scheduler is not ready"),
+        ("kwok-controller", 500, "no nodes", "kwok is not ready: no nodes"),
+        ("dra-webhook", 503, "wait", "NVIDIA's admission webhook is not ready: wait"),
     ],
 )
 def test_a_program_that_is_not_ready_says_what_it_lacks(
-    ports: dict[str, int],
-    monkeypatch: pytest.MonkeyPatch,
-    program: str,
-    status: int,
-    body: str,
-    told: str,
+    answers: Answers, program: str, status: int, body: str, told: str
 ) -> None:
-    answers(monkeypatch, program, status, body)
-    assert told in error(ports)
-    assert "[+]" not in error(ports)
+    answers[PORTS[program]] = (status, body)
+    assert told in error()
+    assert "[+]" not in error()
 
 
-@pytest.mark.parametrize(("program", "told"), [("scheduler", "the scheduler"), ("kwok", "kwok")])
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("kube-scheduler", "the scheduler"),
+        ("kwok-controller", "kwok"),
+        ("dra-webhook", "NVIDIA's admission webhook"),
+    ],
+)
 def test_a_program_that_does_not_listen_cannot_be_reached(
-    ports: dict[str, int], monkeypatch: pytest.MonkeyPatch, program: str, told: str
+    answers: Answers, program: str, told: str
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise urllib3.exceptions.NewConnectionError(conn, "Connection refused")
-
-    conn = urllib3.connection.HTTPConnection("127.0.0.1")
-    monkeypatch.setattr(CLIENTS[program], "request", refuse)
-    assert f"{told} cannot be reached: " in error(ports)
+    del answers[PORTS[program]]
+    assert f"{told} cannot be reached: " in error()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,59 @@ def test_nor_is_it_in_the_results(tmp_path: Path, messages: list[str], reason: s
     events = [{"diagnosticEvent": {"severity": "error", "message": m}} for m in messages]
     (tmp_path / "events").write_text("\n".join(map(json.dumps, events)))
     assert engine.errors_in(tmp_path / "events") == reason
+
+
+URN = "urn:pulumi:module4::dra-workshop::kubernetes:resource.k8s.io/v1:ResourceClaim::a-claim"
+PROVIDER = f'resource "{URN}" was not successfully created by the Kubernetes API server: '
+DENIED = 'admission webhook "gpu.nvidia.com" denied the request: unknown GPU sharing strategy: mps'
+CLAIM = {"kind": "ResourceClaim", "metadata": {"name": "shared", "namespace": "lab"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("shared", "manifests/b/10-claims.yaml"), ("shared-2", "manifests/b")],
+    ids=["in a file", "made after its model"],
+)
+def test_what_a_webhook_refused_is_told_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, namespace in (("a", "another"), ("b", "lab")):
+        claim = CLAIM | {"metadata": {"name": "shared", "namespace": namespace}}
+        path = tmp_path / "manifests" / folder / "10-claims.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{json.dumps(claim)}\n---\n")
+    inputs = CLAIM | {"metadata": {"name": name, "namespace": "lab"}}
+    assert reason(tmp_path, DENIED, inputs) == (
+        f"{place}: ResourceClaim/{name}: {DENIED}; correct it there, and run this again"
+    )
+
+
+def test_what_else_the_api_server_refused_is_told_by_the_name_of_the_resource(
+    tmp_path: Path,
+) -> None:
+    assert reason(tmp_path, "claims is forbidden", CLAIM) == "a-claim: claims is forbidden"
+
+
+def reason(folder: Path, message: str, inputs: dict[str, Any]) -> str:
+    """Of an update in which the API server refused an object."""
+    begun = {"metadata": {"op": "create", "urn": URN, "new": {"inputs": inputs}}}
+    error = {"severity": "error", "urn": URN, "message": f"{PROVIDER}{message}\n"}
+    events = [
+        {"resourcePreEvent": begun},
+        {"diagnosticEvent": error},
+        {"diagnosticEvent": {"severity": "error", "message": "update failed"}},
+    ]
+    (folder / "events").write_text("\n".join(map(json.dumps, events)))
+    return engine.errors_in(folder / "events")
+
+
+def test_the_engines_names_for_a_refused_resource_are_not_shown(
+    program: Path, capfd: Capture
+) -> None:
+    write_script(program, f"echo 'a-claim error: {PROVIDER}{DENIED}'")
+    engine.pulumi("up")
+    assert capfd.readouterr().out == f"a-claim error: {DENIED}\n"
 
 
 @pytest.mark.parametrize(
