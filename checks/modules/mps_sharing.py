@@ -1,7 +1,8 @@
 """Module 4: two pods with one claim share a GPU through MPS; one with a claim of its own waits.
 
 Parameters: kubeconfig, namespace, driverNamespace (where the driver runs its MPS daemons), plugin
-(its DaemonSet), uuid (the GPU that all claims name), pods (those that share), devices.
+(its DaemonSet), uuid (the GPU that all claims name), pods (those that share), owned (whether the
+cluster is the lab's alone), devices.
 
 The check has the pods start, so it can look once at them; when it has to run again the update
 makes fresh ones first. At the end nothing holds the GPU.
@@ -11,20 +12,21 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from checks import clients, mps_daemon, pod_scenario
+from checks import clients, mps_daemon, pod_scenario, wrong_configs
 from checks.clients import LATE, LEAD_SECONDS, LEAST_IN_COMMON
 from checks.gpu_holders import ENDED
 from checks.mps_daemon import EXCLUSIVE_MODE, IN_DRIVER_ROOT
 from checks.pod_scenario import TAKEN, Output, Parameters, PodCheck, has_device, last_json
 from checks.result import CheckFailed, require
 from checks.steps import Step
+from checks.wrong_configs import WrongConfigs
 from kube.client import Kube
-from kube.devices import GPU, MOCKED
+from kube.devices import GPU, MOCKED, SIMULATED
 from kube.permissions import on
 from kube.pods import describe
 
 IN_DRIVER = mps_daemon.IN_DRIVER
-PERMISSIONS = (*pod_scenario.PERMISSIONS, *on("pods", "get"))
+PERMISSIONS = (*pod_scenario.PERMISSIONS, *on("pods", "get"), *wrong_configs.PERMISSIONS)
 SHARED, OWN = "shared", "own"
 WORK_SECONDS = 90.0
 """The most that pods may take from their start until they have measured."""
@@ -48,12 +50,15 @@ its control groups, whose path names its pod."""
 
 
 class Sharing(clients.ClientScenario):
-    """sharing: the pods that share."""
+    """sharing: the pods that share; wrong: configurations that the driver is to refuse."""
 
     def __init__(self, kube: Kube, parameters: Parameters) -> None:
         super().__init__(kube, parameters)
         self.sharing: list[str] = parameters["pods"]
         self.pods = (*self.sharing, OWN)
+        # On a cluster of others nothing is made to fail: its people would see the events.
+        prepares = bool(parameters["owned"]) and self.devices != SIMULATED
+        self.wrong = WrongConfigs(kube, self.namespace, prepares=prepares)
 
     def both(self) -> str:
         return ", ".join(self.sharing)
@@ -191,6 +196,9 @@ STEPS: tuple[Step[Sharing], ...] = (
          lambda s: s.allocated(OWN), lambda s: s.uuid, needs="own-claim-runs"),
     Step("gpu-free", "when it has ended too nothing holds the GPU",
          lambda s: s.freed([OWN], SHARED, OWN), "pending", needs="own-claim-runs"),
+    Step("wrong-config-refused", "a configuration that the driver cannot read is refused",
+         lambda s: s.wrong.refused(OWN, OWN), "in NVIDIA's words, at admission or at prepare",
+         needs="gpu-free"),
     clients.released("mps-released", "gpu-free"),
 )  # fmt: skip
 CHECK = PodCheck(scenario=Sharing, steps=STEPS, benchmarks={"pod-start": lambda s: s.started})

@@ -24,6 +24,7 @@ def build(lab: LabContext) -> list[Check]:
         driverNamespace=lab.driver.namespace,
         plugin=lab.driver.plugin,
         pods=list(SHARING),
+        owned=lab.cluster.owned,
         devices=lab.nodes.devices,
     )
     sharing = [run.start(objects[f"Pod/{name}"], shared, shared, own) for name in SHARING]

@@ -52,7 +52,7 @@ def test_a_second_one_takes_the_place_of_the_first_and_down_twice_is_no_error(
 ) -> None:
     first = create(checkout)
     assert create(checkout)["cluster_id"] != first["cluster_id"]
-    assert len(checkout.processes()) == 5
+    assert len(checkout.processes()) == 6
     down(checkout)
     down(checkout)
 

@@ -34,6 +34,9 @@ def refusal(status: int, reason: str, body: str | None) -> ApiException:
 
 
 FORBIDDEN = refusal(403, "Forbidden", status_body("you may not"))
+DENIED = refusal(
+    400, "", status_body('admission webhook "gpu.nvidia.com" denied the request: unknown strategy')
+)
 BROKEN = refusal(500, "Internal Server Error", "<h1>etcd is gone</h1>")
 NOT_FOUND = refusal(404, "Not Found", status_body("no such thing"))
 UNREACHABLE = ProtocolError("connection refused")
@@ -229,6 +232,30 @@ class FakeApi:
         self.kube.on_patch(name)
         return pod
 
+    def create_namespaced_resource_claim(
+        self, namespace: str, body: Any, dry_run: str | None = None
+    ) -> Any:
+        """One that is only tried is not kept."""
+        self.answer("try_claim" if dry_run else "create_namespaced_resource_claim")
+        made = claim(body["metadata"]["name"])
+        if not dry_run:
+            self.kube.claims.append(made)
+        return made
+
+    def create_namespaced_pod(self, namespace: str, body: Any) -> Any:
+        self.answer("create_namespaced_pod")
+        self.kube.pods.append(made := pod(body["metadata"]["name"], "Pending"))
+        return made
+
+    def delete_namespaced_resource_claim(self, name: str, namespace: str) -> None:
+        self.kube.claims.remove(_one(self.kube.claims, name, namespace))
+
+    def delete_namespaced_pod(self, name: str, namespace: str) -> None:
+        self.kube.pods.remove(_one(self.kube.pods, name, namespace))
+
+    def sanitize_for_serialization(self, item: Any) -> Any:
+        return client.ApiClient().sanitize_for_serialization(item)
+
     def _list(self, call: str, items: list[Any], **selection: str) -> Any:
         self.answer(call)
         if namespace := selection.get("namespace"):
@@ -321,7 +348,9 @@ def unschedulable(name: str, message: str) -> Any:
     return waiting
 
 
-def event(reason: str, pod: str, at: str | None = None, count: int | None = None) -> Any:
+def event(
+    reason: str, pod: str, at: str | None = None, count: int | None = None, message: str = ""
+) -> Any:
     """An event of a pod; the scheduler's have a time with microseconds, the kubelet's a count."""
     return _object(
         "CoreV1Event",
@@ -329,6 +358,7 @@ def event(reason: str, pod: str, at: str | None = None, count: int | None = None
             "metadata": _metadata(f"{reason}-{pod}"),
             "involvedObject": {"kind": "Pod", "name": pod, "uid": f"uid-of-{pod}"},
             "reason": reason,
+            "message": message,
             "eventTime": at,
             "count": count,
         },
@@ -347,7 +377,8 @@ def claim(name: str, device: tuple[str, str] | None = None, users: Sequence[str]
     reserved = [{"resource": "pods", "name": user, "uid": f"uid-of-{user}"} for user in users]
     status = {"allocation": allocation(*device), "reservedFor": reserved} if device else None
     return _object(
-        "ResourceV1ResourceClaim", {"metadata": _metadata(name), "spec": {}, "status": status}
+        "ResourceV1ResourceClaim",
+        {"metadata": _metadata(name), "spec": {"devices": {}}, "status": status},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from checks import pod_scenario
+from checks import pod_scenario, wrong_configs
 from checks.mps_daemon import EXCLUSIVE_MODE
 from checks.steps import Step
 from kube import devices
@@ -42,7 +42,7 @@ def play(cluster: FakeKube, monkeypatch: pytest.MonkeyPatch, check: ModuleType) 
     cluster.stand_in(monkeypatch, pod_scenario)
     clock = Clock()
     passing = SimpleNamespace(time=time.time, monotonic=clock.monotonic, sleep=clock.sleep)
-    for module in (pod_scenario, check):
+    for module in (pod_scenario, wrong_configs, check):
         if hasattr(module, "time"):
             monkeypatch.setattr(module, "time", passing)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from checks.modules import mps_sharing
+from checks.pod_scenario import RETRIED
 from kube import devices
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import (
@@ -45,10 +46,12 @@ PARAMETERS = {
     "plugin": PLUGIN,
     "uuid": UUID,
     "pods": PODS,
+    "owned": True,
     "devices": devices.GPU,
 }
+REFUSED = event(RETRIED, "wrong-config", message="strict decoding error")
 API = ["pods-running", "claim-allocated", "claim-shared", "own-claim-waits"]
-AFTER = ["pods-ended", "own-claim-runs", "own-claim-allocated", "gpu-free"]
+AFTER = ["pods-ended", "own-claim-runs", "own-claim-allocated", "gpu-free", "wrong-config-refused"]
 PIPES = "/tmp/dra-trial/pipe"
 WORKING = "12:00:00 measuring fma\n"
 LINES = [f"412 0::/kubepods/besteffort/poduid-of-{name}/c0ffee" for name in PODS]
@@ -69,7 +72,10 @@ class Cluster(MpsCluster):
             claims=[claim("shared", (NODE, "gpu-0"), PODS), claim("own")],
             slices=slices(),
             scripts=["\n".join(LINES)],
-            events=[event("Scheduled", name, "2026-11-21T11:19:57.000000Z") for name in PODS],
+            events=[
+                *(event("Scheduled", name, "2026-11-21T11:19:57.000000Z") for name in PODS),
+                REFUSED,
+            ],
         )
         self.say(told(CASE), told(CASE))
         self.on_patch = self.patched
@@ -243,7 +249,7 @@ def test_a_list_during_which_one_ended_its_work_does_not_count(cluster: Cluster)
 def test_groups_as_systemd_names_them_are_understood(cluster: Cluster) -> None:
     for item in cluster.pods[:2]:
         item.metadata.uid = f"1234-{item.metadata.name[-1]}"
-    cluster.events = []
+    cluster.events = [REFUSED]
     cluster.scripts = ["5 0::/kubepods-pod1234_1.slice/c\n6 0::/kubepods-pod1234_2.slice/c"]
     result = run()
     assert findings(result)["client-list"]["found"] == "shared-1 (PID 5), shared-2 (PID 6)"
@@ -345,7 +351,7 @@ def test_a_log_without_json_fails_with_its_last_line(cluster: Cluster) -> None:
 def test_a_slow_or_repeated_start_is_a_warning(
     cluster: Cluster, events: list[Any], found: str
 ) -> None:
-    cluster.events = events
+    cluster.events = [*events, REFUSED]
     result = run()
     finding = findings(result)["start-latency"]
     assert (finding["status"], finding["found"]) == ("warning", found)

@@ -1,0 +1,139 @@
+"""Opaque configurations that NVIDIA's driver refuses, tried where they do no harm.
+
+Its admission webhook finds most of them before a claim is stored. The rest, and all where there is
+no webhook, the driver's plugin finds when it prepares the claim for a pod, which then never starts.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from checks.result import CheckFailed, CheckSkipped
+from kube import devices
+from kube.client import Kube
+from kube.errors import KubeError
+from kube.permissions import DRA, on
+
+PERMISSIONS = on("resourceclaims", "create", group=DRA)
+"""Of a dry run. What is really made is made on clusters of the lab's own only."""
+NAME = "wrong-config"
+"""Of the claim and the pod."""
+NEVER_PREPARED = "FailedPrepareDynamicResources"
+"""The kubelet's event, with the plugin's words."""
+DENIED = " denied the request: "
+SECONDS, LOOK_SECONDS = 30.0, 0.5
+WRONG: Mapping[str, Mapping[str, Any]] = {
+    "strategy: mps": {"strategy": "mps"},
+    "mpsConfig beside TimeSlicing": {
+        "strategy": "TimeSlicing",
+        "mpsConfig": {"defaultActiveThreadPercentage": 50},
+    },
+}
+"""One that the webhook finds, one that it does not; tests/data/opaque_configs.py has more."""
+
+
+class WrongConfigs:
+    """prepares: whether nodes here prepare claims, and may be given one that they cannot."""
+
+    def __init__(self, kube: Kube, namespace: str, *, prepares: bool) -> None:
+        self.kube, self.namespace, self.prepares = kube, namespace, prepares
+
+    def refused(self, claim: str, pod: str) -> str:
+        """Where each was refused, in NVIDIA's words. CheckFailed if one was not. claim, pod: those
+        of the module after whose model the wrong ones are made."""
+        found, accepted = [], []
+        for name, sharing in WRONG.items():
+            wrong = self._wrong_claim(claim, sharing)
+            if words := self._at_admission(wrong):
+                found.append(f"at admission, {name}: {words}")
+            elif self.prepares:
+                found.append(f"at prepare, {name}: {self._at_prepare(wrong, pod, name)}")
+            else:
+                accepted.append(name)
+        if not found:
+            raise CheckSkipped(
+                "the cluster has no webhook of NVIDIA's, and no claim is prepared for this"
+            )
+        left = f"found only at prepare, which is not tried here: {', '.join(accepted)}"
+        return "; ".join([*found, *([left] if accepted else [])])
+
+    def remove(self) -> None:
+        """Both, and wait until the GPU of the claim is free; nothing there is no error."""
+        core, resource = self.kube.core, self.kube.resource
+        for delete in (core.delete_namespaced_pod, resource.delete_namespaced_resource_claim):
+            with suppress(KubeError):
+                self.kube.get(delete, NAME, self.namespace)
+        self.kube.wait(
+            resource.list_namespaced_resource_claim,
+            lambda claims: not claims,
+            SECONDS,
+            namespace=self.namespace,
+            field_selector=f"metadata.name={NAME}",
+        )
+
+    def _wrong_claim(self, model: str, sharing: Mapping[str, Any]) -> dict[str, Any]:
+        found = self.kube.get(
+            self.kube.resource.list_namespaced_resource_claim,
+            namespace=self.namespace,
+            field_selector=f"metadata.name={model}",
+        )
+        wrong = self._copy(found.items[0])
+        wrong["spec"]["devices"]["config"] = [{"opaque": _opaque(sharing)}]
+        return wrong
+
+    def _at_admission(self, claim: dict[str, Any]) -> str:
+        """What a webhook says to it, "" if it would be stored."""
+        create = self.kube.resource.create_namespaced_resource_claim
+        try:
+            self.kube.get(create, self.namespace, claim, dry_run="All")
+        except KubeError as error:
+            if DENIED not in str(error):
+                raise
+            return str(error).partition(DENIED)[2]
+        return ""
+
+    def _at_prepare(self, claim: dict[str, Any], model: str, name: str) -> str:
+        pod = self._copy(self.kube.get(self.kube.core.read_namespaced_pod, model, self.namespace))
+        pod["spec"] |= {"resourceClaims": [{"name": "gpu", "resourceClaimName": NAME}]}
+        # Should this program be killed, the pod releases the GPU all the same.
+        pod["spec"]["activeDeadlineSeconds"] = round(SECONDS)
+        pod["spec"].pop("nodeName", None)
+        with self._made(claim, pod) as uid:
+            deadline = time.monotonic() + SECONDS
+            while not (words := self._event(uid)):
+                if time.monotonic() >= deadline:
+                    raise CheckFailed(f"{name}: no node refused it within {SECONDS:.0f} s")
+                time.sleep(LOOK_SECONDS)
+        return words
+
+    @contextmanager
+    def _made(self, claim: dict[str, Any], pod: dict[str, Any]) -> Iterator[str]:
+        """The uid of the pod."""
+        self.remove()
+        create = self.kube.resource.create_namespaced_resource_claim
+        try:
+            self.kube.get(create, self.namespace, claim)
+            made = self.kube.get(self.kube.core.create_namespaced_pod, self.namespace, pod)
+            yield str(made.metadata.uid)
+        finally:
+            self.remove()
+
+    def _event(self, uid: str) -> str:
+        events = self.kube.get(
+            self.kube.core.list_namespaced_event,
+            namespace=self.namespace,
+            field_selector=f"reason={NEVER_PREPARED}",
+        ).items
+        return next((e.message for e in events if e.involved_object.uid == uid), "")
+
+    def _copy(self, model: Any) -> dict[str, Any]:
+        content = self.kube.api.sanitize_for_serialization(model)
+        metadata = {"name": NAME, "namespace": self.namespace}
+        return {"metadata": metadata, "spec": copy.deepcopy(content["spec"])}
+
+
+def _opaque(sharing: Mapping[str, Any]) -> dict[str, Any]:
+    head = {"apiVersion": "resource.nvidia.com/v1beta1", "kind": "GpuConfig"}
+    return {"driver": devices.DRIVER, "parameters": head | {"sharing": dict(sharing)}}
