@@ -71,8 +71,7 @@ def devices(
 ) -> list[dict[str, Any]]:
     """The devices of one node's ResourceSlice, as NVIDIA's driver of that version writes them.
 
-    Names and types of the attributes: cmd/gpu-kubelet-plugin/deviceinfo.go of the driver, and a
-    real slice of 0.4.1.
+    A test has the driver publish the same GPUs (tests/node/test_slices.py).
     """
     driver, cuda = NVIDIA_DRIVER
     has_numa_node = semver.Version.parse(driver_version) >= semver.Version(0, 5, 0)
@@ -95,9 +94,15 @@ def devices(
             attributes["resource.kubernetes.io/numaNode"] = {"int": index % 2}
         device: dict[str, Any] = {"name": f"gpu-{index}", "attributes": attributes}
         if profile.memory_mib is not None:
-            device["capacity"] = {"memory": {"value": f"{profile.memory_mib}Mi"}}
+            device["capacity"] = {"memory": {"value": _quantity(profile.memory_mib)}}
         found.append(device)
     return found
+
+
+def _quantity(mib: int) -> str:
+    """In the largest unit that makes it a whole number, as Kubernetes writes quantities."""
+    whole, rest = divmod(mib, 1024)
+    return f"{mib}Mi" if rest else f"{whole}Gi"
 
 
 def mocked(node: str, count: int, profile: GpuProfile) -> list[dict[str, Any]]:
