@@ -31,7 +31,7 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
         "mpsConfig": {"defaultActiveThreadPercentage": 50},
     },
 }
-"""One that the webhook finds, one that it does not; tests/data/opaque_configs.py has more."""
+"""One that the webhook finds, one that it does not. docs/modules/module4.md has more."""
 
 
 class WrongConfigs:
@@ -80,7 +80,9 @@ class WrongConfigs:
             field_selector=f"metadata.name={model}",
         )
         wrong = self._copy(found.items[0])
-        wrong["spec"]["devices"]["config"] = [{"opaque": _opaque(sharing)}]
+        chosen = [request["name"] for request in wrong["spec"]["devices"].get("requests", [])]
+        config = {"requests": chosen, "opaque": _opaque(sharing)}
+        wrong["spec"]["devices"]["config"] = [config]
         return wrong
 
     def _at_admission(self, claim: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components import program
-from components.manifests import KubernetesObject
+from components.manifests import KubernetesObject, Manifest
 
 SERVICE = "dra-driver-nvidia-gpu-webhook"
 NAME = f"{SERVICE}-config"
@@ -17,8 +17,12 @@ SECRET = f"{SERVICE}-certificate"
 def register(
     address: pulumi.Input[dict[str, str]], opts: pulumi.ResourceOptions
 ) -> KubernetesObject:
-    """From here on the API server asks the webhook about each claim and claim template. address:
-    clientConfig of a webhook. The rest is that of the chart's own configuration."""
+    """From here on the API server asks the webhook about each claim and claim template."""
+    return KubernetesObject(configuration(address), "webhook", opts)
+
+
+def configuration(address: pulumi.Input[dict[str, str]]) -> Manifest:
+    """address: clientConfig of a webhook. The rest is that of the chart's own configuration."""
     webhook: dict[str, Any] = {
         "name": "gpu.nvidia.com",
         "clientConfig": address,
@@ -35,13 +39,12 @@ def register(
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
     }
-    configuration = {
+    return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": NAME},
         "webhooks": [webhook],
     }
-    return KubernetesObject(configuration, "webhook", opts)
 
 
 def in_chart(

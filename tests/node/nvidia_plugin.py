@@ -13,77 +13,38 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.checkout import Checkout
+import grpc
+
+from kube.devices import DRIVER
+from tests.control_plane import Plane
 from toolchain import build as tools
 from toolchain.layout import BIN
 from toolchain.mocked_driver import build, root
 from toolchain.tools.host_node import DRIVER_PLUGIN
 
-CLUSTER = "plugin"
 NODE = "gpu-node-0"
 GATES = "MPSSupport=true,TimeSlicingSettings=true"
 SECONDS = 30.0
-SPECIFICATION = {
-    "stack": CLUSTER,
-    "kubernetes_version": "1.37.2",
-    "feature_gates": [],
-    "runtime_config": [],
-    "stages": "",
-}
+PREPARE = "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodePrepareResources"
+SOCKET = "plugins/gpu.nvidia.com/dra.sock"
 
 
-@dataclass(frozen=True)
-class Plane:
-    """A control plane that knows of one node, which nobody runs."""
-
-    checkout: Checkout
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.checkout.folder / ".run" / CLUSTER / "kubeconfig"
-
-    def kubectl(self, *arguments: str, given: Any = None) -> str:
-        done = subprocess.run(
-            [BIN / "kubectl", "--kubeconfig", self.kubeconfig, *arguments], check=False,
-            input=None if given is None else json.dumps(given), capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def devices(self) -> list[dict[str, Any]]:
-        """Those that the plugin publishes, by name."""
-        slices = json.loads(self.kubectl("get", "resourceslices", "-o", "json"))["items"]
-        found = [device for each in slices for device in each["spec"].get("devices", [])]
-        return sorted(found, key=lambda device: int(device["name"].removeprefix("gpu-")))
-
-
-@contextmanager
-def control_plane(checkout: Checkout) -> Iterator[Plane]:
-    cluster = [".venv/bin/python", "-m", "operations", "cluster"]
-    made = subprocess.run(
-        [*cluster, "create"], cwd=checkout.folder, env=checkout.environment(), check=False,
-        input=json.dumps(SPECIFICATION), capture_output=True, text=True,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    try:
-        plane = Plane(checkout)
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-        plane.kubectl("create", "-f", "-", given=node)
-        yield plane
-    finally:
-        checkout.run(*cluster, "down", "--stack", CLUSTER)
+def published(plane: Plane) -> list[dict[str, Any]]:
+    """The devices that the plugin publishes, by name."""
+    slices = json.loads(plane.kubectl("get", "resourceslices", "-o", "json"))["items"]
+    found = [device for each in slices for device in each["spec"].get("devices", [])]
+    return sorted(found, key=lambda device: int(device["name"].removeprefix("gpu-")))
 
 
 @contextmanager
 def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
-    """Runs it until it has published these GPUs; the folder has its socket as plugins/…/dra.sock.
-
-    Without a kubelet nothing removes its slices but this.
-    """
+    """Runs it on a node that nobody runs, until it has published these GPUs; the folder has its
+    socket as SOCKET."""
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+    plane.kubectl("create", "-f", "-", given=node)
     # Not pytest's, which is too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="plugin-"))
     for name in ("cdi", "registry", "plugins"):
@@ -109,7 +70,7 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
         )  # fmt: skip
     try:
         deadline = time.monotonic() + SECONDS
-        while len(plane.devices()) < len(gpus):
+        while len(published(plane)) < len(gpus):
             text = (folder / "log").read_text()
             assert process.poll() is None, text
             assert time.monotonic() < deadline, text
@@ -118,5 +79,32 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait(20)
-        plane.kubectl("delete", "resourceslices", "--all")
+        # Without a kubelet nothing else does.
+        plane.kubectl("delete", "resourceslices,nodes", "--all")
         shutil.rmtree(folder)
+
+
+def prepare(plane: Plane, folder: Path, claim: dict[str, Any]) -> str:
+    """Make the claim, with GPU 0 allocated as a scheduler does, and have the plugin prepare it as a
+    kubelet does; what it answers, with its error if it refuses."""
+    name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
+    config = [{"source": "FromClaim"} | each for each in claim["spec"]["devices"]["config"]]
+    result = {"request": "gpu", "driver": DRIVER, "pool": NODE, "device": "gpu-0"}
+    status = {"allocation": {"devices": {"results": [result], "config": config}}}
+    plane.kubectl("create", "-f", "-", given=claim)
+    plane.kubectl("patch", "resourceclaim", name, "--namespace", namespace, "--subresource=status",
+                  "--type=merge", "--patch", json.dumps({"status": status}))  # fmt: skip
+    uid = plane.kubectl("get", "resourceclaim", name, "--namespace", namespace,
+                        "-o", "jsonpath={.metadata.uid}")  # fmt: skip
+    with grpc.insecure_channel(f"unix:{folder / SOCKET}") as channel:
+        call = channel.unary_unary(PREPARE, lambda sent: sent, lambda received: received)
+        asked = _field(1, _field(1, namespace) + _field(2, uid) + _field(3, name))
+        answer: bytes = call(asked, timeout=SECONDS)
+    plane.kubectl("delete", "resourceclaim", name, "--namespace", namespace)
+    return answer.decode(errors="replace")
+
+
+def _field(number: int, content: bytes | str) -> bytes:
+    """A short field of a protobuf message: no package has kubelet's messages for Python."""
+    data = content.encode() if isinstance(content, str) else content
+    return bytes([number << 3 | 2, len(data)]) + data

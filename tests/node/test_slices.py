@@ -9,8 +9,9 @@ import pytest
 
 from components.simulated_gpus import GPU_PROFILES, devices, mocked
 from tests.checkout import Checkout
+from tests.control_plane import Plane, control_plane
 from tests.marks import repeat
-from tests.node.nvidia_plugin import NODE, Plane, control_plane, plugin
+from tests.node.nvidia_plugin import NODE, plugin, published
 from toolchain.tools.host_node import DRIVER_PLUGIN_VERSION
 
 MOST = 16
@@ -35,4 +36,4 @@ def test_a_simulated_slice_is_what_the_driver_publishes(
     profile = GPU_PROFILES[name]
     simulated = devices(NODE, count, profile, DRIVER_PLUGIN_VERSION)
     with plugin(plane, mocked(NODE, count, profile)):
-        assert plane.devices() == simulated
+        assert published(plane) == simulated

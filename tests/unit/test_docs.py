@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.opaque_configs import WRONG
+
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)")
@@ -30,8 +32,10 @@ OF_OTHERS = (
     "MissingClusterDNS",
     "Pending",
     "Terminating",
+    "admission webhook",
     "cannot re-use a name",
     "command",
+    "failed calling webhook",
     "no stack named",
     "requested device",
     "the stack is currently locked",
@@ -98,3 +102,9 @@ def test_messages_that_are_quoted_exist(page: str) -> None:
     ]
     assert parts
     assert [p for p in parts if not any(p in text for text in literals())] == []
+
+
+def test_the_page_of_module_4_tells_where_the_driver_refuses_what() -> None:
+    page = (ROOT / "docs" / "modules" / "module4.md").read_text(encoding="utf-8")
+    for wrong in WRONG.values():
+        assert f"\n{wrong.row}\n" in page

@@ -1,0 +1,109 @@
+"""Wrong opaque configurations of claims, where NVIDIA's driver 0.5.0 refuses each, and its words.
+
+docs/modules/module4.md has the same table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+ADMISSION, PREPARE = "admission", "prepare"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """what: for people; refused: where first, as all are at prepare; words: NVIDIA's, in part,
+    which are the same there."""
+
+    what: str
+    parameters: dict[str, Any]
+    refused: str
+    words: str
+
+    @property
+    def row(self) -> str:
+        """As the documentation has it."""
+        return f"| {self.what} | {self.refused} | `{self.words}` |"
+
+
+def config(kind: str = "GpuConfig", **sharing: Any) -> dict[str, Any]:
+    return {"apiVersion": "resource.nvidia.com/v1beta1", "kind": kind, "sharing": sharing}
+
+
+def mps(**limits: Any) -> dict[str, Any]:
+    return config(strategy="MPS", mpsConfig=limits)
+
+
+RIGHT = mps(defaultActiveThreadPercentage=50, defaultPinnedDeviceMemoryLimit="1Gi")
+WRONG = {
+    "small-letters": Wrong(
+        "`strategy: mps`",
+        config(strategy="mps", mpsConfig={"defaultActiveThreadPercentage": 50}),
+        ADMISSION,
+        "unknown GPU sharing strategy: mps, supported GPU sharing strategies: TimeSlicing, MPS",
+    ),
+    "percentage-as-text": Wrong(
+        '`defaultActiveThreadPercentage: "50%"`',
+        mps(defaultActiveThreadPercentage="50%"),
+        ADMISSION,
+        "json: cannot unmarshal string into Go struct field "
+        "MpsConfig.sharing.mpsConfig.defaultActiveThreadPercentage of type int",
+    ),
+    "percentage-150": Wrong(
+        "`defaultActiveThreadPercentage: 150`",
+        mps(defaultActiveThreadPercentage=150),
+        ADMISSION,
+        "active thread percentage must not be greater than 100",
+    ),
+    "unknown-field": Wrong(
+        "`activeThreadPercentage: 50`",
+        mps(activeThreadPercentage=50),
+        ADMISSION,
+        'strict decoding error: unknown field "sharing.mpsConfig.activeThreadPercentage"',
+    ),
+    "memory-unit": Wrong(
+        "`defaultPinnedDeviceMemoryLimit: 1 GiB`",
+        mps(defaultPinnedDeviceMemoryLimit="1 GiB"),
+        ADMISSION,
+        "quantities must match the regular expression "
+        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    ),
+    "old-api": Wrong(
+        "`apiVersion: gpu.nvidia.com/v1alpha1`",
+        config(strategy="MPS") | {"apiVersion": "gpu.nvidia.com/v1alpha1"},
+        ADMISSION,
+        'no kind "GpuConfig" is registered for version "gpu.nvidia.com/v1alpha1"',
+    ),
+    "memory-below-1mi": Wrong(
+        "`defaultPinnedDeviceMemoryLimit: 512Ki`",
+        mps(defaultPinnedDeviceMemoryLimit="512Ki"),
+        PREPARE,
+        "invalid limit: default value set too low",
+    ),
+    "other-strategys-block": Wrong(
+        "`mpsConfig` beside `strategy: TimeSlicing`",
+        config(strategy="TimeSlicing", mpsConfig={"defaultActiveThreadPercentage": 50}),
+        PREPARE,
+        "cannot use MpsConfig with the 'TimeSlicing' strategy",
+    ),
+    "kind-for-mig": Wrong(
+        "`kind: MigDeviceConfig` for a whole GPU",
+        config("MigDeviceConfig", strategy="MPS"),
+        PREPARE,
+        'cannot apply MigDeviceConfig to device "gpu-0" of type "gpu"',
+    ),
+}
+
+
+def claim(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    # With `requests` left out the driver passes over a configuration that is not for this device.
+    opaque = {"driver": "gpu.nvidia.com", "parameters": parameters}
+    chosen = {"requests": ["gpu"], "opaque": opaque}
+    request = {"name": "gpu", "exactly": {"deviceClassName": "gpu.nvidia.com"}}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"devices": {"requests": [request], "config": [chosen]}},
+    }
