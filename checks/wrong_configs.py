@@ -22,16 +22,16 @@ NAME = "wrong-config"
 """Of the claim and the pod."""
 NEVER_PREPARED = "FailedPrepareDynamicResources"
 """The kubelet's event, with the plugin's words."""
-DENIED = " denied the request: "
+API_VERSION = "resource.nvidia.com/v1beta1"
+DENIED, FAILED = " denied the request: ", "prepare devices failed: "
+"""After these come NVIDIA's words."""
 SECONDS, LOOK_SECONDS = 30.0, 0.5
 WRONG: Mapping[str, Mapping[str, Any]] = {
-    "strategy: mps": {"strategy": "mps"},
-    "mpsConfig beside TimeSlicing": {
-        "strategy": "TimeSlicing",
-        "mpsConfig": {"defaultActiveThreadPercentage": 50},
-    },
+    "strategy: mps": {"kind": "GpuConfig", "sharing": {"strategy": "mps"}},
+    "kind: MigDeviceConfig": {"kind": "MigDeviceConfig", "sharing": {"strategy": "MPS"}},
 }
-"""One that the webhook finds, one that it does not. docs/modules/module4.md has more."""
+"""One that the webhook finds, one that only prepare finds: the webhook does not know that the claim
+will get a whole GPU. docs/modules/module4.md has more."""
 
 
 class WrongConfigs:
@@ -44,8 +44,8 @@ class WrongConfigs:
         """Where each was refused, in NVIDIA's words. CheckFailed if one was not. claim, pod: those
         of the module after whose model the wrong ones are made."""
         found, accepted = [], []
-        for name, sharing in WRONG.items():
-            wrong = self._wrong_claim(claim, sharing)
+        for name, parameters in WRONG.items():
+            wrong = self._wrong_claim(claim, parameters)
             if words := self._at_admission(wrong):
                 found.append(f"at admission, {name}: {words}")
             elif self.prepares:
@@ -73,7 +73,7 @@ class WrongConfigs:
             field_selector=f"metadata.name={NAME}",
         )
 
-    def _wrong_claim(self, model: str, sharing: Mapping[str, Any]) -> dict[str, Any]:
+    def _wrong_claim(self, model: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         found = self.kube.get(
             self.kube.resource.list_namespaced_resource_claim,
             namespace=self.namespace,
@@ -81,7 +81,8 @@ class WrongConfigs:
         )
         wrong = self._copy(found.items[0])
         chosen = [request["name"] for request in wrong["spec"]["devices"].get("requests", [])]
-        config = {"requests": chosen, "opaque": _opaque(sharing)}
+        opaque = {"driver": devices.DRIVER, "parameters": {"apiVersion": API_VERSION, **parameters}}
+        config = {"requests": chosen, "opaque": opaque}
         wrong["spec"]["devices"]["config"] = [config]
         return wrong
 
@@ -128,14 +129,10 @@ class WrongConfigs:
             namespace=self.namespace,
             field_selector=f"reason={NEVER_PREPARED}",
         ).items
-        return next((e.message for e in events if e.involved_object.uid == uid), "")
+        said = (str(e.message) for e in events if e.involved_object.uid == uid)
+        return next(said, "").rpartition(FAILED)[2]
 
     def _copy(self, model: Any) -> dict[str, Any]:
         content = self.kube.api.sanitize_for_serialization(model)
         metadata = {"name": NAME, "namespace": self.namespace}
         return {"metadata": metadata, "spec": copy.deepcopy(content["spec"])}
-
-
-def _opaque(sharing: Mapping[str, Any]) -> dict[str, Any]:
-    head = {"apiVersion": "resource.nvidia.com/v1beta1", "kind": "GpuConfig"}
-    return {"driver": devices.DRIVER, "parameters": head | {"sharing": dict(sharing)}}

@@ -28,7 +28,8 @@ class Wrong:
 
 
 def config(kind: str = "GpuConfig", **sharing: Any) -> dict[str, Any]:
-    return {"apiVersion": "resource.nvidia.com/v1beta1", "kind": kind, "sharing": sharing}
+    head = {"apiVersion": "resource.nvidia.com/v1beta1", "kind": kind}
+    return head | ({"sharing": sharing} if sharing else {})
 
 
 def mps(**limits: Any) -> dict[str, Any]:
@@ -75,17 +76,18 @@ WRONG = {
         ADMISSION,
         'no kind "GpuConfig" is registered for version "gpu.nvidia.com/v1alpha1"',
     ),
+    "other-strategys-block": Wrong(
+        "`mpsConfig` beside `strategy: TimeSlicing`",
+        config(strategy="TimeSlicing", mpsConfig={"defaultActiveThreadPercentage": 50}),
+        ADMISSION,
+        '"TimeSlicing" is selected as the GPU sharing strategy, but the "TimeSlicingSettings" '
+        "feature gate is not enabled",
+    ),
     "memory-below-1mi": Wrong(
         "`defaultPinnedDeviceMemoryLimit: 512Ki`",
         mps(defaultPinnedDeviceMemoryLimit="512Ki"),
         PREPARE,
         "invalid limit: default value set too low",
-    ),
-    "other-strategys-block": Wrong(
-        "`mpsConfig` beside `strategy: TimeSlicing`",
-        config(strategy="TimeSlicing", mpsConfig={"defaultActiveThreadPercentage": 50}),
-        PREPARE,
-        "cannot use MpsConfig with the 'TimeSlicing' strategy",
     ),
     "kind-for-mig": Wrong(
         "`kind: MigDeviceConfig` for a whole GPU",

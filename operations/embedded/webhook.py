@@ -14,8 +14,9 @@ from toolchain.tools.embedded import WEBHOOK_ADDRESS
 
 COMPONENT = "dra-webhook"
 """Its program, and what its port is called among the cluster's."""
-GATES = "MPSSupport=true,TimeSlicingSettings=true"
-"""Of the driver: it refuses what belongs to a gate that is off."""
+GATES = "MPSSupport=true"
+"""As the lab has the driver's (components/drivers.py): both refuse what belongs to a gate that is
+off."""
 PATH = "/validate-resource-claim-parameters"
 
 

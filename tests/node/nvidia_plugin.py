@@ -18,15 +18,15 @@ from typing import Any
 
 import grpc
 
+from components.drivers import values
 from kube.devices import DRIVER
 from tests.control_plane import Plane
 from toolchain import build as tools
 from toolchain.layout import BIN
 from toolchain.mocked_driver import build, root
-from toolchain.tools.host_node import DRIVER_PLUGIN
+from toolchain.tools.host_node import DRIVER_PLUGIN, DRIVER_PLUGIN_VERSION
 
 NODE = "gpu-node-0"
-GATES = "MPSSupport=true,TimeSlicingSettings=true"
 SECONDS = 30.0
 PREPARE = "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodePrepareResources"
 SOCKET = "plugins/gpu.nvidia.com/dra.sock"
@@ -51,6 +51,8 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
         (folder / name).mkdir()
     driver = folder / "root"
     root.lay_out(driver, build.built(), [root.MockedGpu(**gpu) for gpu in gpus])
+    on = values("nvidia", DRIVER_PLUGIN_VERSION, 0)["featureGates"]
+    gates = ",".join(f"{gate}={str(value).lower()}" for gate, value in on.items())
     program = tools.built(DRIVER_PLUGIN)
     assert program is not None, "make setup-host builds it"
     with (folder / "log").open("w") as log:
@@ -63,7 +65,7 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
                 f"--nvidia-cdi-hook-path={BIN / 'nvidia-cdi-hook'}",
                 f"--kubelet-registrar-directory-path={folder / 'registry'}",
                 f"--kubelet-plugins-directory-path={folder / 'plugins'}",
-                "--healthcheck-port=-1", f"--feature-gates={GATES}",
+                "--healthcheck-port=-1", f"--feature-gates={gates}",
             ],
             env=os.environ | {"NVIDIA_DRA_SYSFS_ROOT": str(driver / "sys")},
             stdout=log, stderr=subprocess.STDOUT,

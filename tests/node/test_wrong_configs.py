@@ -24,7 +24,7 @@ def test_none_is_prepared_and_each_is_told_in_nvidias_words(checkout: Checkout) 
         for_any = claim("for-any", WRONG["kind-for-mig"].parameters)
         del for_any["spec"]["devices"]["config"][0]["requests"]
         passed_over = prepare(plane, folder, for_any)
-        right = prepare(plane, folder, claim("right", config(strategy="TimeSlicing")))
+        right = prepare(plane, folder, claim("right", config()))
     for name, wrong in WRONG.items():
         assert FAILED in found[name], name
         assert wrong.words in found[name]

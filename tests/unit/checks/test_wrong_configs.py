@@ -8,7 +8,7 @@ import pytest
 
 from checks import wrong_configs
 from checks.result import CheckFailed, CheckSkipped
-from checks.wrong_configs import NEVER_PREPARED, WrongConfigs
+from checks.wrong_configs import FAILED, NEVER_PREPARED, WrongConfigs
 from kube.errors import KubeError
 from tests.unit.fake_kube import DENIED, FORBIDDEN, NAMESPACE, FakeKube, claim, event, pod
 from tests.unit.stage import play
@@ -21,7 +21,7 @@ class Cluster(FakeKube):
     """With the module's claim and pod, and on demand a webhook that knows of the first."""
 
     def __init__(self, *, webhook: bool) -> None:
-        refused = event(NEVER_PREPARED, "wrong-config", message=WORDS)
+        refused = event(NEVER_PREPARED, "wrong-config", message=f"kubelet: {FAILED}{WORDS}")
         super().__init__(claims=[claim("own")], pods=[pod("own", "Succeeded")], events=[refused])
         self.webhook = webhook
         self.tried: list[dict[str, Any]] = []
@@ -68,7 +68,9 @@ def test_it_says_where_each_is_refused_and_leaves_nothing(
     assert look(cluster, monkeypatch, prepares=prepares) == found
     assert cluster.names() == ["own", "own"]
     configs = [each["spec"]["devices"]["config"][0]["opaque"] for each in cluster.tried]
-    assert [each["parameters"]["sharing"] for each in configs] == [*wrong_configs.WRONG.values()]
+    head = {"apiVersion": "resource.nvidia.com/v1beta1"}
+    wanted = [head | dict(parameters) for parameters in wrong_configs.WRONG.values()]
+    assert [each["parameters"] for each in configs] == wanted
 
 
 def test_where_nothing_can_refuse_them_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
