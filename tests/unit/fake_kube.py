@@ -184,12 +184,6 @@ class FakeApi:
     def list_device_class(self) -> Any:
         return self._list("list_device_class", self.kube.device_classes)
 
-    def create_namespaced_resource_claim(
-        self, namespace: str, body: dict[str, Any], *, dry_run: str
-    ) -> None:
-        assert (namespace, dry_run) == (NAMESPACE, "All")
-        self.answer("create_namespaced_resource_claim")
-
     def list_namespaced_pod(self, **selection: str) -> Any:
         return self._list(
             "list_namespaced_pod", [*self.kube.pods, *self.kube.driver_pods], **selection

@@ -468,7 +468,7 @@ def test_the_gate_waits_until_the_webhook_answers(
     kube: FakeKube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its pod starts later than the API server begins to ask it."""
-    create = "create_namespaced_resource_claim"
+    create = "try_claim"
     kube.refusals[create] = refusal(500, "Internal Server Error", status_body("failed calling it"))
     driver.gate(GATE)
     with pytest.raises(LabError, match="failed calling it"):
