@@ -11,7 +11,7 @@ import pytest
 from components.settings import SettingsError, parse
 from machine import cluster_state
 from machine.configuration import read_configuration
-from machine.kind_images import DIGESTS, versions
+from machine.kind_images import DIGESTS
 from tests.unit.graph import build
 
 UUID = "GPU-b83343f0-ddfa-f18f-c57a-6148685663c8"
@@ -82,7 +82,7 @@ def test_with_an_image_of_ones_own_any_version_will_do() -> None:
         ("node", "host", "a host node belongs to cluster=embedded"),
         ("node", "real", "allowed: simulated, host"),
         ("nodes", "0", "a whole number from 1 to 16"),
-        ("kubernetesVersion", "1.36.3", f"kind has images of {', '.join(versions())}; for another"),
+        ("kubernetesVersion", "1.36.3", f"kind has images of {', '.join(DIGESTS)}; for another"),
         ("kubernetesVersion", "1.36", "a version such as"),
         ("featureGates", '["DRAAdminAcces=true"]', "there is no such gate of DRA"),
         ("driver", "amd", "allowed: nvidia, example"),
