@@ -27,11 +27,14 @@ DENIED, FAILED = " denied the request: ", "prepare devices failed: "
 """After these come NVIDIA's words."""
 SECONDS, LOOK_SECONDS = 30.0, 0.5
 WRONG: Mapping[str, Mapping[str, Any]] = {
-    "strategy: mps": {"kind": "GpuConfig", "sharing": {"strategy": "mps"}},
-    "kind: MigDeviceConfig": {"kind": "MigDeviceConfig", "sharing": {"strategy": "MPS"}},
+    "strategy: mps": {"strategy": "mps"},
+    "defaultPinnedDeviceMemoryLimit: 512Ki": {
+        "strategy": "MPS",
+        "mpsConfig": {"defaultPinnedDeviceMemoryLimit": "512Ki"},
+    },
 }
-"""One that the webhook finds, one that only prepare finds: the webhook does not know that the claim
-will get a whole GPU. docs/modules/module4.md has more."""
+"""One that the webhook finds; one that only prepare finds, before the driver has done anything.
+docs/modules/module4.md has more."""
 
 
 class WrongConfigs:
@@ -44,8 +47,8 @@ class WrongConfigs:
         """Where each was refused, in NVIDIA's words. CheckFailed if one was not. claim, pod: those
         of the module after whose model the wrong ones are made."""
         found, accepted = [], []
-        for name, parameters in WRONG.items():
-            wrong = self._wrong_claim(claim, parameters)
+        for name, sharing in WRONG.items():
+            wrong = self._wrong_claim(claim, sharing)
             if words := self._at_admission(wrong):
                 found.append(f"at admission, {name}: {words}")
             elif self.prepares:
@@ -73,17 +76,16 @@ class WrongConfigs:
             field_selector=f"metadata.name={NAME}",
         )
 
-    def _wrong_claim(self, model: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def _wrong_claim(self, model: str, sharing: Mapping[str, Any]) -> dict[str, Any]:
         found = self.kube.get(
             self.kube.resource.list_namespaced_resource_claim,
             namespace=self.namespace,
             field_selector=f"metadata.name={model}",
         )
         wrong = self._copy(found.items[0])
-        chosen = [request["name"] for request in wrong["spec"]["devices"].get("requests", [])]
-        opaque = {"driver": devices.DRIVER, "parameters": {"apiVersion": API_VERSION, **parameters}}
-        config = {"requests": chosen, "opaque": opaque}
-        wrong["spec"]["devices"]["config"] = [config]
+        parameters = {"apiVersion": API_VERSION, "kind": "GpuConfig", "sharing": dict(sharing)}
+        opaque = {"driver": devices.DRIVER, "parameters": parameters}
+        wrong["spec"]["devices"]["config"] = [{"opaque": opaque}]
         return wrong
 
     def _at_admission(self, claim: dict[str, Any]) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-ADMISSION, PREPARE = "admission", "prepare"
+ADMISSION, PREPARE, NOWHERE = "admission", "prepare", "nowhere"
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """what: for people; refused: where first, as all are at prepare; words: NVIDIA's, in part,
-    which are the same there."""
+    """what: for people; refused: where first; words: NVIDIA's, in part. What is refused at
+    admission is refused at prepare too, in the same words."""
 
     what: str
     parameters: dict[str, Any]
@@ -24,7 +24,8 @@ class Wrong:
     @property
     def row(self) -> str:
         """As the documentation has it."""
-        return f"| {self.what} | {self.refused} | `{self.words}` |"
+        words = f"`{self.words}`" if self.words else "it is passed over"
+        return f"| {self.what} | {self.refused} | {words} |"
 
 
 def config(kind: str = "GpuConfig", **sharing: Any) -> dict[str, Any]:
@@ -92,20 +93,26 @@ WRONG = {
     "kind-for-mig": Wrong(
         "`kind: MigDeviceConfig` for a whole GPU",
         config("MigDeviceConfig", strategy="MPS"),
-        PREPARE,
-        'cannot apply MigDeviceConfig to device "gpu-0" of type "gpu"',
+        NOWHERE,
+        "",
     ),
 }
+PASSED_OVER = "kind-for-mig"
+FOR_ONE_REQUEST = 'cannot apply MigDeviceConfig to device "gpu-0" of type "gpu"'
+"""How it is refused where it is for one of several requests. From Kubernetes 1.37 on the scheduler
+writes a configuration for all requests as one that names none, and of such a one the driver does
+without what is not for the device."""
 
 
-def claim(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    # With `requests` left out the driver passes over a configuration that is not for this device.
+def claim(name: str, parameters: dict[str, Any], *, requests: int = 1) -> dict[str, Any]:
+    """A claim for so many GPUs, and these parameters for the first."""
     opaque = {"driver": "gpu.nvidia.com", "parameters": parameters}
-    chosen = {"requests": ["gpu"], "opaque": opaque}
-    request = {"name": "gpu", "exactly": {"deviceClassName": "gpu.nvidia.com"}}
+    exactly = {"deviceClassName": "gpu.nvidia.com"}
+    wanted = [{"name": f"gpu-{number}", "exactly": exactly} for number in range(requests)]
+    config = {"requests": ["gpu-0"], "opaque": opaque}
     return {
         "apiVersion": "resource.k8s.io/v1",
         "kind": "ResourceClaim",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"devices": {"requests": [request], "config": [chosen]}},
+        "spec": {"devices": {"requests": wanted, "config": [config]}},
     }

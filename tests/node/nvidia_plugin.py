@@ -27,8 +27,20 @@ from toolchain.mocked_driver import build, root
 from toolchain.tools.host_node import DRIVER_PLUGIN, DRIVER_PLUGIN_VERSION
 
 NODE = "gpu-node-0"
+NODE_OBJECT = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": NODE},
+    "status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "9"}},
+}
+DEVICE_CLASS = {
+    "apiVersion": "resource.k8s.io/v1",
+    "kind": "DeviceClass",
+    "metadata": {"name": DRIVER},
+    "spec": {"selectors": [{"cel": {"expression": f"device.driver == '{DRIVER}'"}}]},
+}
 SECONDS = 30.0
-PREPARE = "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodePrepareResources"
+SERVICE = "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin"
 SOCKET = "plugins/gpu.nvidia.com/dra.sock"
 
 
@@ -43,8 +55,8 @@ def published(plane: Plane) -> list[dict[str, Any]]:
 def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
     """Runs it on a node that nobody runs, until it has published these GPUs; the folder has its
     socket as SOCKET."""
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-    plane.kubectl("create", "-f", "-", given=node)
+    for item in (NODE_OBJECT, DEVICE_CLASS):
+        plane.kubectl("create", "-f", "-", given=item)
     # Not pytest's, which is too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="plugin-"))
     for name in ("cdi", "registry", "plugins"):
@@ -82,28 +94,42 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
         process.terminate()
         process.wait(20)
         # Without a kubelet nothing else does.
-        plane.kubectl("delete", "resourceslices,nodes", "--all")
+        plane.kubectl("delete", "resourceslices,nodes,deviceclasses", "--all")
         shutil.rmtree(folder)
 
 
 def prepare(plane: Plane, folder: Path, claim: dict[str, Any]) -> str:
-    """Make the claim, with GPU 0 allocated as a scheduler does, and have the plugin prepare it as a
-    kubelet does; what it answers, with its error if it refuses."""
-    name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
-    config = [{"source": "FromClaim"} | each for each in claim["spec"]["devices"]["config"]]
-    result = {"request": "gpu", "driver": DRIVER, "pool": NODE, "device": "gpu-0"}
-    status = {"allocation": {"devices": {"results": [result], "config": config}}}
+    """Make the claim and a pod for it, which the real scheduler places, and have the plugin prepare
+    it as a kubelet does; what it answers, with its error if it refuses."""
+    name = claim["metadata"]["name"]
     plane.kubectl("create", "-f", "-", given=claim)
-    plane.kubectl("patch", "resourceclaim", name, "--namespace", namespace, "--subresource=status",
-                  "--type=merge", "--patch", json.dumps({"status": status}))  # fmt: skip
-    uid = plane.kubectl("get", "resourceclaim", name, "--namespace", namespace,
-                        "-o", "jsonpath={.metadata.uid}")  # fmt: skip
+    plane.kubectl("create", "-f", "-", given=_pod(name))
+    plane.kubectl("wait", f"resourceclaim/{name}", "--for=jsonpath={.status.allocation}")
+    uid = plane.kubectl("get", "resourceclaim", name, "-o", "jsonpath={.metadata.uid}")
     with grpc.insecure_channel(f"unix:{folder / SOCKET}") as channel:
-        call = channel.unary_unary(PREPARE, lambda sent: sent, lambda received: received)
-        asked = _field(1, _field(1, namespace) + _field(2, uid) + _field(3, name))
-        answer: bytes = call(asked, timeout=SECONDS)
-    plane.kubectl("delete", "resourceclaim", name, "--namespace", namespace)
+        prepare, unprepare = (
+            channel.unary_unary(f"{SERVICE}/{call}", lambda sent: sent, lambda received: received)
+            for call in ("NodePrepareResources", "NodeUnprepareResources")
+        )
+        asked = _field(1, _field(1, "default") + _field(2, uid) + _field(3, name))
+        answer: bytes = prepare(asked, timeout=SECONDS)
+        unprepare(asked, timeout=SECONDS)
+    # There is no kubelet that could end the pod.
+    plane.kubectl("delete", "pod", name, "--force", "--grace-period=0")
+    plane.kubectl("delete", "resourceclaim", name)
     return answer.decode(errors="replace")
+
+
+def _pod(name: str) -> dict[str, Any]:
+    claims = [{"name": "gpu", "resourceClaimName": name}]
+    container = {"name": "c", "image": "none", "resources": {"claims": [{"name": "gpu"}]}}
+    spec = {"automountServiceAccountToken": False, "resourceClaims": claims}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": spec | {"containers": [container], "tolerations": [{"operator": "Exists"}]},
+    }
 
 
 def _field(number: int, content: bytes | str) -> bytes:
