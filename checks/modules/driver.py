@@ -104,9 +104,10 @@ class OwnDriver(DriverScenario):
         return f"{gpus} ({', '.join(sorted({device.product for device in found}))})"
 
     def devices_as_told(self) -> str:
-        published = {gpu.name: {**gpu.attributes, **gpu.capacity} for gpu in self.gpus()}
+        published = {gpu.uuid: {**gpu.attributes, **gpu.capacity} for gpu in self.gpus()}
         for gpu in self.parameters["told"]:
-            found, typed = published.get(gpu["name"], {}), gpu["attributes"] | gpu["capacity"]
+            typed = gpu["attributes"] | gpu["capacity"]
+            found = published.get(typed["uuid"]["string"], {})
             told = {key: value for key, each in typed.items() for value in each.values()}
             if differing := sorted({key for key, _ in told.items() ^ found.items()}):
                 texts = (f"{key} {found.get(key)}, not {told.get(key)}" for key in differing)

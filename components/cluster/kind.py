@@ -15,7 +15,7 @@ from components.cluster.cluster import Cluster
 from components.gpu_host import GpuHost
 from components.lab_context import GpuNodes, LabContext
 from components.settings import Settings
-from components.simulated_gpus import gpu_uuid
+from components.simulated_gpus import devices, gpu_uuid
 from components.simulated_gpus import mocked as mocked_gpus
 from kube.devices import MOCKED
 from machine import kind_places
@@ -76,9 +76,10 @@ class Kind(ClusterKind):
 
 def _have_mocked(nodes: GpuNodes, settings: Settings) -> None:
     names, each = kind_places.workers(settings.stack, settings.nodes), settings.gpus_per_node
-    uuids = [gpu_uuid(name, index) for name in names for index in range(each)]
+    profile, version = settings.gpu_profile, settings.driver_version
     nodes.devices, nodes.driver_root = MOCKED, kind_places.MOCKED_DRIVER
-    nodes.uuids, nodes.seen = uuids[:each], uuids
+    nodes.uuids = [gpu_uuid(names[0], index) for index in range(each)]
+    nodes.told = [gpu for name in names for gpu in devices(name, each, profile, version)]
 
 
 def _own_workers(settings: Settings, mocked: bool) -> list[dict[str, Any]]:

@@ -179,7 +179,9 @@ def test_mocked_gpus_are_made_in_the_nodes_and_this_machine_is_not_asked() -> No
     values = graph.resources["Release/driver"].inputs["values"]
     assert values["nvidiaDriverRoot"] == kind_places.MOCKED_DRIVER
     assert stdin(graph, "devices-published")["gpusPerNode"] == 3
-    assert stdin(graph, "check-driver")["parameters"]["uuids"] == [*workers[0], *workers[1]]
+    told = stdin(graph, "check-driver")["parameters"]["told"]
+    uuids = [gpu["attributes"]["uuid"]["string"] for gpu in told]
+    assert uuids == [*workers[0], *workers[1]]
 
 
 def test_the_chart_runs_the_webhook_with_a_certificate_of_the_lab(nvidia: Graph) -> None:
