@@ -18,7 +18,6 @@ import yaml
 from machine import kind_node_needs, kind_places
 from tests.faults import lab
 from tests.kind.conftest import NOTHING, Inside, statuses, unable_to_mock
-from toolchain.mocked_driver.root import SMI_LOG
 from toolchain.tools import KUBERNETES_VERSION
 
 STACK, OTHER, TAKEN = "module4", "module3", "module2"
@@ -86,15 +85,12 @@ def of(cluster: Inside, *arguments: str, stack: str = STACK) -> Any:
 
 def test_nvidias_driver_passes_over_mocked_gpus(cluster: Inside) -> None:
     found = statuses(cluster, STACK)
-    of_driver = {"devices-published", "device-in-pod", "device-files", "nothing-without-claim"}
-    of_mps = {"claim-shared", "own-claim-waits", "own-claim-runs", "gpu-free"}
+    of_driver = {"devices-as-told", "device-in-pod", "device-files", "nothing-without-claim"}
+    of_mps = {"mps-daemon", "gpu-reserved", "pipe-directory", "shared-memory", "own-claim-runs"}
     assert {name for name in of_driver | of_mps if found[name] != "passed"} == set()
     assert found["work-done"] == "skipped", "nothing computes"
     outputs = cluster.outputs(STACK)
     assert (outputs["simulated"], outputs["status"]) == ("partly", "passed")
-    modes = cluster.docker("exec", WORKER, "cat", f"{kind_places.MOCKED_DRIVER}/mocked/{SMI_LOG}")
-    assert "-c EXCLUSIVE_PROCESS" in modes
-    assert modes.splitlines()[-1].endswith("-c DEFAULT"), "given back after the last MPS daemon"
     unchanged = cluster.preview(STACK, "--expect-no-changes")
     assert unchanged.code == 0, unchanged.text
 

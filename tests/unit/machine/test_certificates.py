@@ -21,6 +21,7 @@ def greet(folder: Path, host: str) -> str:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder / "both.pem")
     client = ssl.create_default_context(cadata=certificate.decode())
+    client.hostname_checks_common_name = False  # an API server does not look at it either
     here, there = socket.socketpair()
 
     def serve() -> None:
