@@ -71,6 +71,8 @@ def values(
     computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
     RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
     mode unless TimeSlicingSettings is on too (NVIDIA's driver, pull request 1270).
+    NVMLDeviceHealthCheck has the driver taint a GPU that reports an error, which a mocked one does
+    when it is told to.
     """
     if driver == "example":
         repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
@@ -85,6 +87,7 @@ def values(
         "featureGates": gates,
     }
     if mocked:
+        gates["NVMLDeviceHealthCheck"] = True
         sysfs = {"name": "NVIDIA_DRA_SYSFS_ROOT", "value": "/driver-root/sys"}
         found["kubeletPlugin"] = {"containers": {"gpus": {"env": [sysfs]}}}
     if webhook is not None:

@@ -53,7 +53,7 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
     verify("host-cgroups", _controllers, ", ".join(sorted(CONTROLLERS)))
     disk = embedded.MADE_DISK if made else NEEDED_DISK
     verify("host-disk", lambda: require_free(host_places.STATE.parent, disk), f"{disk} GB")
-    if parameters["gpu"] and parameters["gpus"] == "mocked":
+    if parameters["gpus"] == "mocked":
         mocked_driver.add(checklist)
     elif parameters["gpu"]:
         gpus.add(checklist, made=made)
