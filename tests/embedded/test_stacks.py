@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from checks.modules import mps_memory, mps_percentage, mps_sharing
+from checks.modules import exclusive, mps_memory, mps_percentage, mps_sharing
 from checks.steps import Step
-from kube.devices import GPU
+from kube.devices import SIMULATED
 from tests.checkout import Checkout
 from toolchain.layout import committed_stacks
 
@@ -30,11 +30,11 @@ IDS = {
 
 
 def need_gpu(*steps: Step[Any]) -> set[str]:
-    return {step.id for step in steps if step.least == GPU}
+    return {step.id for step in steps if step.least != SIMULATED}
 
 
 NEED_A_GPU = {
-    "3": {"device-in-pod", "device-files", "nothing-without-claim"},
+    "3": need_gpu(*exclusive.STEPS),
     "4": need_gpu(*mps_sharing.STEPS),
     "5": need_gpu(*mps_percentage.STEPS, *mps_memory.STEPS),
 }
@@ -88,6 +88,7 @@ def assert_passed(outputs: dict[str, Any]) -> None:
     assert set(outputs) == OUTPUTS
     assert outputs["status"] == "passed"
     assert outputs["simulated"] == ("all" if outputs["cluster"] else "none")
+    assert outputs["basis"]["real"] > outputs["basis"]["mocked"] == 0
     for module, result in outputs["verification"].items():
         assert result["status"] == "passed"
         assert result["module"] == module
