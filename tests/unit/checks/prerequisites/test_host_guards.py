@@ -92,7 +92,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def found(identity: str, status: str) -> dict[str, Any]:
-    parameters = {"stack": "lab", "gpu": False, "networks": {}}
+    parameters = {"stack": "lab", "gpu": False, "gpus": "real", "networks": {}}
     finding = findings(prerequisites.run("0", parameters))[identity]
     assert finding["status"] == status, finding
     return finding
