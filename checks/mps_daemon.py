@@ -25,6 +25,8 @@ SECONDS, LOOK_SECONDS = 15.0, 0.5
 EXCLUSIVE_MODE = "Exclusive_Process"
 UID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 NAME = "mps-control-daemon-"
+PLUGIN_CONTAINER = "gpus"
+"""Of the chart; beside it there may be one for ComputeDomains."""
 LIMIT = re.compile(r"echo (set_default_[^|]+?) +\|")
 IN_DRIVER_ROOT = """\
 if [ -x /driver-root/bin/sh ] || [ -x /driver-root/usr/bin/sh ]; then
@@ -103,7 +105,8 @@ class Daemons:
 
     def _look(self) -> tuple[str, list[str]]:
         """The GPU's compute mode, and the folders and mounts of daemons."""
-        lines = self.kube.execute(self.namespace, self._plugin_pod(), LOOK).splitlines()
+        pod = self._plugin_pod()
+        lines = self.kube.execute(self.namespace, pod, LOOK, PLUGIN_CONTAINER).splitlines()
         modes = dict(line.split(", ", 1) for line in lines if not line.startswith("/"))
         return modes.get(self.uuid, "unknown"), [line for line in lines if line.startswith("/")]
 

@@ -116,9 +116,10 @@ class Kube:
         )
         return str(response.data, "utf-8", errors="replace")
 
-    def execute(self, namespace: str, pod: str, script: str) -> str:
+    def execute(self, namespace: str, pod: str, script: str, container: str | None = None) -> str:
         """What a shell script prints in the pod's container. KubeError if it cannot be run or
-        fails."""
+        fails. container: which, if it has several."""
+        which = {"container": container} if container else {}
         from kubernetes.stream import stream  # only real nodes run anything
         from kubernetes.stream.ws_client import STDERR_CHANNEL, STDOUT_CHANNEL
         from websocket import WebSocketException
@@ -128,7 +129,7 @@ class Kube:
                 session = stream(
                     self.core.connect_get_namespaced_pod_exec, pod, namespace,
                     command=["sh", "-c", script], stdin=False, stdout=True, stderr=True, tty=False,
-                    _preload_content=False,
+                    _preload_content=False, **which,
                 )  # fmt: skip
                 session.run_forever(timeout=ANSWER_SECONDS)
         except WebSocketException as error:

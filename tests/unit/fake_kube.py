@@ -107,7 +107,7 @@ class FakeKube:
             return said
         return said.pop(0) if len(said) > 1 else said[0]
 
-    def execute(self, namespace: str, pod: str, script: str) -> str:
+    def execute(self, namespace: str, pod: str, script: str, container: str | None = None) -> str:
         with explained():
             self.api.answer("connect_get_namespaced_pod_exec")
             _one(self.pods, pod, namespace)

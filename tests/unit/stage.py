@@ -59,8 +59,8 @@ class MpsCluster(FakeKube):
     left: tuple[str, ...] = ()
     mode = "Default"
 
-    def execute(self, namespace: str, pod: str, script: str) -> str:
-        if pod != PLUGIN_POD:
+    def execute(self, namespace: str, pod: str, script: str, container: str | None = None) -> str:
+        if (pod, container) != (PLUGIN_POD, "gpus"):
             return super().execute(namespace, pod, script)
         with explained():
             self.api.answer("connect_get_namespaced_pod_exec")
