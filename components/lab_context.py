@@ -32,7 +32,7 @@ class GpuNodes:
     only the driver does; seen: those of all nodes, as nvidia-smi reports them, [] where nobody has
     asked it; driver_root: folder under which the GPU driver lies in them, None for "/"; facts: what
     the stack exports, {} for nothing; checks: programs that module 1 runs for them beside its own;
-    told: mocked GPUs as the driver has to publish them, [] for GPUs that nobody knows before.
+    mocked: mocked GPUs as the driver has to publish them, [] for GPUs that nobody knows before.
     """
 
     names: pulumi.Input[list[str]]
@@ -45,7 +45,7 @@ class GpuNodes:
     driver_root: pulumi.Input[str] | None = None
     facts: pulumi.Input[dict[str, Any]] = field(default_factory=dict)
     checks: Sequence[Program] = ()
-    told: Sequence[dict[str, Any]] = ()
+    mocked: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,8 @@
 Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), driver (name by which
 its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
 device of this driver version must have), ownMemory (whether each is known to have memory), uuids
-(of the GPUs that NVML sees on a real node), devices (what they are), told (mocked
-GPUs, as the API has the devices of a slice), memoryLimit (where module 5 is wanted: mib of one
-client, clients).
+(of the GPUs that NVML sees on a real node), devices (what they are), mocked (mocked GPUs, as the
+API has the devices of a slice), memoryLimit (where module 5 is wanted: mib of one client, clients).
 
 clusterOwned: whether the lab made the cluster. Of a shared one only the driver knows how many GPUs
 there are; one of them, target, is looked at (checks/shared_driver.py).
@@ -103,14 +102,14 @@ class OwnDriver(DriverScenario):
             raise CheckFailed(f"published {sorted(uuids)}, but nvidia-smi sees {sorted(known)}")
         return f"{gpus} ({', '.join(sorted({device.product for device in found}))})"
 
-    def devices_as_told(self) -> str:
+    def devices_as_mocked(self) -> str:
         published = {gpu.uuid: {**gpu.attributes, **gpu.capacity} for gpu in self.gpus()}
-        for gpu in self.parameters["told"]:
-            typed = gpu["attributes"] | gpu["capacity"]
+        for gpu in self.parameters["mocked"]:
+            typed = gpu["attributes"] | gpu.get("capacity", {})
             found = published.get(typed["uuid"]["string"], {})
-            told = {key: value for key, each in typed.items() for value in each.values()}
-            if differing := sorted({key for key, _ in told.items() ^ found.items()}):
-                texts = (f"{key} {found.get(key)}, not {told.get(key)}" for key in differing)
+            given = {key: value for key, each in typed.items() for value in each.values()}
+            if differing := sorted({key for key, _ in given.items() ^ found.items()}):
+                texts = (f"{key} {found.get(key)}, not {given.get(key)}" for key in differing)
                 raise CheckFailed(f"{gpu['name']}: {', '.join(texts)}")
         return counted(len(published), "GPU")
 
@@ -125,9 +124,9 @@ STEPS: tuple[Step[OwnDriver], ...] = (
          needs="chart-version", real_on=REAL_NODES),
     Step("devices-published", "every GPU is in a ResourceSlice",
          OwnDriver.devices_published, lambda s: counted(len(s.nodes) * s.per_node, "GPU")),
-    Step("devices-as-told", "every mocked GPU is published as the mocked driver was told of it",
-         OwnDriver.devices_as_told, "the same attributes and capacity",
-         needs="devices-published", when=lambda s: bool(s.parameters.get("told"))),
+    Step("devices-as-mocked", "every mocked GPU is published as the mocked driver describes it",
+         OwnDriver.devices_as_mocked, "the same attributes and capacity",
+         needs="devices-published", when=lambda s: bool(s.parameters.get("mocked"))),
     *DEVICE_STEPS,
 )  # fmt: skip
 

@@ -31,7 +31,7 @@ def add(checklist: Checklist) -> None:
     missing = [f"{DRIVER.into}/{DRIVER.file}"] * (not image.exists())
     verify("driver-image", lambda: refuse(missing, "missing: "), DRIVER.reference)
     found = [str(path) for path in gpu_host.KERNEL_DRIVER if path.exists()]
-    verify("no-gpu-driver", lambda: refuse(found, "a GPU driver is loaded: "), "none")
+    verify("no-gpu-driver", lambda: refuse(found, "a GPU driver is loaded: ", "none"), "none")
 
 
 def _compiler() -> str:

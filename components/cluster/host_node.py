@@ -46,7 +46,7 @@ def mocked_gpus(settings: Settings) -> list[dict[str, Any]]:
     return mocked(host_places.NODE, settings.gpus_per_node, settings.gpu_profile)
 
 
-def _told(settings: Settings) -> list[dict[str, Any]]:
+def _published(settings: Settings) -> list[dict[str, Any]]:
     """The same as NVIDIA's driver publishes them."""
     count, profile = settings.gpus_per_node, settings.gpu_profile
     return devices(host_places.NODE, count, profile, settings.driver_version)
@@ -96,6 +96,6 @@ class HostNode(pulumi.ComponentResource):
             seen=uuids,
             driver_root=facts["driverRoot"],
             facts=facts,
-            told=_told(settings) if gpus else (),
+            mocked=_published(settings) if gpus else (),
         )
         self.register_outputs({"facts": facts})

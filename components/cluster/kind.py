@@ -79,7 +79,7 @@ def _have_mocked(nodes: GpuNodes, settings: Settings) -> None:
     profile, version = settings.gpu_profile, settings.driver_version
     nodes.devices, nodes.driver_root = MOCKED, kind_places.MOCKED_DRIVER
     nodes.uuids = [gpu_uuid(names[0], index) for index in range(each)]
-    nodes.told = [gpu for name in names for gpu in devices(name, each, profile, version)]
+    nodes.mocked = [gpu for name in names for gpu in devices(name, each, profile, version)]
 
 
 def _own_workers(settings: Settings, mocked: bool) -> list[dict[str, Any]]:

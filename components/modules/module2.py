@@ -24,7 +24,7 @@ def build(lab: LabContext) -> list[Check]:
         "ownMemory": lab.nodes.devices != GPU and profile.memory_mib is not None,
         "uuids": lab.nodes.seen,
         "devices": lab.nodes.devices,
-        "told": list(lab.nodes.told),
+        "mocked": list(lab.nodes.mocked),
         "target": lab.settings.target,
         "memoryLimit": lab.memory_limit,
     }

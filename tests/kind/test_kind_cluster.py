@@ -85,7 +85,7 @@ def of(cluster: Inside, *arguments: str, stack: str = STACK) -> Any:
 
 def test_nvidias_driver_passes_over_mocked_gpus(cluster: Inside) -> None:
     found = statuses(cluster, STACK)
-    of_driver = {"devices-as-told", "device-in-pod", "device-files", "nothing-without-claim"}
+    of_driver = {"devices-as-mocked", "device-in-pod", "device-files", "nothing-without-claim"}
     of_mps = {"mps-daemon", "gpu-reserved", "pipe-directory", "shared-memory", "own-claim-runs"}
     assert {name for name in of_driver | of_mps if found[name] != "passed"} == set()
     assert found["work-done"] == "skipped", "nothing computes"

@@ -179,7 +179,7 @@ def test_mocked_gpus_are_made_in_the_nodes_and_this_machine_is_not_asked() -> No
     values = graph.resources["Release/driver"].inputs["values"]
     assert values["nvidiaDriverRoot"] == kind_places.MOCKED_DRIVER
     assert stdin(graph, "devices-published")["gpusPerNode"] == 3
-    told = stdin(graph, "check-driver")["parameters"]["told"]
+    told = stdin(graph, "check-driver")["parameters"]["mocked"]
     uuids = [gpu["attributes"]["uuid"]["string"] for gpu in told]
     assert uuids == [*workers[0], *workers[1]]
 

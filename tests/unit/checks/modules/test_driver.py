@@ -131,16 +131,16 @@ def test_chart_and_classes_are_never_simulated(
 def test_mocked_gpus_are_published_as_they_were_told(kube: FakeKube) -> None:
     told = simulated_gpus.devices(NODES[0], 2, GPU_PROFILES["h200"], DRIVER_VERSION)
     kube.slices = kube.slices[:1]
-    one = {"nodes": NODES[:1], "devices": devices.MOCKED, "told": told}
+    one = {"nodes": NODES[:1], "devices": devices.MOCKED, "mocked": told}
     kube.daemon_sets = [plugin(ready=1)]
     result = run(**one)
     assert result["status"] == "passed"
-    found = findings(result)["devices-as-told"]
+    found = findings(result)["devices-as-mocked"]
     assert (found["found"], found["basis"]) == ("2 GPUs", "mocked")
 
     told[1]["capacity"]["memory"]["value"] = "1Gi"
     told[1]["attributes"]["serial"] = {"string": "7"}
-    assert findings(run(**one))["devices-as-told"]["found"] == (
+    assert findings(run(**one))["devices-as-mocked"]["found"] == (
         "gpu-1: memory 143771Mi, not 1Gi, serial None, not 7"
     )
 
