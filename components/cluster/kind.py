@@ -50,7 +50,7 @@ class Kind(ClusterKind):
         mocked = settings.gpus == "mocked" and lab.needs_driver
         real = settings.gpus == "real" and lab.needs_driver and settings.driver == "nvidia"
         host = GpuHost(settings, opts) if real else None
-        images = (WORKLOAD, DRIVER if mocked else EXAMPLE)
+        images = (WORKLOAD, EXAMPLE if settings.driver == "example" else DRIVER)
         lab.cluster = Cluster(
             "KindCluster",
             opts,

@@ -4,6 +4,7 @@
 that the stack exports). Docker tells whose its containers are (kind_docker.py).
 """
 
+import os
 import re
 import shutil
 import time
@@ -42,8 +43,9 @@ class Specification:
     """What to make; whatever is in it forces a new cluster when it changes.
 
     gates and runtime_config: "Name=true" strings; image: of the nodes, "" for set-up's own or
-    kind's; images: archives that every node gets; workers: what each node needs of the GPU driver
-    (kind_gpus.describe), {"mocked": GPUs as in MockedGpu} for one with mocked GPUs, {} without.
+    kind's; images: archives that every node gets, where set-up has them; workers: what each node
+    needs of the GPU driver (kind_gpus.describe), {"mocked": GPUs as in MockedGpu} for one with
+    mocked GPUs, {} without.
     """
 
     stack: str
@@ -76,7 +78,7 @@ def create(wanted: Specification) -> dict[str, Any]:
         _write_config(wanted, name, image, folder)
         _create(name, folder)
         nodes = kind_docker.ours(wanted.stack)
-        for archive in wanted.images:
+        for archive in filter(os.path.exists, wanted.images):
             say(f"loading {Path(archive).name} into {len(nodes)} nodes")
             run_kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
         _set_up(wanted)

@@ -179,8 +179,11 @@ def test_what_workers_need_is_mounted_and_set_up(
     assert done == [(NODES[1], needs)]
 
 
-def test_every_archive_is_given_to_the_nodes(machine: Machine) -> None:
-    created(images=["images/a.tar", "images/b.tar"])
+def test_every_archive_that_set_up_has_is_given_to_the_nodes(machine: Machine) -> None:
+    Path("images").mkdir()
+    for name in "ab":
+        Path("images", f"{name}.tar").touch()
+    created(images=["images/a.tar", "images/b.tar", "images/of-setup-host.tar"])
     assert machine.calls("kind load") == [
         f"kind load image-archive images/{name}.tar --name {NAME}" for name in "ab"
     ]
@@ -291,6 +294,8 @@ def test_a_disk_without_room_for_the_first_file_is_told_and_hinders_nothing_late
 
 def test_an_archive_that_cannot_be_loaded(machine: Machine) -> None:
     machine.set("load-fails")
+    Path("images").mkdir()
+    Path("images", "a.tar").touch()
     with pytest.raises(LabError, match=r"load image-archive failed:\n  ERROR: no such arch"):
         created(images=["images/a.tar"])
     nothing_is_left(machine)
