@@ -140,7 +140,7 @@ def apply(host: Checkout, name: str, *config: dict[str, Any]) -> None:
     claim["metadata"] = pod["metadata"] = {"name": name, "namespace": "default"}
     claim["spec"]["devices"]["config"] = [*config]
     spec: Any = pod["spec"]
-    spec["terminationGracePeriodSeconds"] = 0
+    spec["terminationGracePeriodSeconds"] = 1  # with 0 it is gone before its claim is released
     spec["resourceClaims"] = [{"name": "gpu", "resourceClaimName": name}]
     for container in spec["containers"]:
         container |= {"resources": {"claims": [{"name": "gpu"}]}, "command": STAYS}
