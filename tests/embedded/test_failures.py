@@ -194,7 +194,7 @@ def test_a_gate_whose_api_is_not_served_is_explained_and_leaves_nothing(
     checkout: Checkout,
 ) -> None:
     checkout.stack("module1")
-    checkout.configure("module1", "featureGates[0]", "DRADeviceTaintRules=true")
+    checkout.configure("module1", "featureGates[0]", "GenericWorkload=true")
     refused = checkout.up("module1")
     assert refused.code != 0
     assert "the scheduler is not ready" in refused.text
@@ -202,7 +202,7 @@ def test_a_gate_whose_api_is_not_served_is_explained_and_leaves_nothing(
     assert checkout.processes() == []
     assert not (checkout.folder / ".run" / "module1").exists()
 
-    checkout.configure("module1", "runtimeConfig[0]", "resource.k8s.io/v1beta2=true")
+    checkout.configure("module1", "runtimeConfig[0]", "scheduling.k8s.io/v1beta1=true")
     fixed = checkout.up("module1")
     assert fixed.code == 0, fixed.text
     assert checkout.destroy("module1").code == 0
