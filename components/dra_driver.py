@@ -29,16 +29,7 @@ class DraDriver(pulumi.ComponentResource):
         super().__init__("dra-workshop:driver:DraDriver", "driver", None, opts)
         settings, kind = lab.settings, lab.kind_of_driver
         child = lab.objects(self, *lab.nodes.made)
-        # The kubelet plugin is privileged, as it must be.
-        labels = {"pod-security.kubernetes.io/enforce": "privileged"}
-        metadata = {"name": kind.name, "labels": labels | lab.cluster.namespace_labels}
-        namespace = KubernetesObject(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, "driver", child
-        )
-        in_chart = None
-        if lab.webhook_in_chart:
-            in_chart = webhook.in_chart(lab.cluster.kubeconfig, namespace, child)
-        release = _release(lab, namespace, in_chart, child)
+        release = _release(lab, _namespace(lab, child), child)
         installed: list[pulumi.Resource] = [release, *publishers]
         if settings.webhook and lab.kind.runs_webhook:
             installed.append(webhook.register(lab.cluster.webhook, child))
@@ -79,14 +70,21 @@ class DraDriver(pulumi.ComponentResource):
         self.register_outputs({"facts": facts})
 
 
+def _namespace(lab: LabContext, opts: pulumi.ResourceOptions) -> KubernetesObject:
+    # The kubelet plugin is privileged, as it must be.
+    labels = {"pod-security.kubernetes.io/enforce": "privileged"} | lab.cluster.namespace_labels
+    metadata = {"name": lab.kind_of_driver.name, "labels": labels}
+    return KubernetesObject(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, "driver", opts
+    )
+
+
 def _release(
-    lab: LabContext,
-    namespace: KubernetesObject,
-    in_chart: pulumi.Input[dict[str, Any]] | None,
-    opts: pulumi.ResourceOptions,
+    lab: LabContext, namespace: KubernetesObject, opts: pulumi.ResourceOptions
 ) -> k8s.helm.v3.Release:
-    """in_chart: the chart's values for its webhook, None where it is not to run one."""
-    settings = lab.settings
+    settings, in_chart = lab.settings, None
+    if lab.webhook_in_chart:
+        in_chart = webhook.in_chart(lab.cluster.kubeconfig, namespace, opts)
     return k8s.helm.v3.Release(
         "driver",
         name=lab.kind_of_driver.name,

@@ -63,9 +63,7 @@ class Cluster(pulumi.ComponentResource):
         self.owned = owned
         self.disposable: pulumi.Resource | None = made if disposable else None
         facts: pulumi.Output[dict[str, Any]] = made.stdout.apply(identity.parse_facts)
-        self.webhook: pulumi.Output[dict[str, str]] = facts.apply(
-            lambda all_: dict(all_.get("webhook", {}))
-        )
+        self.webhook = facts.apply(lambda each: dict(each.get("webhook", {})))
         self.facts = facts.apply(lambda all_: {k: all_[k] for k in all_ if k != "webhook"})
         self.cluster_id: pulumi.Output[str] = self.facts["cluster_id"]
         # Not an input of the Command above: a changed input makes its output unknown in a preview,
