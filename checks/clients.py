@@ -8,7 +8,7 @@ from typing import Any
 
 from checks.mps_daemon import EXCLUSIVE_MODE, Daemons
 from checks.pod_scenario import Output, Parameters, PodScenario, has_device
-from checks.result import CheckFailed, require
+from checks.result import CheckFailed, CheckSkipped, require
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU, MOCKED
@@ -31,7 +31,7 @@ MOST_LEAST = 8
 START_SECONDS = 5.0
 """An MPS pod on a warm node, its daemon's start included. On an H200 14 pods took 2.4 to 5.9 s: the
 driver looks whether the daemon is ready after 1 to 2 s, and then after 2 to 4 s more."""
-LEFT = (
+REMOVE_DAEMON = (
     "driver 0.5.0 leaves them when it could not prepare a claim: delete the Deployment, and on the "
     "node unmount and remove the folder and run nvidia-smi -c DEFAULT; make destroy does it all on "
     "a host node and on kind"
@@ -41,7 +41,8 @@ LATE = "a first pod after a pause may be slower; look at the events of the pods"
 
 class ClientScenario(PodScenario):
     """Parameters: also driverNamespace and plugin (where the driver runs MPS daemons, and its
-    DaemonSet). outputs: pod → what it printed; started: how soon the pods ran, a table."""
+    DaemonSet, "" where they are not known), clusterOwned. outputs: pod → what it printed; started:
+    how soon the pods ran, a table."""
 
     def __init__(self, kube: Kube, parameters: Parameters) -> None:
         super().__init__(kube, parameters)
@@ -51,9 +52,15 @@ class ClientScenario(PodScenario):
         self.begun = False
 
     def daemons(self) -> Daemons:
-        (node,) = (device.node for device in self.published() if device.uuid == self.uuid)
         plugin = self.parameters["plugin"]
-        return Daemons(self.kube, self.driver_namespace, plugin, node, self.uuid)
+        if not plugin:
+            raise CheckSkipped("where the driver runs its MPS daemons is not known")
+        found = [device for device in self.published() if device.uuid == self.uuid]
+        if not found:
+            raise CheckFailed(f"{self.uuid} is not published")
+        # Of what others left on a cluster of theirs the lab is no judge.
+        judged = "" if self.parameters["clusterOwned"] else self.namespace
+        return Daemons(self.kube, self.driver_namespace, plugin, found[0], judged)
 
     def daemon_limits(self, claim: str, expected: Iterable[str] = ()) -> str:
         """That the driver runs a daemon for the claim, with these limits and no others."""
@@ -127,12 +134,12 @@ def released(identity: str, needs: str) -> Step[ClientScenario]:
         f"nothing; {DEFAULT_MODE}",
         needs=needs,
         least=MOCKED,
-        remedy=LEFT,
+        remedy=REMOVE_DAEMON,
     )
 
 
 def percentage_limit(percentage: int) -> str:
-    """How the driver tells it to a daemon."""
+    """The command by which the driver gives it to a daemon."""
     return f"set_default_active_thread_percentage {percentage}"
 
 

@@ -58,17 +58,18 @@ class DriverScenario(Scenario, ABC):
         return ", ".join(sorted(self.parameters["classes"]))
 
     def device_attributes(self) -> str:
-        """That devices have the attributes expected and, where it is known that they have some of
-        their own, memory. Returns those that all of them have."""
+        """That devices have the attributes expected and, unless they are GPUs or their model has
+        none, memory. Returns the attributes that all of them have."""
         expected = set(self.parameters["attributes"])
         common = expected
+        known = self.devices != devices.GPU and self.parameters["ownMemory"]
         for device in self.gpus():
             found, place = set(device.attributes), f"{device.node}/{device.name}"
             common = common & found
             if found not in (expected, expected - {NUMA_NODE}):
                 lacking, extra = sorted(expected - found), sorted(found - expected)
                 raise CheckFailed(f"{place}: lacking {lacking}, not expected {extra}")
-            if self.parameters["ownMemory"] and "memory" not in device.capacity:
+            if known and "memory" not in device.capacity:
                 raise CheckFailed(f"{place} has no capacity 'memory'")
         return ", ".join(sorted(common))
 

@@ -1,16 +1,16 @@
-"""The MPS daemon that NVIDIA's driver runs for a claim: what it was told, and what is left of it.
+"""The MPS daemon that NVIDIA's driver runs for a claim: its limits, and what remains of it.
 
 How it is started: the driver's templates/mps-control-daemon.tmpl.yaml.
 """
 
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from checks.result import CheckFailed, CheckSkipped
 from kube.client import Kube
+from kube.devices import Device, allocation_results
 from kube.permissions import on
 from machine.errors import LabError
 from machine.gpu_host import DEFAULT_MODE
@@ -22,6 +22,7 @@ IN_DRIVER = (
 )
 """In the driver's namespace. A websocket is a GET; from Kubernetes 1.35 it is a create too."""
 SECONDS, LOOK_SECONDS = 15.0, 0.5
+PLACES = ("folder ", "mount ")
 EXCLUSIVE_MODE = "Exclusive_Process"
 UID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 NAME = "mps-control-daemon-"
@@ -43,10 +44,10 @@ fi
 LOOK = f"""{IN_DRIVER_ROOT}
 of_driver nvidia-smi --query-gpu=uuid,compute_mode --format=csv,noheader
 for folder in /var/lib/kubelet/plugins/*/mps/*; do
-  if [ -e "$folder" ]; then echo "$folder"; fi
+  if [ -e "$folder" ]; then echo "folder $folder"; fi
 done
 while read -r _ _ _ _ point _; do
-  case "$point" in /var/lib/kubelet/plugins/*/mps/*) echo "$point" ;; esac
+  case "$point" in /var/lib/kubelet/plugins/*/mps/*) echo "mount $point" ;; esac
 done < /proc/self/mountinfo
 """
 """For the kubelet plugin's pod, which sees the node's: "UUID, mode" of each GPU, then the folders
@@ -55,13 +56,17 @@ and mounts of MPS daemons."""
 
 @dataclass(frozen=True)
 class Daemons:
-    """Those of the node on which a GPU is. namespace: of the driver; plugin: its DaemonSet."""
+    """Those of the node on which a GPU is.
+
+    namespace: of the driver; plugin: its DaemonSet; gpu: the device; judged: the namespace whose
+    claims must leave nothing behind, "" for all.
+    """
 
     kube: Kube
     namespace: str
     plugin: str
-    node: str
-    uuid: str
+    gpu: Device
+    judged: str = ""
 
     def limits(self, claim_uid: str) -> tuple[str, list[str]]:
         """The name of the claim's daemon, and the commands that the driver gives it."""
@@ -73,49 +78,58 @@ class Daemons:
         return found[0].metadata.name, LIMIT.findall("\n".join(container.args))
 
     def compute_mode(self) -> str:
-        return self._look()[0]
+        return self._read_node()[0]
 
     def require_none_left(self) -> str:
         """That claims which have no device have no daemon, no folder and no mount, and that the GPU
-        is everybody's if no claim has a daemon for it."""
+        is everybody's unless a claim has it."""
         deadline = time.monotonic() + SECONDS
-        while (found := self._left()) and time.monotonic() < deadline:
+        while (found := self._leftovers()) and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         if found:
             raise CheckFailed("; ".join(found))
         return f"nothing; {DEFAULT_MODE}"
 
-    def _left(self) -> list[str]:
+    def _leftovers(self) -> list[str]:
         try:
             claims = self.kube.get(self.kube.resource.list_resource_claim_for_all_namespaces).items
         except LabError as error:
             raise CheckSkipped(f"whose daemons there are cannot be seen: {error}") from error
-        used = {each.metadata.uid for each in claims if each.status and each.status.allocation}
+        allocated = {claim.metadata.uid: allocation_results(claim) for claim in claims}
+        used = {uid for uid, results in allocated.items() if results}
+        judged = {c.metadata.uid for c in claims if c.metadata.namespace == self.judged}
 
-        def unused(names: Sequence[str]) -> list[str]:
-            return [name for name in names if not used & {*re.findall(UID, name)}]
+        def unused(name: str) -> bool:
+            owners = {*re.findall(UID, name)}
+            return not owners & used and (not self.judged or bool(owners & judged))
 
-        mode, places = self._look()
+        mode, places = self._read_node()
         going = [each for each in self._deployments() if not each.metadata.deletion_timestamp]
         names = [each.metadata.name for each in going if each.metadata.name.startswith(NAME)]
-        found = [f"Deployment {name}" for name in unused(names)] + unused(places)
-        if mode != DEFAULT_MODE and len(found) == len(names) + len(places):
+        found = [f"Deployment {name}" for name in names if unused(name)]
+        found += [place for place in places if unused(place)]
+        this = (self.gpu.pool, self.gpu.name)
+        held = any((each.pool, each.device) == this for uid in used for each in allocated[uid])
+        if mode != DEFAULT_MODE and not held:
             found.append(f"compute mode {mode}")
         return found
 
-    def _look(self) -> tuple[str, list[str]]:
+    def _read_node(self) -> tuple[str, list[str]]:
         """The GPU's compute mode, and the folders and mounts of daemons."""
         pod = self._plugin_pod()
         lines = self.kube.execute(self.namespace, pod, LOOK, PLUGIN_CONTAINER).splitlines()
-        modes = dict(line.split(", ", 1) for line in lines if not line.startswith("/"))
-        return modes.get(self.uuid, "unknown"), [line for line in lines if line.startswith("/")]
+        modes = dict(line.split(", ", 1) for line in lines if ", " in line)
+        places = [line for line in lines if line.startswith(PLACES)]
+        return modes.get(self.gpu.uuid, "unknown"), places
 
     def _plugin_pod(self) -> str:
         pods = self.kube.get(self.kube.core.list_namespaced_pod, namespace=self.namespace).items
         for pod in pods:
-            if pod.spec.node_name == self.node and pod.metadata.name.startswith(f"{self.plugin}-"):
+            if pod.spec.node_name == self.gpu.node and pod.metadata.name.startswith(
+                f"{self.plugin}-"
+            ):
                 return str(pod.metadata.name)
-        raise CheckFailed(f"no pod of {self.plugin} on {self.node}")
+        raise CheckFailed(f"no pod of {self.plugin} on {self.gpu.node}")
 
     def _deployments(self) -> list[Any]:
         lister = self.kube.apps.list_namespaced_deployment

@@ -237,14 +237,10 @@ P = TypeVar("P", bound=PodScenario)
 
 
 def measured(scenario: P, table: Callable[[P], dict[str, Any]]) -> dict[str, Any]:
-    """The table with its basis, or why there are no figures: a simulated node starts nothing, and
-    only a GPU computes."""
-    found = {} if scenario.devices == devices.SIMULATED else table(scenario)
-    if "rows" in found:
-        return found | {"basis": devices.BASIS[scenario.devices]}
-    if not found and scenario.devices != devices.GPU:
+    """The table, or why there is none: figures are of GPUs only."""
+    if scenario.devices != devices.GPU:
         return {"skipped": devices.too_unreal(scenario.devices)}
-    return found
+    return table(scenario)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from checks.driver_statements import AGAIN, DEVICE_STEPS, SECONDS, DriverScenario, require_fit
 from checks.result import CheckFailed, CheckSkipped
-from checks.steps import REAL_NODES, Step, verify
+from checks.steps import Step, verify
 from kube import devices, ownership
 from kube.client import Kube
 from kube.conditions import condition, wait_for_nodes
@@ -127,8 +127,7 @@ STEPS: tuple[Step[SharedDriver], ...] = (
          SharedDriver.devices_published, lambda s: s.target or f"a device of {s.driver}"),
     Step("plugin-ready", "the kubelet plugin is ready on its node",
          SharedDriver.plugin_ready, "ready",
-         needs=lambda s: "devices-published" if s.plugin else "",
-         real_on=REAL_NODES),
+         needs=lambda s: "devices-published" if s.plugin else ""),
     *DEVICE_STEPS,
 )  # fmt: skip
 

@@ -23,11 +23,13 @@ NAME = "wrong-config"
 NEVER_PREPARED = "FailedPrepareDynamicResources"
 """The kubelet's event, with the plugin's words."""
 API_VERSION = "resource.nvidia.com/v1beta1"
-DENIED, FAILED = " denied the request: ", "prepare devices failed: "
+DENIED = f'admission webhook "{devices.DRIVER}" denied the request: '
+FAILED = "prepare devices failed: "
 """After these come NVIDIA's words."""
 SECONDS, LOOK_SECONDS = 30.0, 0.5
+AT_ADMISSION = "strategy: mps"
 WRONG: Mapping[str, Mapping[str, Any]] = {
-    "strategy: mps": {"strategy": "mps"},
+    AT_ADMISSION: {"strategy": "mps"},
     "defaultPinnedDeviceMemoryLimit: 512Ki": {
         "strategy": "MPS",
         "mpsConfig": {"defaultPinnedDeviceMemoryLimit": "512Ki"},
@@ -38,29 +40,36 @@ docs/modules/module4.md has more."""
 
 
 class WrongConfigs:
-    """prepares: whether nodes here prepare claims, and may be given one that they cannot."""
+    """prepares: whether nodes here prepare claims, and may be given one that they cannot; webhook:
+    whether NVIDIA's webhook has to refuse the first of them."""
 
-    def __init__(self, kube: Kube, namespace: str, *, prepares: bool) -> None:
-        self.kube, self.namespace, self.prepares = kube, namespace, prepares
+    def __init__(self, kube: Kube, namespace: str, *, prepares: bool, webhook: bool) -> None:
+        self.kube, self.namespace = kube, namespace
+        self.prepares, self.webhook = prepares, webhook
 
     def refused(self, claim: str, pod: str) -> str:
         """Where each was refused, in NVIDIA's words. CheckFailed if one was not. claim, pod: those
         of the module after whose model the wrong ones are made."""
-        found, accepted = [], []
+        if self.prepares:
+            self.remove()  # of a run that was killed
+        found, untried = [], []
         for name, sharing in WRONG.items():
             wrong = self._wrong_claim(claim, sharing)
             if words := self._at_admission(wrong):
                 found.append(f"at admission, {name}: {words}")
+            elif self.webhook and name == AT_ADMISSION:
+                raise CheckFailed(f"NVIDIA's webhook let {name} pass")
             elif self.prepares:
                 found.append(f"at prepare, {name}: {self._at_prepare(wrong, pod, name)}")
             else:
-                accepted.append(name)
+                untried.append(name)
         if not found:
             raise CheckSkipped(
                 "the cluster has no webhook of NVIDIA's, and no claim is prepared for this"
             )
-        left = f"found only at prepare, which is not tried here: {', '.join(accepted)}"
-        return "; ".join([*found, *([left] if accepted else [])])
+        if untried:
+            found.append(f"found only at prepare, which is not tried here: {', '.join(untried)}")
+        return "; ".join(found)
 
     def remove(self) -> None:
         """Both, and wait until the GPU of the claim is free; nothing there is no error."""
@@ -116,7 +125,6 @@ class WrongConfigs:
     @contextmanager
     def _made(self, claim: dict[str, Any], pod: dict[str, Any]) -> Iterator[str]:
         """The uid of the pod."""
-        self.remove()
         create = self.kube.resource.create_namespaced_resource_claim
         try:
             self.kube.get(create, self.namespace, claim)
@@ -131,8 +139,8 @@ class WrongConfigs:
             namespace=self.namespace,
             field_selector=f"reason={NEVER_PREPARED}",
         ).items
-        said = (str(e.message) for e in events if e.involved_object.uid == uid)
-        return next(said, "").rpartition(FAILED)[2]
+        messages = (str(e.message) for e in events if e.involved_object.uid == uid)
+        return next((text.rpartition(FAILED)[2] for text in messages if FAILED in text), "")
 
     def _copy(self, model: Any) -> dict[str, Any]:
         content = self.kube.api.sanitize_for_serialization(model)

@@ -124,6 +124,11 @@ class LabContext:
         return any("driver" in module.requires for module in self.modules)
 
     @property
+    def mocked(self) -> bool:
+        """Whether the nodes get mocked GPUs, which a bare cluster does not need."""
+        return self.settings.gpus == "mocked" and self.needs_driver
+
+    @property
     def webhook_in_chart(self) -> bool:
         """Whether the driver's chart runs NVIDIA's webhook, rather than the cluster."""
         return self.settings.webhook and not self.kind.runs_webhook

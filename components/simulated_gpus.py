@@ -59,6 +59,14 @@ def gpu_uuid(node: str, index: int) -> str:
     return f"GPU-{uuid.uuid5(_NAMESPACE, f'{node}/gpu-{index}')}"
 
 
+def pci_bus_id(index: int) -> str:
+    return f"0000:{index + 6:02x}:00.0"
+
+
+def numa_node(index: int) -> int:
+    return index % 2
+
+
 def attribute_names(driver_version: str) -> list[str]:
     """The attributes that a GPU has under a version of NVIDIA's driver, sorted."""
     any_profile = next(iter(GPU_PROFILES.values()))
@@ -85,13 +93,13 @@ def devices(
             "cudaDriverVersion": {"version": cuda},
             "driverVersion": {"version": driver},
             "productName": {"string": profile.product},
-            "resource.kubernetes.io/pciBusID": {"string": f"0000:{index + 6:02x}:00.0"},
+            "resource.kubernetes.io/pciBusID": {"string": pci_bus_id(index)},
             "resource.kubernetes.io/pcieRoot": {"string": f"pci0000:{index + 6:02x}"},
             "type": {"string": "gpu"},
             "uuid": {"string": gpu_uuid(node, index)},
         }
         if has_numa_node:
-            attributes["resource.kubernetes.io/numaNode"] = {"int": index % 2}
+            attributes["resource.kubernetes.io/numaNode"] = {"int": numa_node(index)}
         device: dict[str, Any] = {"name": f"gpu-{index}", "attributes": attributes}
         if profile.memory_mib is not None:
             device["capacity"] = {"memory": {"value": _quantity(profile.memory_mib)}}
@@ -115,9 +123,9 @@ def mocked(node: str, count: int, profile: GpuProfile) -> list[dict[str, Any]]:
             "architecture": profile.architecture,
             "compute_capability": profile.compute_capability,
             "memory_mib": profile.memory_mib,
-            "pci_bus_id": f"0000:{index + 6:02x}:00.0",
+            "pci_bus_id": pci_bus_id(index),
             "addressing_mode": profile.addressing_mode,
-            "numa_node": index % 2,
+            "numa_node": numa_node(index),
         }
         for index in range(count)
     ]

@@ -27,7 +27,7 @@ def show(verification: dict[str, Any]) -> None:
         if result.get("reason"):
             rows.append((module, "", status(result["status"]), "", Text(result["reason"]), ""))
         for each in result["checks"]:
-            basis = each.get("basis", "")  # results of before it was told
+            basis = each.get("basis", "")  # results of earlier versions have none
             found, seconds = Text(each["found"]), f"{each['seconds']:.1f}"
             rows.append((module, each["id"], status(each["status"]), basis, found, seconds))
             if each["status"] in ("failed", "warning"):

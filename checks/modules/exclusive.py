@@ -62,10 +62,13 @@ class HandOver(PodScenario):
         texts = []
         for name in ("pod-1", "pod-2"):
             output = self.output(name)
-            told = {key: value for key, value in output["environment"].items() if key == VISIBLE}
-            brought = [*output["libraries"], *(f"{key}={value}" for key, value in told.items())]
+            visible = [f"{k}={v}" for k, v in output["environment"].items() if k == VISIBLE]
+            brought = [*output["libraries"], *visible]
             texts.append(f"{name}: {', '.join(brought) or 'nothing'}")
-            if len(output["libraries"]) < len(LIBRARIES) or not told:
+            mounted = all(
+                any(n.startswith(each) for n in output["libraries"]) for each in LIBRARIES
+            )
+            if not (mounted and visible):
                 raise CheckFailed(texts[-1])
         return "; ".join(texts)
 

@@ -1,8 +1,8 @@
 """Module 4: two pods with one claim share a GPU through MPS; one with a claim of its own waits.
 
 Parameters: kubeconfig, namespace, driverNamespace (where the driver runs its MPS daemons), plugin
-(its DaemonSet), uuid (the GPU that all claims name), pods (those that share), owned (whether the
-cluster is the lab's alone), devices.
+(its DaemonSet), uuid (the GPU that all claims name), pods (those that share), clusterOwned
+(whether the cluster is the lab's alone), webhook (whether NVIDIA's runs there), devices.
 
 The check has the pods start, so it can look once at them; when it has to run again the update
 makes fresh ones first. At the end nothing holds the GPU.
@@ -57,8 +57,10 @@ class Sharing(clients.ClientScenario):
         self.sharing: list[str] = parameters["pods"]
         self.pods = (*self.sharing, OWN)
         # On a cluster of others nothing is made to fail: its people would see the events.
-        prepares = bool(parameters["owned"]) and self.devices != SIMULATED
-        self.wrong = WrongConfigs(kube, self.namespace, prepares=prepares)
+        prepares = parameters["clusterOwned"] and self.devices != SIMULATED
+        self.wrong = WrongConfigs(
+            kube, self.namespace, prepares=prepares, webhook=parameters["webhook"]
+        )
 
     def both(self) -> str:
         return ", ".join(self.sharing)

@@ -15,7 +15,7 @@ from toolchain.mocked_driver import build
 TITLES = {
     "mocked-driver": "the mocked GPU driver can be compiled",
     "driver-image": "the image of NVIDIA's DRA driver is installed",
-    "no-gpu-driver": "this machine has no GPU that mocked ones could be taken for",
+    "no-gpu-driver": "this machine has no GPU driver whose GPUs mocked ones could be taken for",
 }
 REMEDIES = {
     "mocked-driver": "see what was found",
@@ -30,7 +30,8 @@ def add(checklist: Checklist) -> None:
     image = TOOLS / DRIVER.into / DRIVER.file
     missing = [f"{DRIVER.into}/{DRIVER.file}"] * (not image.exists())
     verify("driver-image", lambda: refuse(missing, "missing: "), DRIVER.reference)
-    found = [str(path) for path in gpu_host.KERNEL_DRIVER if path.exists()]
+    places = (*gpu_host.KERNEL_DRIVER, gpu_host.TEGRA_RELEASE)
+    found = [str(path) for path in places if path.exists()]
     verify("no-gpu-driver", lambda: refuse(found, "a GPU driver is loaded: ", "none"), "none")
 
 

@@ -11,7 +11,6 @@ import pulumi
 from components import program
 from components.check import Program
 from components.cluster.base import ClusterKind
-from components.cluster.cluster import Cluster
 from components.cluster.embedded import control_plane, control_plane_tools
 from components.lab_context import GpuNodes, LabContext
 from components.settings import Settings
@@ -28,7 +27,8 @@ class WithHostNode(ClusterKind):
     def prerequisites(self, lab: LabContext) -> list[Program]:
         settings = lab.settings
         networks = asdict(settings.host_networks)
-        host = {"stack": settings.stack, "gpu": lab.needs_driver, "gpus": settings.gpus}
+        gpus = "mocked" if lab.mocked else "real"
+        host = {"stack": settings.stack, "gpu": lab.needs_driver, "gpus": gpus}
         host["networks"] = networks
         return [control_plane_tools(settings), ("host", host)]
 
@@ -36,12 +36,13 @@ class WithHostNode(ClusterKind):
         # A real driver has something to undo for each claim.
         lab.cluster = control_plane(lab.settings, opts, disposable=False)
         ready = pulumi.ResourceOptions(depends_on=[lab.cluster.provider])
-        lab.nodes = HostNode(lab.settings, lab.cluster, ready).nodes
+        lab.nodes = HostNode(lab, ready).nodes
 
 
-def mocked_gpus(settings: Settings) -> list[dict[str, Any]]:
+def mocked_gpus(lab: LabContext) -> list[dict[str, Any]]:
     """Those that the node has in the place of the machine's own, [] for the machine's own."""
-    if settings.gpus == "real":
+    settings = lab.settings
+    if not lab.mocked:
         return []
     return mocked(host_places.NODE, settings.gpus_per_node, settings.gpu_profile)
 
@@ -55,9 +56,10 @@ def _published(settings: Settings) -> list[dict[str, Any]]:
 class HostNode(pulumi.ComponentResource):
     """The machine as a node, which belongs to one cluster: for another one it is made anew."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:HostNode", "node", None, opts)
-        stack, gpus = pulumi.get_stack(), mocked_gpus(settings)
+        stack, gpus = pulumi.get_stack(), mocked_gpus(lab)
+        settings, cluster = lab.settings, lab.cluster
         networks = asdict(settings.host_networks)
         node = program.run(
             "node",

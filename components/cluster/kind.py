@@ -47,7 +47,7 @@ class Kind(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings = lab.settings
-        mocked = settings.gpus == "mocked" and lab.needs_driver
+        mocked = lab.mocked
         real = settings.gpus == "real" and lab.needs_driver and settings.driver == "nvidia"
         host = GpuHost(settings, opts) if real else None
         images = (WORKLOAD, EXAMPLE if settings.driver == "example" else DRIVER)

@@ -3,7 +3,6 @@
 from components.check import Check, ModuleComponent
 from components.lab_context import LabContext
 from components.modules.registry import Module
-from kube.devices import GPU
 
 
 def build(lab: LabContext) -> list[Check]:
@@ -21,7 +20,7 @@ def build(lab: LabContext) -> list[Check]:
         "nodes": lab.nodes.names,
         "gpusPerNode": lab.nodes.gpus_per_node,
         "attributes": lab.driver.attributes,
-        "ownMemory": lab.nodes.devices != GPU and profile.memory_mib is not None,
+        "ownMemory": profile.memory_mib is not None,
         "uuids": lab.nodes.seen,
         "devices": lab.nodes.devices,
         "mocked": list(lab.nodes.mocked),

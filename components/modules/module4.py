@@ -24,7 +24,8 @@ def build(lab: LabContext) -> list[Check]:
         driverNamespace=lab.driver.namespace,
         plugin=lab.driver.plugin,
         pods=list(SHARING),
-        owned=lab.cluster.owned,
+        clusterOwned=lab.cluster.owned,
+        webhook=lab.settings.webhook,
         devices=lab.nodes.devices,
     )
     sharing = [run.start(objects[f"Pod/{name}"], shared, shared, own) for name in SHARING]

@@ -76,6 +76,7 @@ def _common(namespace: ModuleNamespace) -> dict[str, Any]:
         "dra_driver": lab.settings.driver_version,
     }
     return {
+        "clusterOwned": lab.cluster.owned,
         "devices": lab.nodes.devices,
         "driverNamespace": lab.driver.namespace,
         "plugin": lab.driver.plugin,

@@ -78,7 +78,8 @@ def _install(value: str, before: Any) -> bool:
 def _webhook(value: str, before: Any) -> bool:
     """The lab brings NVIDIA's webhook with NVIDIA's driver to clusters of its own."""
     possible = before.cluster != "existing" and before.driver == "nvidia"
-    wanted = switch(value) if value else possible
+    # Another version may read parameters otherwise than the webhook that set-up builds.
+    wanted = switch(value) if value else possible and before.driver_version == NEWEST_DRIVER
     if wanted and not possible:
         raise NotAllowed(value, "true is for driver=nvidia, and not for cluster=existing")
     return wanted
@@ -112,6 +113,7 @@ class DriverSettings:
     )
     webhook: bool = setting(
         meaning="Whether NVIDIA's admission webhook refuses claims with parameters that its driver "
-        "could not read: true or false. Empty: true on clusters of the lab's own.",
+        "could not read: true or false. Empty: true on clusters of the lab's own "
+        f"with driver {NEWEST_DRIVER}.",
         parse=_webhook,
     )

@@ -46,7 +46,7 @@ class GpuSettings:
     gpus: str = setting(
         default="real",
         meaning="What the GPUs of a host node and of kind nodes are. real: the machine's own. "
-        "mocked: NVIDIA's driver runs over a stand-in, and all but computing is real; it takes "
+        "mocked: NVIDIA's driver runs over a stand-in, and nothing computes; it takes "
         "make setup-host, a C compiler, and a machine without a GPU driver.",
         parse=_gpus,
     )

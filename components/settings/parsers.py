@@ -42,7 +42,7 @@ def count(least: int, most: int, value: str, _: Any = None) -> int:
 
 
 def version(value: str, _: Any = None) -> str:
-    """The version of which "1.36.4" is an example, as it is written."""
+    """The version of which "1.37.2" is an example, as it is written."""
     try:
         return str(semver.Version.parse(value))
     except (ValueError, TypeError):

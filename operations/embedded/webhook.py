@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from machine.cluster_state import listens
+from machine.errors import LabError
 from toolchain.tools.embedded import WEBHOOK_ADDRESS
 
 COMPONENT = "dra-webhook"
@@ -27,6 +28,8 @@ def start(
     same address. certificates: folder of the cluster's authority."""
     if listens(port):
         return
+    if not program.exists():
+        raise LabError(f"{program} is missing", "run: make setup")
     with (folder / f"{COMPONENT}.log").open("ab") as log:
         subprocess.Popen(
             [

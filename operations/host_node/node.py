@@ -86,7 +86,9 @@ def _join(wanted: Specification, started: float) -> dict[str, Any]:
         "specification": asdict(wanted),
         "gpus": [gpu.facts() for gpu in gpus],
         "driverRoot": driver_root,
-        "driverVersion": driver.version if driver else "",
+        # A mocked GPU is not to be taken for one, nor its driver.
+        "mocked": bool(wanted.mocked),
+        "driverVersion": driver.version if driver and not wanted.mocked else "",
         "supervisor": "systemd" if SYSTEMD.exists() else "the next update",
         "cluster_id": secrets.token_hex(4),
         "seconds": round(time.monotonic() - started, 1),
@@ -160,12 +162,15 @@ def find_gpus(
 
 
 def mocked_driver(gpus: list[dict[str, Any]]) -> gpu_host.Driver:
-    """The driver with these GPUs, which is left as it lies: containers may have it mounted."""
+    """The driver with these GPUs. A whole root is kept: containers may have it mounted."""
     try:
-        if not (DRIVER_ROOT / root.STATE).exists():
-            root.lay_out(DRIVER_ROOT, build.built(), [root.MockedGpu(**gpu) for gpu in gpus])
+        made = (DRIVER_ROOT / "dev" / root.CONTROL).exists() or root.lay_out(
+            DRIVER_ROOT, build.built(), [root.MockedGpu(**gpu) for gpu in gpus]
+        )
     except SetupError as error:
         raise LabError(str(error)) from error
+    if not made:
+        raise LabError("mocked GPUs need device nodes, which this machine lets nobody make (mknod)")
     usr = DRIVER_ROOT / "usr"
     return gpu_host.Driver(usr / "bin", usr / "lib64", build.DRIVER_VERSION)
 

@@ -4,7 +4,6 @@
 that the stack exports). Docker tells whose its containers are (kind_docker.py).
 """
 
-import os
 import re
 import shutil
 import time
@@ -27,6 +26,7 @@ from operations import common, readiness
 from operations.embedded import cluster as embedded
 from operations.kind import kind_config, kind_node
 from operations.kind.program import LOAD_SECONDS, run_kind, say
+from toolchain.images import DRIVER
 
 CONFIG = kind_places.CONFIG
 KIND = "kind"
@@ -43,9 +43,9 @@ class Specification:
     """What to make; whatever is in it forces a new cluster when it changes.
 
     gates and runtime_config: "Name=true" strings; image: of the nodes, "" for set-up's own or
-    kind's; images: archives that every node gets, where set-up has them; workers: what each node
-    needs of the GPU driver (kind_gpus.describe), {"mocked": GPUs as in MockedGpu} for one with
-    mocked GPUs, {} without.
+    kind's; images: archives that every node gets, that of NVIDIA's driver where set-up has it;
+    workers: what each node needs of the GPU driver (kind_gpus.describe), {"mocked": GPUs as in
+    MockedGpu} for one with mocked GPUs, {} without.
     """
 
     stack: str
@@ -78,7 +78,9 @@ def create(wanted: Specification) -> dict[str, Any]:
         _write_config(wanted, name, image, folder)
         _create(name, folder)
         nodes = kind_docker.ours(wanted.stack)
-        for archive in filter(os.path.exists, wanted.images):
+        for archive in wanted.images:
+            if Path(archive).name == DRIVER.file and not Path(archive).exists():
+                continue  # the nodes get it from its registry
             say(f"loading {Path(archive).name} into {len(nodes)} nodes")
             run_kind(["load", "image-archive", archive, "--name", name], LOAD_SECONDS)
         _set_up(wanted)

@@ -29,8 +29,8 @@ JSON anywhere else is the body of somebody's answer, and says what went wrong.
 """
 UNHANDLED = "an unhandled error occurred: program exited with non-zero exit code"
 """What the engine adds to the error with which the program ended."""
-SUMMARIES = (UNHANDLED, "update failed")
-"""Errors that say no more than that there were others."""
+SUMMARY = "update failed"
+"""An error that says no more than that there were others."""
 REFUSED = re.compile(
     r'resource "urn:[^"]+" was not successfully \w+ by the Kubernetes API server: '
 )
@@ -51,10 +51,12 @@ def errors_in(events: Path) -> str:
             continue
         if begun := event.get("resourcePreEvent", {}).get("metadata"):
             inputs[begun["urn"]] = (begun.get("new") or {}).get("inputs") or {}
-        said = event.get("diagnosticEvent") or {}
-        if said.get("severity") == "error":
-            found.append(_describe(said, inputs.get(said.get("urn"), {})))
-    found = [line for line in found if not any(each in line for each in SUMMARIES)] or found
+        diagnostic = event.get("diagnosticEvent") or {}
+        if diagnostic.get("severity") == "error":
+            found.append(_describe(diagnostic, inputs.get(diagnostic.get("urn"), {})))
+    found = [
+        line for line in found if UNHANDLED not in line and not line.endswith(SUMMARY)
+    ] or found
     return "\n".join(dict.fromkeys(found))[:MOST] or "its output above says why"
 
 

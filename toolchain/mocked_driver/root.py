@@ -155,11 +155,11 @@ def _plug_in(sys: Path, gpu: MockedGpu) -> None:
 
 
 def _make_nodes(dev: Path, gpus: int) -> bool:
-    """Make the device nodes; without the right to, none. A `dev` without nodes would hide those
-    of the machine, so then it is not there either."""
+    """Make the device nodes, that of CONTROL last: with it the root is whole. Without the right to,
+    none; a `dev` without nodes would hide those of the machine, so then it is not there either."""
     dev.mkdir()
     try:
-        for name, (major, minor) in device_nodes(gpus).items():
+        for name, (major, minor) in reversed(device_nodes(gpus).items()):
             os.mknod(dev / name, stat.S_IFCHR, os.makedev(major, minor))
             (dev / name).chmod(0o666)  # whatever the umask is, as NVIDIA's are
     except PermissionError:

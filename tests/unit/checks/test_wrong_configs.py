@@ -30,6 +30,8 @@ class Cluster(FakeKube):
         if options.get("dry_run"):
             assert options["dry_run"] == "All"
             self.tried.append(arguments[1])
+            if arguments[1]["metadata"]["name"] in self.names():
+                raise KubeError("409 AlreadyExists")  # as the real one, also where it is only tried
             known = self.webhook and len(self.tried) == 1
             self.refusals = {"try_claim": DENIED} if known else {}
         return super().get(read, *arguments, **options)
@@ -38,9 +40,11 @@ class Cluster(FakeKube):
         return [item.metadata.name for item in (*self.claims, *self.pods)]
 
 
-def look(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *, prepares: bool) -> str:
+def look(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *, prepares: bool, webhook: bool = False
+) -> str:
     play(cluster, monkeypatch, wrong_configs)
-    wrong = WrongConfigs(cast(Any, cluster), NAMESPACE, prepares=prepares)
+    wrong = WrongConfigs(cast(Any, cluster), NAMESPACE, prepares=prepares, webhook=webhook)
     return wrong.refused("own", "own")
 
 
@@ -85,6 +89,21 @@ def test_a_node_that_prepares_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckFailed, match=rf"{FIRST}: no node refused it within 30 s"):
         look(cluster, monkeypatch, prepares=True)
     assert cluster.names() == ["own", "own"]
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_a_webhook_that_lets_it_pass_fails(monkeypatch: pytest.MonkeyPatch, prepares: bool) -> None:
+    with pytest.raises(CheckFailed, match=rf"NVIDIA's webhook let {FIRST} pass"):
+        look(Cluster(webhook=False), monkeypatch, prepares=prepares, webhook=True)
+
+
+def test_what_keeps_the_pod_for_another_reason_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(webhook=False)
+    cluster.events[0].message = "the driver is not registered"
+    with pytest.raises(CheckFailed, match="no node refused it"):
+        look(cluster, monkeypatch, prepares=True)
 
 
 def test_what_a_killed_check_left_is_removed_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_unchanged_it_stays_in_its_run(before: Graph) -> None:
         ({"mpsMemoryLimit": "2Gi"}, {"mps-memory"}),
         (
             {"driverVersion": "0.4.1", "driverChart": "oci://registry.test/chart"},
-            {"mps-percentage", "mps-memory"},
+            {"mps-sharing", "mps-percentage", "mps-memory"},
         ),
         ({"gpusPerNode": "2", "target": gpu_uuid("gpu-node-0", 1)}, set(PODS)),
     ],

@@ -116,14 +116,13 @@ def test_a_good_driver_passes_and_says_what_it_has(kube: FakeKube) -> None:
     ("kind", "simulated"),
     [
         ("simulated", ["plugin-ready", "devices-published", "device-attributes"]),
-        ("mock", ["devices-published", "device-attributes"]),
+        ("mocked", ["plugin-ready", "devices-published", "device-attributes"]),
         ("gpu", []),
     ],
 )
 def test_chart_and_classes_are_never_simulated(
     kube: FakeKube, kind: str, simulated: list[str]
 ) -> None:
-    """A driver of mocks is a real one, on real nodes."""
     found = findings(run(devices=kind))
     assert [identity for identity, finding in found.items() if finding["simulated"]] == simulated
 

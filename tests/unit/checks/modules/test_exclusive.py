@@ -214,7 +214,7 @@ def test_with_nvidias_driver_pods_tell_what_they_see(
     result = run(devices=kind)
     assert result["status"] == "passed"
     assert {finding["basis"] for finding in result["checks"]} == {basis}
-    assert result["benchmarks"]["pod-start"]["basis"] == basis
+    assert ("rows" in result["benchmarks"]["pod-start"]) == (basis == "real")
     found = [findings(result)[identity]["found"] for identity in INSIDE]
     files = "nvidia-uvm, nvidia-uvm-tools, nvidia2, nvidiactl"
     brought = ", ".join([*LIBRARIES, "NVIDIA_VISIBLE_DEVICES=void"])
@@ -224,9 +224,9 @@ def test_with_nvidias_driver_pods_tell_what_they_see(
         f"pod-1: {brought}; pod-2: {brought}",
         "no device file, no libcuda",
     ]
-    assert [row["pod"] for row in result["benchmarks"]["pod-start"]["rows"]] == [
-        *exclusive.HandOver.pods
-    ]
+    if kind == "gpu":
+        rows = result["benchmarks"]["pod-start"]["rows"]
+        assert [row["pod"] for row in rows] == [*exclusive.HandOver.pods]
 
 
 @pytest.mark.parametrize(

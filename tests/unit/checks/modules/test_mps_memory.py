@@ -43,6 +43,7 @@ PARAMETERS = {
     "under": [256, 512],
     "over": [1100, 2048],
     "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
+    "clusterOwned": True,
     "devices": devices.GPU,
 }
 LIMITS = (

@@ -46,6 +46,7 @@ PARAMETERS = {
     "sharePercentage": 20,
     "pods": PODS,
     "versions": {"kubernetes": "1.37.2", "dra_driver": "0.4.1"},
+    "clusterOwned": True,
     "devices": devices.GPU,
 }
 API = ["sweep-completed", "sweep-released", "share-running", "share-allocated"]
@@ -178,7 +179,8 @@ def test_with_mocked_gpus_pods_start_and_the_daemon_is_told_the_percentage(
     )
     assert findings(result)["share-daemon"]["found"].endswith(" 20")
     assert "rows" not in result["benchmarks"]["mps-thread-percentage"]
-    assert result["benchmarks"]["pod-start"]["basis"] == "mocked"
+    mocked = {"skipped": "needs a GPU: this node's GPUs are mocked"}
+    assert result["benchmarks"]["pod-start"] == mocked
 
 
 # --- the sweep --------------------------------------------------------------------------------

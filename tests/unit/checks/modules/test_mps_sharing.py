@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from checks import wrong_configs
 from checks.modules import mps_sharing
 from checks.pod_scenario import RETRIED
 from kube import devices
@@ -46,10 +47,11 @@ PARAMETERS = {
     "plugin": PLUGIN,
     "uuid": UUID,
     "pods": PODS,
-    "owned": True,
+    "clusterOwned": True,
+    "webhook": False,
     "devices": devices.GPU,
 }
-REFUSED = event(RETRIED, "wrong-config", message="strict decoding error")
+REFUSED = event(RETRIED, "wrong-config", message=f"{wrong_configs.FAILED}strict decoding error")
 API = ["pods-running", "claim-allocated", "claim-shared", "own-claim-waits"]
 AFTER = ["pods-ended", "own-claim-runs", "own-claim-allocated", "gpu-free", "wrong-config-refused"]
 PIPES = "/tmp/dra-trial/pipe"
@@ -180,10 +182,11 @@ FOLDER = f"/var/lib/kubelet/plugins/gpu.nvidia.com/mps/{GONE}-7882d"
 
 def test_what_a_failed_prepare_left_is_named(cluster: Cluster) -> None:
     cluster.deployments.append(deployment(f"mps-control-daemon-{GONE}-7882d"))
-    cluster.left = (FOLDER, f"{FOLDER}/shm")
+    cluster.left = (f"folder {FOLDER}", f"mount {FOLDER}/shm")
     cluster.mode = "Exclusive_Process"
     assert failed(run()) == {
-        "mps-released": f"Deployment mps-control-daemon-{GONE}-7882d; {FOLDER}; {FOLDER}/shm; "
+        "mps-released": f"Deployment mps-control-daemon-{GONE}-7882d; folder {FOLDER}; "
+        f"mount {FOLDER}/shm; "
         "compute mode Exclusive_Process"
     }
 
@@ -193,7 +196,7 @@ def test_the_daemon_of_another_claim_is_nothing_left(cluster: Cluster) -> None:
     others.metadata.uid = GONE
     cluster.claims.append(others)
     cluster.deployments.append(deployment(f"mps-control-daemon-{GONE}-7882d"))
-    cluster.left = (FOLDER, f"{FOLDER}/shm")
+    cluster.left = (f"folder {FOLDER}", f"mount {FOLDER}/shm")
     assert failed(run()) == {}
 
 

@@ -179,11 +179,13 @@ def test_what_workers_need_is_mounted_and_set_up(
     assert done == [(NODES[1], needs)]
 
 
-def test_every_archive_that_set_up_has_is_given_to_the_nodes(machine: Machine) -> None:
+def test_every_archive_is_given_to_the_nodes_but_that_of_the_driver_where_there_is_none(
+    machine: Machine,
+) -> None:
     Path("images").mkdir()
     for name in "ab":
         Path("images", f"{name}.tar").touch()
-    created(images=["images/a.tar", "images/b.tar", "images/of-setup-host.tar"])
+    created(images=["images/a.tar", "images/b.tar", "images/dra-driver.tar"])
     assert machine.calls("kind load") == [
         f"kind load image-archive images/{name}.tar --name {NAME}" for name in "ab"
     ]
