@@ -30,10 +30,15 @@ def start(
         return
     if not program.exists():
         raise LabError(f"{program} is missing", "run: make setup")
+    # As kwokctl has the others: by its place it is known as the cluster's where the id is lost.
+    own = certificates.parent.resolve() / "bin" / COMPONENT
+    own.parent.mkdir(exist_ok=True)
+    own.unlink(missing_ok=True)
+    own.symlink_to(program.absolute())
     with (folder / f"{COMPONENT}.log").open("ab") as log:
         subprocess.Popen(
             [
-                *(str(program.absolute()), "--port", str(port), "--feature-gates", GATES),
+                *(str(own), "--port", str(port), "--feature-gates", GATES),
                 *("--tls-cert-file", str(certificates / "admin.crt")),
                 *("--tls-private-key-file", str(certificates / "admin.key")),
             ],
