@@ -59,8 +59,8 @@ def existing(told: Told) -> dict[str, Any]:
 def host_node(told: Told) -> dict[str, Any]:
     return {
         "name": "gpu-host", "kind": "host", "specification": dict(told), "gpus": [{"uuid": GPU}],
-        "driverRoot": "root-of-driver", "driverVersion": "580.1", "supervisor": "systemd",
-        "cluster_id": "n1", "seconds": 1.0,
+        "driverRoot": "root-of-driver", "mocked": False, "driverVersion": "580.1",
+        "supervisor": "systemd", "cluster_id": "n1", "seconds": 1.0,
     }  # fmt: skip
 
 
