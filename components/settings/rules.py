@@ -46,7 +46,8 @@ def _of_simulated_gpus(settings: Settings, *, limited: bool) -> Iterator[Problem
     memory = profile.memory_mib
     problem = too_much(settings.mps_memory_mib, settings.mps_clients, memory)
     if problem and (limited or memory is not None):
-        yield "mpsMemoryLimit", settings.mps_memory_limit, f"{problem} ({profile.product})"
+        allowed = "" if memory is not None else "; allowed: none"
+        yield "mpsMemoryLimit", settings.mps_memory_limit, f"{problem} ({profile.product}){allowed}"
 
 
 def _of_kind_image(settings: Settings) -> Iterator[Problem]:

@@ -208,7 +208,9 @@ def test_a_limit_for_such_gpus_is_refused_where_module_5_would_set_it() -> None:
     gb10 = DEFAULTS | {"gpuProfile": "gb10"}
     parse(gb10, "dev")
     five = {"modules": '["5"]'}
-    with pytest.raises(SettingsError, match=r"'mpsMemoryLimit'.*machine's memory.*GB10"):
+    with pytest.raises(
+        SettingsError, match=r"'mpsMemoryLimit'.*machine's memory.*GB10.*allowed: none"
+    ):
         parse(gb10 | five, "dev")
     parse(gb10 | five | {"mpsMemoryLimit": "none"}, "dev")
 
