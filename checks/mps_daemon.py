@@ -4,16 +4,16 @@ How it is started: the driver's templates/mps-control-daemon.tmpl.yaml.
 """
 
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
-from checks.result import CheckFailed, CheckSkipped
+from checks.result import CheckFailed, CheckSkipped, require
 from kube.client import Kube
 from kube.devices import Device, allocation_results
 from kube.permissions import on
 from machine.errors import LabError
 from machine.gpu_host import DEFAULT_MODE
+from machine.waiting import until
 
 IN_DRIVER = (
     *on("deployments", "list", group="apps", real=True),
@@ -83,12 +83,12 @@ class Daemons:
     def require_none_left(self) -> str:
         """That claims which have no device have no daemon, no folder and no mount, and that the GPU
         is everybody's unless a claim has it."""
-        deadline = time.monotonic() + SECONDS
-        while (found := self._leftovers()) and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
-        if found:
-            raise CheckFailed("; ".join(found))
-        return f"nothing; {DEFAULT_MODE}"
+
+        def look() -> str:
+            found = self._leftovers()
+            return require(not found, "; ".join(found) or f"nothing; {DEFAULT_MODE}")
+
+        return until(SECONDS, CheckFailed, LOOK_SECONDS)(look)
 
     def _leftovers(self) -> list[str]:
         try:

@@ -5,11 +5,11 @@ no webhook, the driver's plugin finds when it prepares the claim for a pod, whic
 """
 
 import copy
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from checks.pod_scenario import RETRIED
 from checks.result import CheckFailed, CheckSkipped
 from kube import devices
 from kube.client import Kube
@@ -20,13 +20,11 @@ PERMISSIONS = on("resourceclaims", "create", group=DRA)
 """Of a dry run. What is really made is made on clusters of the lab's own only."""
 NAME = "wrong-config"
 """Of the claim and the pod."""
-NEVER_PREPARED = "FailedPrepareDynamicResources"
-"""The kubelet's event, with the plugin's words."""
 API_VERSION = "resource.nvidia.com/v1beta1"
 DENIED = f'admission webhook "{devices.DRIVER}" denied the request: '
 FAILED = "prepare devices failed: "
 """After these come NVIDIA's words."""
-SECONDS, LOOK_SECONDS = 30.0, 0.5
+SECONDS = 30.0
 AT_ADMISSION = "strategy: mps"
 WRONG: Mapping[str, Mapping[str, Any]] = {
     AT_ADMISSION: {"strategy": "mps"},
@@ -115,11 +113,15 @@ class WrongConfigs:
         pod["spec"]["activeDeadlineSeconds"] = round(SECONDS)
         pod["spec"].pop("nodeName", None)
         with self._made(claim, pod) as uid:
-            deadline = time.monotonic() + SECONDS
-            while not (words := self._event(uid)):
-                if time.monotonic() >= deadline:
-                    raise CheckFailed(f"{name}: no node refused it within {SECONDS:.0f} s")
-                time.sleep(LOOK_SECONDS)
+            events = self.kube.wait(
+                self.kube.core.list_namespaced_event,
+                lambda found: bool(words_of_driver(found, uid)),
+                SECONDS,
+                namespace=self.namespace,
+                field_selector=f"reason={RETRIED}",
+            )
+        if not (words := words_of_driver(events, uid)):
+            raise CheckFailed(f"{name}: no node refused it within {SECONDS:.0f} s")
         return words
 
     @contextmanager
@@ -133,16 +135,13 @@ class WrongConfigs:
         finally:
             self.remove()
 
-    def _event(self, uid: str) -> str:
-        events = self.kube.get(
-            self.kube.core.list_namespaced_event,
-            namespace=self.namespace,
-            field_selector=f"reason={NEVER_PREPARED}",
-        ).items
-        messages = (str(e.message) for e in events if e.involved_object.uid == uid)
-        return next((text.rpartition(FAILED)[2] for text in messages if FAILED in text), "")
-
     def _copy(self, model: Any) -> dict[str, Any]:
         content = self.kube.api.sanitize_for_serialization(model)
         metadata = {"name": NAME, "namespace": self.namespace}
         return {"metadata": metadata, "spec": copy.deepcopy(content["spec"])}
+
+
+def words_of_driver(events: Iterable[Any], uid: str) -> str:
+    """Why it could not prepare the pod with that uid, "" while no event says so."""
+    messages = (str(event.message) for event in events if event.involved_object.uid == uid)
+    return next((text.rpartition(FAILED)[2] for text in messages if FAILED in text), "")

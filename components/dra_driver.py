@@ -97,7 +97,7 @@ def _release(
             lab.nodes.gpus_per_node,
             lab.nodes.driver_root,
             shared=not lab.cluster.owned,
-            mocked=settings.gpus == "mocked",
+            mocked=lab.mocked,
             webhook=in_chart,
         ),
         # Only ComputeDomains have CRDs, and Helm would never remove them.

@@ -1,6 +1,6 @@
 """What a module builds on: settings, cluster, nodes, driver, and the checks before it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
 from components.runs import Run, run_of
 from components.settings import Settings
+from components.simulated_gpus import devices, mocked
 
 if TYPE_CHECKING:
     from components.cluster.base import ClusterKind
@@ -127,6 +128,20 @@ class LabContext:
     def mocked(self) -> bool:
         """Whether the nodes get mocked GPUs, which a bare cluster does not need."""
         return self.settings.gpus == "mocked" and self.needs_driver
+
+    def mocked_gpus(self, node: str) -> list[dict[str, Any]]:
+        """What that node's mocked GPU driver is to know of, [] where there is none."""
+        if not self.mocked:
+            return []
+        return mocked(node, self.settings.gpus_per_node, self.settings.gpu_profile)
+
+    def mocked_devices(self, nodes: Iterable[str]) -> list[dict[str, Any]]:
+        """The same GPUs of all nodes, as NVIDIA's driver publishes them."""
+        if not self.mocked:
+            return []
+        count, profile = self.settings.gpus_per_node, self.settings.gpu_profile
+        version = self.settings.driver_version
+        return [gpu for node in nodes for gpu in devices(node, count, profile, version)]
 
     @property
     def webhook_in_chart(self) -> bool:

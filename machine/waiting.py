@@ -15,14 +15,16 @@ PAUSE_SECONDS = 0.1
 LOCK_SECONDS = 60
 
 
-def until(seconds: float, unless: type[Exception]) -> tenacity.Retrying:
+def until(
+    seconds: float, unless: type[Exception], pause: float = PAUSE_SECONDS
+) -> tenacity.Retrying:
     """Calls a function again and again until it no longer raises `unless`.
 
     Raises its last error when the time is over, and any other error at once.
     """
     return tenacity.Retrying(
         stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_fixed(PAUSE_SECONDS),
+        wait=tenacity.wait_fixed(pause),
         retry=tenacity.retry_if_exception_type(unless),
         reraise=True,
     )

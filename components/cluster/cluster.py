@@ -20,7 +20,7 @@ class Cluster(pulumi.ComponentResource):
     cluster was made anew; start_id: one that changes when it had to be restarted; running: the
     resource to depend on; facts: what the stack exports; disposable: the resource that takes all
     objects with it when it is destroyed, None where they must be deleted one by one;
-    webhook: where the API server finds NVIDIA's webhook, None where the cluster runs none.
+    webhook: where the API server finds NVIDIA's webhook, {} where the cluster runs none.
     namespace_labels: by which the lab's namespaces are known as its own, where the cluster is
     shared.
 

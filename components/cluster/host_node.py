@@ -13,8 +13,6 @@ from components.check import Program
 from components.cluster.base import ClusterKind
 from components.cluster.embedded import control_plane, control_plane_tools
 from components.lab_context import GpuNodes, LabContext
-from components.settings import Settings
-from components.simulated_gpus import devices, mocked
 from kube.devices import GPU, MOCKED
 from machine import host_places, identity
 
@@ -39,28 +37,13 @@ class WithHostNode(ClusterKind):
         lab.nodes = HostNode(lab, ready).nodes
 
 
-def mocked_gpus(lab: LabContext) -> list[dict[str, Any]]:
-    """Those that the node has in the place of the machine's own, [] for the machine's own."""
-    settings = lab.settings
-    if not lab.mocked:
-        return []
-    return mocked(host_places.NODE, settings.gpus_per_node, settings.gpu_profile)
-
-
-def _published(settings: Settings) -> list[dict[str, Any]]:
-    """The same as NVIDIA's driver publishes them."""
-    count, profile = settings.gpus_per_node, settings.gpu_profile
-    return devices(host_places.NODE, count, profile, settings.driver_version)
-
-
 class HostNode(pulumi.ComponentResource):
     """The machine as a node, which belongs to one cluster: for another one it is made anew."""
 
     def __init__(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         super().__init__("dra-workshop:cluster:HostNode", "node", None, opts)
-        stack, gpus = pulumi.get_stack(), mocked_gpus(lab)
-        settings, cluster = lab.settings, lab.cluster
-        networks = asdict(settings.host_networks)
+        stack, gpus = pulumi.get_stack(), lab.mocked_gpus(host_places.NODE)
+        cluster, networks = lab.cluster, asdict(lab.settings.host_networks)
         node = program.run(
             "node",
             "operations node make",
@@ -90,7 +73,7 @@ class HostNode(pulumi.ComponentResource):
         uuids = facts.apply(lambda found: [gpu["uuid"] for gpu in found["gpus"]])
         self.nodes = GpuNodes(
             names=[host_places.NODE],
-            devices=MOCKED if gpus else GPU,
+            devices=MOCKED if lab.mocked else GPU,
             subjects=[facts["cluster_id"]],
             made=[running],
             gpus_per_node=uuids.apply(len),
@@ -98,6 +81,6 @@ class HostNode(pulumi.ComponentResource):
             seen=uuids,
             driver_root=facts["driverRoot"],
             facts=facts,
-            mocked=_published(settings) if gpus else (),
+            mocked=lab.mocked_devices([host_places.NODE]),
         )
         self.register_outputs({"facts": facts})

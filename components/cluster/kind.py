@@ -14,9 +14,6 @@ from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
 from components.gpu_host import GpuHost
 from components.lab_context import GpuNodes, LabContext
-from components.settings import Settings
-from components.simulated_gpus import devices, gpu_uuid
-from components.simulated_gpus import mocked as mocked_gpus
 from kube.devices import MOCKED
 from machine import kind_places
 from toolchain.images import DRIVER, EXAMPLE, WORKLOAD
@@ -47,7 +44,6 @@ class Kind(ClusterKind):
 
     def provide(self, lab: LabContext, opts: pulumi.ResourceOptions) -> None:
         settings = lab.settings
-        mocked = lab.mocked
         real = settings.gpus == "real" and lab.needs_driver and settings.driver == "nvidia"
         host = GpuHost(settings, opts) if real else None
         images = (WORKLOAD, EXAMPLE if settings.driver == "example" else DRIVER)
@@ -64,29 +60,28 @@ class Kind(ClusterKind):
                 "runtime_config": list(settings.runtime_config),
                 "image": settings.node_image,
                 "images": [str(IMAGES / image.file) for image in images],
-                "workers": host.workers if host else _own_workers(settings, mocked),
+                "workers": host.workers if host else _own_workers(lab),
                 **({"host": host.asked} if host else {}),
             },
             timeout="10m",
         )
         lab.nodes = _workers(lab, host)
-        if mocked:
-            _have_mocked(lab.nodes, settings)
+        if lab.mocked:
+            _have_mocked(lab)
 
 
-def _have_mocked(nodes: GpuNodes, settings: Settings) -> None:
-    names, each = kind_places.workers(settings.stack, settings.nodes), settings.gpus_per_node
-    profile, version = settings.gpu_profile, settings.driver_version
+def _have_mocked(lab: LabContext) -> None:
+    nodes, settings = lab.nodes, lab.settings
+    names = kind_places.workers(settings.stack, settings.nodes)
     nodes.devices, nodes.driver_root = MOCKED, kind_places.MOCKED_DRIVER
-    nodes.uuids = [gpu_uuid(names[0], index) for index in range(each)]
-    nodes.mocked = [gpu for name in names for gpu in devices(name, each, profile, version)]
+    nodes.uuids = [gpu["uuid"] for gpu in lab.mocked_gpus(names[0])]
+    nodes.mocked = lab.mocked_devices(names)
 
 
-def _own_workers(settings: Settings, mocked: bool) -> list[dict[str, Any]]:
+def _own_workers(lab: LabContext) -> list[dict[str, Any]]:
     """What each worker needs that has no GPU of this machine: mocked ones, or none."""
-    count, profile = settings.gpus_per_node, settings.gpu_profile
-    nodes = kind_places.workers(settings.stack, settings.nodes)
-    return [{"mocked": mocked_gpus(node, count, profile)} if mocked else {} for node in nodes]
+    nodes = kind_places.workers(lab.settings.stack, lab.settings.nodes)
+    return [{"mocked": lab.mocked_gpus(node)} if lab.mocked else {} for node in nodes]
 
 
 def _workers(lab: LabContext, host: GpuHost | None) -> GpuNodes:

@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from checks import wrong_configs
+from checks.pod_scenario import RETRIED
 from checks.result import CheckFailed, CheckSkipped
-from checks.wrong_configs import FAILED, NEVER_PREPARED, WrongConfigs
+from checks.wrong_configs import FAILED, WrongConfigs
 from kube.errors import KubeError
 from tests.unit.fake_kube import DENIED, FORBIDDEN, NAMESPACE, FakeKube, claim, event, pod
 from tests.unit.stage import play
@@ -21,7 +22,7 @@ class Cluster(FakeKube):
     """With the module's claim and pod, and on demand a webhook that knows of the first."""
 
     def __init__(self, *, webhook: bool) -> None:
-        refused = event(NEVER_PREPARED, "wrong-config", message=f"kubelet: {FAILED}{WORDS}")
+        refused = event(RETRIED, "wrong-config", message=f"kubelet: {FAILED}{WORDS}")
         super().__init__(claims=[claim("own")], pods=[pod("own", "Succeeded")], events=[refused])
         self.webhook = webhook
         self.tried: list[dict[str, Any]] = []

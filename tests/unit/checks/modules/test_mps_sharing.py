@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from checks import wrong_configs
+from checks import mps_daemon, wrong_configs
 from checks.modules import mps_sharing
 from checks.pod_scenario import RETRIED
 from kube import devices
@@ -180,7 +180,10 @@ GONE = "5945c482-8378-488e-b1b8-a0f4bf32ce8e"
 FOLDER = f"/var/lib/kubelet/plugins/gpu.nvidia.com/mps/{GONE}-7882d"
 
 
-def test_what_a_failed_prepare_left_is_named(cluster: Cluster) -> None:
+def test_what_a_failed_prepare_left_is_named(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mps_daemon, "SECONDS", 0.0)
     cluster.deployments.append(deployment(f"mps-control-daemon-{GONE}-7882d"))
     cluster.left = (f"folder {FOLDER}", f"mount {FOLDER}/shm")
     cluster.mode = "Exclusive_Process"
