@@ -25,6 +25,14 @@ RETRIED = "FailedPrepareDynamicResources"
 """The kubelet's event for a claim whose preparation failed and is tried again."""
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
+TELL_SECONDS, TELLS = 3.0, 5
+"""How long a pod has to see that its annotations changed, and how often they change for that. After
+a restart of its node a kubelet showed a change only when it next looked at the pod by itself, more
+than a minute later; the change after it, at once."""
+TOLD = "dra-workshop/told"
+"""Changes only so that the kubelet looks."""
+WAITING = "waiting for dra-workshop/start"
+"""Ends the log of a program that has not seen when to start (workloads/gpu_benchmark.py)."""
 TAKEN = "cannot allocate all claims"
 """How the scheduler's DRA plugin says that no free device fits a claim."""
 PERMISSIONS = (
@@ -72,8 +80,10 @@ class PodScenario(Scenario):
             found.append(describe(pod))
         return ", ".join(dict.fromkeys(found))
 
-    def wait_for_pod(self, name: str, until: Callable[[Any], bool]) -> Any:
-        return self.kube.wait_for_pod(self.namespace, name, until, SECONDS)
+    def wait_for_pod(
+        self, name: str, until: Callable[[Any], bool], seconds: float = SECONDS
+    ) -> Any:
+        return self.kube.wait_for_pod(self.namespace, name, until, seconds)
 
     def refused(self, name: str) -> str:
         """That no node can have the pod because the device of its claim is taken."""
@@ -89,18 +99,48 @@ class PodScenario(Scenario):
         waits = found and found.reason == "Unschedulable" and TAKEN in (found.message or "")
         return require(bool(waits), describe(pod))
 
-    def annotate(self, names: Iterable[str], annotations: Mapping[str, str]) -> None:
-        patch = {"metadata": {"annotations": dict(annotations)}}
-        for name in names:
-            self.kube.get(self.kube.core.patch_namespaced_pod, name, self.namespace, patch)
+    def tell(
+        self, annotations: Mapping[str, Mapping[str, str]], seen: Callable[[str, float], bool]
+    ) -> None:
+        """Annotate each pod, again where it does not see it in time. seen: whether the pod of that
+        name has, within so many seconds."""
+        waiting = dict(annotations)
+        for attempt in range(TELLS):
+            for name, wanted in waiting.items():
+                told = {TOLD: str(attempt)} if attempt else {}
+                patch = {"metadata": {"annotations": {**wanted, **told}}}
+                self.kube.get(self.kube.core.patch_namespaced_pod, name, self.namespace, patch)
+            deadline = time.monotonic() + TELL_SECONDS
+            for name in list(waiting):
+                if seen(name, max(deadline - time.monotonic(), 0.0)):
+                    del waiting[name]
+            if not waiting:
+                return
 
-    def start_together(self, ahead: float, names: Iterable[str]) -> None:
-        """Have the pods begin at one moment, so many seconds from now."""
-        self.annotate(names, {START: f"{time.time() + ahead:.3f}"})
+    def start_in(self, ahead: Mapping[str, float]) -> None:
+        """Have each pod begin so many seconds from now."""
+        now = time.time()
+        self.tell({name: {START: f"{now + after:.3f}"} for name, after in ahead.items()}, self.told)
+
+    def told(self, name: str, seconds: float) -> bool:
+        """Whether the pod knows within that time when to start."""
+        deadline = time.monotonic() + seconds
+        while True:
+            *_, last = ["", *self.kube.log(self.namespace, name).strip().splitlines()]
+            if last and WAITING not in last:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_SECONDS)
 
     def release(self, *names: str) -> str:
         """Release the pods and wait until they have ended well."""
-        self.annotate(names, {RELEASE: "true"})
+
+        def has_ended(name: str, seconds: float) -> bool:
+            pod = self.wait_for_pod(name, lambda pod: pod.status.phase in ENDED, seconds)
+            return pod is None or pod.status.phase in ENDED
+
+        self.tell({name: {RELEASE: "true"} for name in names}, has_ended)
         for name in names:
             pod = self.wait_for_pod(name, lambda pod: pod.status.phase in ENDED)
             if pod is None or pod.status.phase != "Succeeded":

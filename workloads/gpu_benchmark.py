@@ -129,7 +129,7 @@ def wait_for_start(options: argparse.Namespace) -> dict[str, Any] | None:
     if options.start_file is None:
         return None
     say(f"ready, waiting for {start_barrier.START}… in {options.start_file}")
-    return start_barrier.wait(options.start_file, options.start_timeout)
+    return start_barrier.wait(options.start_file, options.start_timeout, say)
 
 
 def try_allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:

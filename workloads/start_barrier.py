@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ def read_start(path: Path) -> float | None:
         raise StartError(f"{path}: {error.strerror}") from None
 
 
-def wait(path: Path, limit: float) -> dict[str, Any]:
+def wait(path: Path, limit: float, say: Callable[[str], object] = print) -> dict[str, Any]:
     """Returns at the time that the file names, or at once if that has passed.
 
-    limit: the most seconds to wait in all.
+    limit: the most seconds to wait in all; say: tells people that the time is known.
     """
     deadline = time.time() + limit
     while (moment := read_start(path)) is None:
@@ -56,6 +57,7 @@ def wait(path: Path, limit: float) -> dict[str, Any]:
     if moment > deadline:
         ahead = moment - time.time()
         raise StartError(f"the start is {ahead:.0f} s ahead, the limit is {limit:.0f} s")
+    say(f"to start in {max(moment - time.time(), 0.0):.1f} s")
     while (ahead := moment - time.time()) > 0:
         time.sleep(min(ahead, LOOK_SECONDS))
     begun = time.time()

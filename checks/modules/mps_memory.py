@@ -40,8 +40,8 @@ class Memory(clients.ClientScenario):
         ]
 
     def memory_asked(self) -> str:
-        self.start_together(LEAD_SECONDS, [NEIGHBOUR])
-        self.start_together(LEAD_SECONDS + BEHIND_SECONDS, [ALLOCATOR, RAISER, ESCAPER])
+        behind = dict.fromkeys((ALLOCATOR, RAISER, ESCAPER), LEAD_SECONDS + BEHIND_SECONDS)
+        self.start_in({NEIGHBOUR: LEAD_SECONDS, **behind})
         outputs = {name: self.output(name) for name in PODS}
         self.outputs = outputs
         clients.require_no_error({name: outputs[name] for name in PODS if name != NEIGHBOUR})

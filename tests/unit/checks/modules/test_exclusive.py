@@ -380,6 +380,21 @@ def test_claim_2_that_is_not_there_fails(scenario: PodScenario) -> None:
     assert_only("claim-2-unallocated", "no such claim")
 
 
+def test_a_pod_to_which_the_kubelet_does_not_show_its_release_is_told_again(
+    scenario: PodScenario,
+) -> None:
+    patches: list[str] = []
+
+    def second(name: str) -> None:
+        patches.append(name)
+        if patches != ["pod-1"]:
+            scenario.patched(name)
+
+    scenario.on_patch = second
+    assert run()["status"] == "passed"
+    assert patches[:2] == ["pod-1", "pod-1"]
+
+
 def test_pod_1_is_let_go_by_its_annotation(scenario: PodScenario) -> None:
     run()
     assert scenario.released[0] == "pod-1"

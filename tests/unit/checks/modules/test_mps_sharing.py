@@ -55,6 +55,7 @@ REFUSED = event(RETRIED, "wrong-config", message=f"{wrong_configs.FAILED}strict 
 API = ["pods-running", "claim-allocated", "claim-shared", "own-claim-waits"]
 AFTER = ["pods-ended", "own-claim-runs", "own-claim-allocated", "gpu-free", "wrong-config-refused"]
 PIPES = "/tmp/dra-trial/pipe"
+STARTS = "12:00:00 to start in 9.9 s\n"
 WORKING = "12:00:00 measuring fma\n"
 LINES = [f"412 0::/kubepods/besteffort/poduid-of-{name}/c0ffee" for name in PODS]
 CASE = "three clients at 20 %, client 1"
@@ -84,9 +85,9 @@ class Cluster(MpsCluster):
         self.start_daemon("shared")
 
     def say(self, *results: dict[str, Any]) -> None:
-        """Each pod measures while it is looked at twice, then prints its result."""
+        """Each pod knows the start, measures at two looks, then prints its result."""
         for name, result in zip(PODS, results, strict=True):
-            self.logs[name] = [WORKING, WORKING, log(result)]
+            self.logs[name] = [STARTS, WORKING, WORKING, log(result)]
 
     def patched(self, name: str) -> None:
         end_if_let_go(self.named(name))
@@ -227,6 +228,24 @@ def test_both_are_started_at_the_same_moment(
     assert starts["shared-1"] == starts["shared-2"]
 
 
+def test_a_pod_to_which_the_kubelet_does_not_show_the_start_is_told_again(
+    cluster: Cluster,
+) -> None:
+    patches: list[str] = []
+    shown = cluster.logs["shared-2"]
+    cluster.logs["shared-2"] = "12:00:00 ready, waiting for dra-workshop/start=… in /podinfo\n"
+
+    def second(name: str) -> None:
+        patches.append(name)
+        if patches.count("shared-2") == 2:
+            cluster.logs["shared-2"] = shown
+        cluster.patched(name)
+
+    cluster.on_patch = second
+    assert failed(run()) == {}
+    assert patches[:3] == ["shared-1", "shared-2", "shared-2"]
+
+
 @pytest.mark.parametrize(
     ("lines", "found"),
     [
@@ -250,7 +269,7 @@ def test_a_list_from_before_or_after_the_work_does_not_count(cluster: Cluster) -
 
 
 def test_a_list_during_which_one_ended_its_work_does_not_count(cluster: Cluster) -> None:
-    cluster.logs["shared-2"] = [WORKING, log(told(CASE))]
+    cluster.logs["shared-2"] = [STARTS, WORKING, log(told(CASE))]
     assert failed(run()) == {"client-list": "all were listed, but not all worked until then"}
 
 
