@@ -77,8 +77,22 @@ class Daemons:
         (container,) = found[0].spec.template.spec.containers
         return found[0].metadata.name, LIMIT.findall("\n".join(container.args))
 
+    def require_none_of(self, claim_uid: str) -> str:
+        """That the driver runs no daemon for the claim."""
+        names = [each.metadata.name for each in self._deployments()]
+        found = [name for name in names if name.startswith(f"{NAME}{claim_uid}-")]
+        return require(not found, ", ".join(found) or "none")
+
     def compute_mode(self) -> str:
         return self._read_node()[0]
+
+    def require_mode(self, wanted: str) -> str:
+        """That the GPU has that compute mode before long."""
+
+        def look() -> str:
+            return require((mode := self.compute_mode()) == wanted, mode)
+
+        return until(SECONDS, CheckFailed, LOOK_SECONDS)(look)
 
     def require_none_left(self) -> str:
         """That claims which have no device have no daemon, no folder and no mount, and that the GPU

@@ -158,23 +158,26 @@ class PodScenario(Scenario):
 
     # --- claims -----------------------------------------------------------------------------------
 
-    def claim(self, name: str, until: Callable[[Any], bool]) -> Any:
-        """The claim when `until` holds of it, or as it is at the deadline."""
+    def claim(self, name: str, until: Callable[[Any], bool], namespace: str = "") -> Any:
+        """The claim when `until` holds of it, or as it is at the deadline. namespace: "" for the
+        pods' own."""
+        namespace = namespace or self.namespace
         found = self.kube.wait(
             self.kube.resource.list_namespaced_resource_claim,
             lambda claims: any(until(claim) for claim in claims),
             SECONDS,
-            what=f"claim {self.namespace}/{name}",
-            namespace=self.namespace,
+            what=f"claim {namespace}/{name}",
+            namespace=namespace,
             field_selector=f"metadata.name={name}",
         )
         if not found:
             raise CheckFailed("no such claim")
         return found[0]
 
-    def allocated(self, name: str) -> str:
+    def allocated(self, name: str, namespace: str = "") -> str:
         """That the claim has the GPU that it names."""
-        device = devices.allocated(self.claim(name, has_device), self.published())
+        claim = self.claim(name, has_device, namespace)
+        device = devices.allocated(claim, self.published())
         return require(device.uuid == self.uuid, device.uuid)
 
     def published(self) -> list[devices.Device]:

@@ -143,4 +143,4 @@ def gate(kube: Kube, parameters: dict[str, Any]) -> str:
         device = scenario.gpu(parameters["seconds"])
     wait_for_nodes(kube, [device.node], parameters["seconds"])
     require_fit([device], parameters.get("memoryLimit"))
-    return json.dumps({"uuid": device.uuid})
+    return json.dumps({"uuid": device.uuid, "node": device.node})

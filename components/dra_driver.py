@@ -35,7 +35,7 @@ class DraDriver(pulumi.ComponentResource):
             installed.append(webhook.register(lab.cluster.webhook, child))
         revision = release.status["revision"].apply(str)
         identity = [revision, *(publisher.uid for publisher in publishers)]
-        gate, first_uuid = devices_published(
+        gate, gpu = devices_published(
             lab,
             kind.name,
             identity,
@@ -64,7 +64,7 @@ class DraDriver(pulumi.ComponentResource):
             installed=installed,
             identity=identity,
             ready=gate,
-            first_uuid=first_uuid,
+            gpu=gpu,
             facts=facts,
         )
         self.register_outputs({"facts": facts})
@@ -120,8 +120,8 @@ def devices_published(
     subjects: Sequence[pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
     seconds: int = PUBLISH_SECONDS,
-) -> tuple[local.Command, pulumi.Output[str]]:
-    """The gate, and the UUID of the first device.
+) -> tuple[local.Command, pulumi.Output[dict[str, str]]]:
+    """The gate, and the GPU that modules use: its uuid and its node.
 
     On an owned cluster every GPU of the nodes must be published before it opens, on a shared one
     the target. namespace: of the driver's pods; subjects: change when the driver was installed
@@ -138,6 +138,7 @@ def devices_published(
         clusterOwned=lab.cluster.owned,
         gpusPerNode=lab.nodes.gpus_per_node,
         target=lab.settings.target,
+        gpu=lab.known_target,
         seconds=seconds,
         subjects=list(subjects),
         memoryLimit=lab.memory_limit,
@@ -145,4 +146,4 @@ def devices_published(
         **answers,
     )
     gate = program.run("devices-published", "checks gate-devices", given, opts)
-    return gate, gate.stdout.apply(json.loads)["uuid"]
+    return gate, gate.stdout.apply(json.loads)

@@ -14,7 +14,7 @@ class ExistingDriver(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions(depends_on=nodes)
         super().__init__("dra-workshop:driver:ExistingDriver", "driver", None, opts)
         namespace, identity = found["namespace"], [lab.cluster.cluster_id]
-        gate, first_uuid = devices_published(
+        gate, gpu = devices_published(
             lab, namespace, identity, pulumi.ResourceOptions(parent=self, depends_on=nodes)
         )
         self.driver = GpuDriver(
@@ -25,7 +25,7 @@ class ExistingDriver(pulumi.ComponentResource):
             installed=list(nodes),
             identity=identity,
             ready=gate,
-            first_uuid=first_uuid,
+            gpu=gpu,
             facts={
                 "chart": kind.name,
                 "version": found["version"],

@@ -18,6 +18,8 @@ from components.simulated_gpus import devices, mocked
 if TYPE_CHECKING:
     from components.cluster.base import ClusterKind
 
+MPS_NAMESPACE = "dra-mps"
+"""Of the MPS daemon that the lab runs itself (components/mps_daemon.py)."""
 AWAIT, AWAIT_CONTAINERS = "90s", "3m"
 """How long the provider waits for an object, and where containers really start: an image may have
 to be fetched."""
@@ -57,8 +59,8 @@ class GpuDriver:
     it has to be, attributes: by which it describes devices, "" and [] where that is not the lab's
     to decide; classes: that the lab needs; installed: the resources that bring the driver and its
     slices; identity: changes when one of them was made anew; ready: depend on it for nodes that are
-    ready and devices that are published; first_uuid: of the first of them; facts: what the stack
-    exports.
+    ready and devices that are published; gpu: uuid and node of the one that modules for one GPU
+    use; facts: what the stack exports.
     """
 
     owned: bool
@@ -70,7 +72,7 @@ class GpuDriver:
     installed: list[pulumi.Resource]
     identity: list[pulumi.Output[str]]
     ready: pulumi.Resource
-    first_uuid: pulumi.Output[str]
+    gpu: pulumi.Output[dict[str, str]]
     facts: dict[str, pulumi.Input[Any]]
 
 
@@ -99,12 +101,32 @@ class LabContext:
 
         Where neither configuration nor machine know it, it is the first that the driver published.
         """
+        return self.known_target or self.driver.gpu["uuid"]
+
+    @property
+    def known_target(self) -> pulumi.Input[str]:
+        """The same, "" where only the driver knows it."""
         if self.settings.target:
             return self.settings.target
         uuids = self.nodes.uuids
         if isinstance(uuids, list):
-            return uuids[0] if uuids else self.driver.first_uuid
+            return uuids[0] if uuids else ""
         return pulumi.Output.all(uuids).apply(lambda found: str(found[0][0]))
+
+    @property
+    def target_node(self) -> pulumi.Output[str]:
+        """The node that has it."""
+        return self.driver.gpu["node"]
+
+    @property
+    def runs_mps_daemon(self) -> bool:
+        """Whether the lab runs one itself."""
+        return self.settings.mps != "driver" and self.has("4")
+
+    @property
+    def mps_namespaces(self) -> list[str]:
+        """Those of MPS daemons of the lab's own; on its own cluster also of an earlier update."""
+        return [MPS_NAMESPACE] if self.runs_mps_daemon or self.cluster.owned else []
 
     @property
     def kind_of_driver(self) -> Driver:

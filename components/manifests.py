@@ -19,7 +19,8 @@ VERBS = ("create", "get", "watch", "delete")
 """What Pulumi's provider does with an object in the course of its life; of whatever namespace, it
 watches the events too."""
 
-_OUTSIDE = ("Namespace", "Node", "DeviceClass", "ResourceSlice")
+VOLUMES = ("PersistentVolume", "PersistentVolumeClaim")
+_OUTSIDE = ("Namespace", "Node", "DeviceClass", "ResourceSlice", "PersistentVolume")
 """Kinds of objects that lie in no namespace."""
 
 
@@ -134,9 +135,11 @@ class KubernetesObject(pulumi.CustomResource):
 
 def permissions(folder: str, namespace: str, kinds: Iterable[tuple[str, str]]) -> Permissions:
     """For making and removing the objects of that folder, which lie in that namespace, and beside
-    them objects of other kinds (apiVersion, kind)."""
+    them objects of other kinds (apiVersion, kind). Volumes are not made by every configuration:
+    who makes some adds them."""
     found = {(each["apiVersion"], each["kind"]) for each in load(folder).values()} | {*kinds}
-    inside = [of_kind(version, kind) for version, kind in found if kind != "Namespace"]
+    others = ("Namespace", *VOLUMES)
+    inside = [of_kind(version, kind) for version, kind in found if kind not in others]
     made = [permission for each in inside for permission in each]
     return (*of_namespace(namespace), *within(namespace, (*made, *on("events", "watch"))))
 

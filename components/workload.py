@@ -1,7 +1,7 @@
 """What the modules that run pods have in common: claims for one GPU, pods of a run, programs."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from components.modules.registry import Module
 from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
-PODS = ("Job", "Pod")
+PODS = ("DaemonSet", "Job", "Pod")
 INSPECT = ("inspect_gpu", "cuda_driver", "hold", "nvml")
 BENCHMARK = (
     "gpu_benchmark",
@@ -47,15 +47,21 @@ def claim_for_gpu(claim: Manifest, uuid: pulumi.Input[str], driver: Driver) -> M
 
 
 def pod_of(manifest: Manifest) -> Manifest:
-    """The pod itself, or a Job's template of one."""
-    pod: Manifest = manifest["spec"]["template"] if manifest["kind"] == "Job" else manifest
+    """The pod itself, or the template of one."""
+    pod: Manifest = manifest if manifest["kind"] == "Pod" else manifest["spec"]["template"]
     return pod
+
+
+def containers(manifest: Manifest) -> list[Manifest]:
+    """Those of the pod, first those that start before the others."""
+    spec = pod_of(manifest)["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 def set_image(objects: Objects, image: str) -> Objects:
     """The objects, changed to have that image in the place of set-up's, as it is in the files."""
     for item in objects.values():
-        for container in pod_of(item)["spec"]["containers"] if item["kind"] in PODS else []:
+        for container in containers(item) if item["kind"] in PODS else []:
             if container["image"] == WORKLOAD_IMAGE:
                 container["image"] = image
     return objects
@@ -76,9 +82,22 @@ def add_run(
     variables = [{"name": "DRA_WORKSHOP_RUN", "value": run}]
     if claim is not None:
         variables.append({"name": "DRA_WORKSHOP_CLAIM", "value": claim.uid})
-    for container in pod_of(running)["spec"]["containers"]:
+    for container in containers(running):
         container["env"] = [*container.get("env", []), *variables]
     return running
+
+
+def programs_of(
+    name: str, namespace: str, files: Iterable[Path], **data: pulumi.Input[str]
+) -> Manifest:
+    """A ConfigMap of that name with the programs, and what else makes its pods anew."""
+    texts = {file.name: file.read_text() for file in files}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {**texts, **data},
+    }
 
 
 def skip_await(pod: Manifest) -> Manifest:
@@ -119,6 +138,7 @@ class ModuleNamespace:
         """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""
         lab = self.lab
         names = [name for module in lab.modules for name in module.namespaces]
+        names += lab.mps_namespaces
         given = {
             "stack": lab.settings.stack,
             "kubeconfig": lab.cluster.kubeconfig,
@@ -161,16 +181,9 @@ class PodRun:
             "namespace": namespace.namespace,
             "uuid": self.lab.target,
         }
-        config = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": namespace.namespace},
-            "data": {
-                **{file.name: file.read_text() for file in namespace.files[check]},
-                "run": self.run.id,
-                "parameters": program.digest_of_values(self.parameters),
-            },
-        }
+        digest = program.digest_of_values(self.parameters)
+        files, place = namespace.files[check], namespace.namespace
+        config = programs_of(name, place, files, run=self.run.id, parameters=digest)
         opts = self.lab.objects(namespace.component, namespace.made)
         self.uid = KubernetesObject(config, f"{namespace.folder}-{name}", opts).uid
 

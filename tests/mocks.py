@@ -89,7 +89,7 @@ def nothing(_: Told) -> dict[str, Any]:
 
 
 PRINTS: dict[str, Callable[[Told], dict[str, Any]]] = {
-    "checks gate-devices": lambda _: {"uuid": GPU},
+    "checks gate-devices": lambda _: {"uuid": GPU, "node": "gpu-host"},
     "checks gate-gpu": nothing,
     "checks require": nothing,
     "checks verdict": nothing,

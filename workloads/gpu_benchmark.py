@@ -73,10 +73,10 @@ def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
     with watched(driver, options, result):
         sockets = mps_client.connections()
         result["environment"] = mps_client.select_variables(os.environ)
+        result["mps"] = mps_client.surroundings(os.environ)
         try:
             device = cuda_driver.Device(driver)
         except cuda_driver.MockedGpuError:
-            result["mps"] = mps_client.surroundings(os.environ)
             result["start"] = wait_for_start(options)
             raise
         with device.open() as context:
@@ -219,10 +219,20 @@ def watch(
     while not done.wait(LOOK_SECONDS):
         call, waited = driver.waiting()
         if waited > options.patience:
-            limit = f"no answer for {options.patience:g} s"
-            report_error(result, cuda_driver.CudaError(call, limit))
+            report_error(result, cuda_driver.CudaError(call, no_answer(call, options.patience)))
             print(json.dumps(result), flush=True)  # noqa: T201
             os._exit(0 if options.exit_zero else GPU_FAILED)
+
+
+def no_answer(call: str, seconds: float) -> str:
+    """Also why, where it is the usual reason: nothing else tells a client of it."""
+    text = f"no answer for {seconds:g} s"
+    if call != "cuInit" or mps_client.PIPE_DIRECTORY not in os.environ:
+        return text
+    return (
+        f"{text}; this is user {os.geteuid()}, and an MPS daemon serves one user at a time: "
+        "give all its clients the same"
+    )
 
 
 def report_error(result: dict[str, Any], error: Exception) -> None:

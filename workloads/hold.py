@@ -22,9 +22,15 @@ def released(path: Path) -> bool:
     return any(line.startswith(RELEASE) for line in path.read_text().splitlines())
 
 
-def main() -> int:
+def ended_by_signal() -> threading.Event:
+    """Set when the pod is to end."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    return ended
+
+
+def main() -> int:
+    ended = ended_by_signal()
     print("holding", flush=True)  # noqa: T201
     while not released(ANNOTATIONS):
         if ended.wait(LOOK_SECONDS):

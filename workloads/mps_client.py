@@ -46,12 +46,19 @@ def describe(
 
 def surroundings(environment: Mapping[str, str]) -> dict[str, Any]:
     """What the claim brought, whether or not CUDA made use of it. pipes: what lies in the pipe
-    directory; shared_memory: the device of /dev/shm, which the clients of a daemon share."""
+    directory, pipes_refused: why that cannot be read, "" where it can; user: of this process;
+    shared_memory: the device of /dev/shm, which the clients of a daemon share."""
     folder = environment.get(PIPE_DIRECTORY, DEFAULT_PIPE_DIRECTORY)
+    try:
+        pipes, refused = sorted(path.name for path in Path(folder).iterdir()), ""
+    except OSError as error:
+        pipes, refused = [], os.strerror(error.errno or 0)
     return {
         "pipe_directory": folder,
         "pipe_directory_set": PIPE_DIRECTORY in environment,
-        "pipes": sorted(path.name for path in Path(folder).glob("*")),
+        "pipes": pipes,
+        "pipes_refused": refused,
+        "user": os.geteuid(),
         "shared_memory": SHARED_MEMORY.stat().st_dev if SHARED_MEMORY.is_dir() else None,
     }
 

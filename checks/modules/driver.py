@@ -143,8 +143,8 @@ def gate(parameters: dict[str, Any]) -> str:
 
     parameters: kubeconfig, namespace and driver (see above), nodes, gpusPerNode, seconds,
     memoryLimit, webhook (true where the driver's chart runs one: claims would be refused until it
-    answers). Returns {"uuid": of the first GPU by the names of its node and itself} as JSON, ""
-    where none is expected.
+    answers), gpu (the one that modules use, "" for the first by the names of its node and itself).
+    Returns {"uuid": of that GPU, "node": its node} as JSON, "" where none is expected.
 
     Raises CheckFailed that says what is missing, or that module 5's memory limit does not fit a
     GPU."""
@@ -159,4 +159,6 @@ def gate(parameters: dict[str, Any]) -> str:
             scenario.wait_for_webhook(seconds)
     require_fit(found, parameters.get("memoryLimit"))
     on_nodes = sorted((d.node, d.name, d.uuid) for d in found if d.node in scenario.nodes)
-    return json.dumps({"uuid": on_nodes[0][-1] if on_nodes else ""})
+    chosen = [each for each in on_nodes if parameters["gpu"] in ("", each[-1])]
+    node, _, uuid = chosen[0] if chosen else ("", "", "")
+    return json.dumps({"uuid": uuid, "node": node})

@@ -28,6 +28,8 @@ def needed(given: dict[str, Any], driver_namespace: str, simulated: bool) -> set
             for namespace in module["namespaces"] or [""]:
                 found |= {*within(namespace, program.PERMISSIONS)}
             found |= {*within(driver_namespace, getattr(program, "IN_DRIVER", ()))}
+            if given["daemonNamespace"]:
+                found |= {*within(given["daemonNamespace"], getattr(program, "IN_DAEMON", ()))}
     return {replace(each, real=False) for each in found if not (each.real and simulated)}
 
 

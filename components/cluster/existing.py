@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components import chart, manifests, program, sources
+from components import chart, manifests, mps_daemon, program, sources
 from components.check import Program
 from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
 from components.existing_driver import ExistingDriver
-from components.lab_context import GpuDriver, GpuNodes, LabContext
-from components.modules.registry import Module
+from components.lab_context import MPS_NAMESPACE, GpuDriver, GpuNodes, LabContext
+from components.modules.registry import Module, modules
 from components.workload import RUN
 from kube.permissions import Permissions
 
@@ -26,12 +26,19 @@ class Existing(ClusterKind):
         installs = settings.install_driver and lab.needs_driver
         namespaces = [name for module in lab.modules for name in module.namespaces]
         checks = [name for module in lab.modules for name in module.checks]
-        makes: pulumi.Input[list[str]] = _made(lab.modules)
+        daemons: list[str] = []
+        of_daemons: Permissions = ()
+        if lab.runs_mps_daemon:
+            daemons = [MPS_NAMESPACE]
+            of_daemons = mps_daemon.needed(modules()["4"].namespaces)
+        makes: pulumi.Input[list[str]] = _made(lab.modules, of_daemons)
         if installs:
             objects = chart.render(lab)
             lab.outside = objects.apply(chart.outside)
             makes = objects.apply(
-                lambda rendered: _made(lab.modules, chart.permissions(kind.name, rendered))
+                lambda rendered: _made(
+                    lab.modules, (*of_daemons, *chart.permissions(kind.name, rendered))
+                )
             )
         parameters = {
             "stack": settings.stack,
@@ -44,7 +51,8 @@ class Existing(ClusterKind):
             "install": installs,
             "usesDriver": lab.needs_driver,
             "driverNamespace": kind.name,
-            "namespaces": [*([kind.name] if installs else []), *namespaces],
+            "namespaces": [*([kind.name] if installs else []), *namespaces, *daemons],
+            "daemonNamespace": "".join(daemons),
             "modules": {
                 each.id: {"namespaces": each.namespaces, "checks": each.checks}
                 for each in lab.modules
@@ -90,8 +98,8 @@ class Existing(ClusterKind):
         return super().driver(lab) if lab.settings.install_driver else ExistingDriver(lab).driver
 
 
-def _made(modules: Sequence[Module], of_chart: Permissions = ()) -> list[str]:
-    found = set(of_chart)
+def _made(modules: Sequence[Module], others: Permissions) -> list[str]:
+    found = set(others)
     for module in modules:
         for namespace in module.namespaces:
             found |= {*manifests.permissions(module.stack, namespace, [RUN])}

@@ -2,13 +2,13 @@
 a memory limit, one after the other on the same GPU."""
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 from components.check import Check
 from components.lab_context import LabContext
 from components.manifests import Manifest
 from components.modules.registry import Module
+from components.mps_clients import granted_sizes, refused_sizes, set_limit, set_sizes
 from components.workload import BENCHMARK, ModuleNamespace, PodRun, pod_of
 
 NAMESPACE = "dra-module5"
@@ -84,16 +84,6 @@ def _common(namespace: ModuleNamespace) -> dict[str, Any]:
     }
 
 
-def granted_sizes(limit_mib: int) -> list[int]:
-    """Sizes in MiB that a client must get; CUDA's context counts against its limit too."""
-    return [limit_mib // 4, limit_mib // 2]
-
-
-def refused_sizes(limit_mib: int) -> list[int]:
-    """Sizes in MiB that a client must not get."""
-    return [limit_mib * 1100 // 1024, limit_mib * 2]
-
-
 def limit_claim(
     claim: Manifest, percentage: int, memory: str | None = None, name: str = ""
 ) -> Manifest:
@@ -115,27 +105,6 @@ def rename_pod(manifest: Manifest, name: str, claim: str) -> Manifest:
     changed["metadata"]["name"] = name
     for reference in pod_of(changed)["spec"]["resourceClaims"]:
         reference["resourceClaimName"] = claim
-    return changed
-
-
-def set_sizes(pod: Manifest, sizes: Sequence[int]) -> Manifest:
-    """The pod that tries these sizes, in MiB."""
-    changed = copy.deepcopy(pod)
-    for container in changed["spec"]["containers"]:
-        command = container["command"]
-        first = command.index("--allocate") + 1
-        last = next(i for i in range(first, len(command)) if command[i].startswith("--"))
-        command[first:last] = map(str, sizes)
-    return changed
-
-
-def set_limit(pod: Manifest, limit: str) -> Manifest:
-    """The pod whose environment asks MPS for that memory limit."""
-    changed = copy.deepcopy(pod)
-    for container in changed["spec"]["containers"]:
-        for variable in container["env"]:
-            if variable["name"] == "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT":
-                variable["value"] = limit
     return changed
 
 

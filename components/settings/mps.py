@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from components.settings.parsers import count, listed, matching, require_distinct, strings
+from components.settings.parsers import count, listed, matching, one_of, require_distinct, strings
 from components.settings.setting import NotAllowed, setting
 from kube.quantity import mebibytes
 
+WAYS = ("driver", "daemonset", "both")
 NO_LIMIT = "none"
 """Where the GPU uses the machine's memory, which MPS does not limit."""
 MOST_CLIENTS = 48
@@ -38,6 +39,13 @@ def _memory_limit(value: str, _: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MpsSettings:
+    mps: str = setting(
+        default="driver",
+        meaning="Who runs module 4's MPS daemon. driver: NVIDIA's DRA driver, one for each claim. "
+        "daemonset: the lab, as a DaemonSet whose clients have an ordinary claim. both: one after "
+        "the other.",
+        parse=partial(one_of, WAYS),
+    )
     mps_percentages: tuple[int, ...] = setting(
         default=("100", "50", "20", "10", "1"),
         meaning="Thread percentages that module 5 measures one after the other, each 1 to "

@@ -132,7 +132,13 @@ def printed(name: str, inputs: Mapping[str, Any], anew: str) -> dict[str, Any]:
     result = f"{name}{anew}"
     if "module" not in given:
         workers = [{"gpus": [result] * len(subset)} for subset in given.get("subsets") or [[0]]]
-        gpus = {"uuid": result, "uuids": [result], "gpus": [{"uuid": result}], "driverRoot": "/"}
+        gpus = {
+            "uuid": result,
+            "node": result,
+            "uuids": [result],
+            "gpus": [{"uuid": result}],
+            "driverRoot": "/",
+        }
         needed = {"needs": result, "workers": workers}
         return gpus | needed | {"cluster_id": result, "facts": {}, "caBundle": result}
     finding = {"id": name, "status": "passed", "found": result}

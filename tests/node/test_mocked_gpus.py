@@ -19,7 +19,7 @@ from tests.node.test_host_node import POD
 from toolchain.mocked_driver import root
 
 STACK = "module4"
-SETTINGS = {"node": "host", "gpus": "mocked", "modules[0]": "3", "modules[1]": "4"}
+SETTINGS = {"node": "host", "gpus": "mocked", "mps": "both", "modules[0]": "3", "modules[1]": "4"}
 TAINT_SECONDS = 10
 PREPARE_SECONDS = 60
 CLAIM: dict[str, Any] = {

@@ -28,6 +28,7 @@ KIND = {"cluster": "kind", "kubernetesVersion": "1.37.0"}
 """Whatever image of nodes was built here."""
 CHANGED: dict[str, tuple[str, dict[str, str]]] = {
     "module5-host": ("module5", {"node": "host"}),
+    "module4-host-mocked": ("module4", {"node": "host", "gpus": "mocked", "mps": "both"}),
     "module3-kind-mocked": ("module3", KIND | {"gpus": "mocked"}),
     "module5-kind": ("module5", KIND),
     "module3-kind-example": ("module3", KIND | {"driver": "example"}),

@@ -247,9 +247,10 @@ def test_a_gate_that_opens_tells_the_first_gpu(
     published = [gpu_slice(name, gpus=2) for name in reversed(nodes)]
     FakeKube(nodes=[node(name) for name in nodes], slices=published).stand_in(monkeypatch, driver)
     given = {"kubeconfig": KUBECONFIG, "nodes": nodes, "gpusPerNode": 2, "seconds": 5}
-    given |= {"driver": "gpu.nvidia.com", "clusterOwned": True}
+    given |= {"driver": "gpu.nvidia.com", "clusterOwned": True, "gpu": ""}
     assert invoke("gate-devices", given=given) == 0
-    assert json.loads(capsys.readouterr().out) == {"uuid": gpu_uuid("gpu-node-0", 0)}
+    first = {"uuid": gpu_uuid("gpu-node-0", 0), "node": "gpu-node-0"}
+    assert json.loads(capsys.readouterr().out) == first
 
 
 def test_a_gate_that_opens_says_passed(invoke: Invoke, capsys: pytest.CaptureFixture[str]) -> None:

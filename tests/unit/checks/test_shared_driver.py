@@ -137,13 +137,13 @@ def gate(**changed: Any) -> str:
 
 
 def test_the_gate_opens_for_it_though_other_nodes_are_not_ready(kube: FakeKube) -> None:
-    assert json.loads(gate()) == {"uuid": TARGET}
+    assert json.loads(gate()) == {"uuid": TARGET, "node": "gpu-node-1"}
 
 
 def test_the_gate_waits_until_it_is_published(kube: FakeKube) -> None:
     late = kube.slices.pop(0)
     kube.changes = [lambda: kube.slices.append(late)]
-    assert json.loads(gate()) == {"uuid": TARGET}
+    assert json.loads(gate()) == {"uuid": TARGET, "node": "gpu-node-1"}
 
 
 def test_the_gate_tells_what_is_missing(kube: FakeKube) -> None:

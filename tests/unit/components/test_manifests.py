@@ -14,13 +14,8 @@ import pytest
 
 from components import manifests
 from components.drivers import DRIVERS
-from components.modules.module5 import (
-    granted_sizes,
-    limit_claim,
-    refused_sizes,
-    set_limit,
-    set_sizes,
-)
+from components.modules.module5 import limit_claim
+from components.mps_clients import granted_sizes, refused_sizes, set_limit, set_sizes
 from components.simulated_gpus import gpu_uuid
 from components.workload import BENCHMARK, INSPECT, add_run, claim_for_gpu, pod_of, skip_await
 from workloads import gpu_benchmark
@@ -161,13 +156,16 @@ def test_module5_is_as_the_stack_makes_it_by_default() -> None:
 
 
 def test_clients_of_one_mps_daemon_have_one_user() -> None:
-    assert {spec["securityContext"]["runAsUser"] for spec in pods().values()} == {65534}
+    """Those of the DaemonSet's too, but for the one that shows what becomes of another user."""
+    users = {name: spec["securityContext"]["runAsUser"] for name, spec in pods().items()}
+    assert users.pop("module4/Pod/other-user") == 65533
+    assert {*users.values()} == {65534}
 
 
 def test_benchmarks_are_started_with_arguments_that_they_know() -> None:
     commands = [spec["containers"][0]["command"] for spec in pods().values()]
     benchmarks = [c for c in commands if c[1] == "/workshop/gpu_benchmark.py"]
-    assert len(benchmarks) == 8
+    assert len(benchmarks) == 11
     for command in benchmarks:
         options = gpu_benchmark.parse_arguments(command[2:])
         assert options.exit_zero, "what went wrong is for the check to judge"
@@ -197,6 +195,34 @@ def pods() -> dict[str, Any]:
         for key, manifest in manifests.load(folder).items()
         if manifest["kind"] in ("Pod", "Job")
     }
+
+
+def test_the_mps_daemon_may_do_what_its_manifest_lists_and_no_more() -> None:
+    """The list is in manifests/mps-daemon/20-daemonset.yaml and docs/sharing.md."""
+    spec = pod_of(manifests.load("mps-daemon")["DaemonSet/mps-daemon"])["spec"]
+    assert not {"hostPID", "hostIPC", "hostNetwork", "serviceAccountName"} & spec.keys()
+    assert spec["automountServiceAccountToken"] is False
+    hosts = [volume["hostPath"]["path"] for volume in spec["volumes"] if "hostPath" in volume]
+    assert hosts == ["/run/dra-workshop/mps"]
+    (reserve,), (daemon,) = spec["initContainers"], spec["containers"]
+    for container in (reserve, daemon):
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert not security["allowPrivilegeEscalation"]
+        assert "privileged" not in security
+        assert security["capabilities"]["drop"] == ["ALL"]
+    assert reserve["securityContext"]["capabilities"]["add"] == ["CHOWN", "SYS_ADMIN"]
+    assert "add" not in daemon["securityContext"]["capabilities"]
+    assert daemon["securityContext"]["runAsUser"] == 65534
+
+
+def test_clients_of_the_daemonset_may_not_change_its_pipe_directory() -> None:
+    for name in ("client-1", "client-2", "other-user"):
+        (container,) = manifests.load("module4")[f"Pod/{name}"]["spec"]["containers"]
+        mounts = {each["name"]: each for each in container["volumeMounts"]}
+        assert mounts["pipe"]["readOnly"] is True
+        paths = {each["name"]: each["value"] for each in container["env"]}
+        assert paths["CUDA_MPS_PIPE_DIRECTORY"] == "/mps/pipe", "not one that toolkits mount"
 
 
 @pytest.mark.parametrize("name", pods())

@@ -200,6 +200,18 @@ def test_a_gpu_that_does_not_answer_is_not_waited_for_for_ever(
     assert found == {"device": {}, "error": "cuEventSynchronize: no answer for 60 s"}
 
 
+def test_a_client_of_mps_that_waits_for_ever_is_told_of_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 65533)
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    assert gpu_benchmark.no_answer("cuInit", 60) == "no answer for 60 s"
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/mps/pipe")
+    assert "this is user 65533, and an MPS daemon serves one user at a time" in (
+        gpu_benchmark.no_answer("cuInit", 60)
+    )
+
+
 def test_a_start_that_does_not_come_is_told(run: Run, tmp_path: Path) -> None:
     annotations = tmp_path / "annotations"
     annotations.write_text("")

@@ -68,6 +68,7 @@ GATE = {
     "nodes": NODES,
     "gpusPerNode": 2,
     "seconds": 5.0,
+    "gpu": "",
 }
 
 
@@ -198,7 +199,7 @@ def test_a_plugin_that_waits_for_a_driver_says_so_in_its_own_words(kube: FakeKub
 def test_a_machine_without_gpus_has_none_to_wait_for(kube: FakeKube) -> None:
     """Not a shared cluster, of which only the driver knows."""
     kube.slices = []
-    assert json.loads(driver.gate(GATE | {"gpusPerNode": 0})) == {"uuid": ""}
+    assert json.loads(driver.gate(GATE | {"gpusPerNode": 0})) == {"uuid": "", "node": ""}
     assert statuses(run(gpusPerNode=0))["plugin-ready"] == "passed"
 
 
@@ -319,7 +320,13 @@ def test_the_gate_opens_when_every_node_is_ready_and_every_gpu_published(kube: F
         lambda: kube.nodes.append(late_node),
         lambda: kube.slices.append(late_slice),
     ]
-    assert json.loads(driver.gate(GATE)).keys() == {"uuid"}
+    first = {"uuid": gpu_uuid(NODES[0], 0), "node": NODES[0]}
+    assert json.loads(driver.gate(GATE)) == first
+
+
+def test_the_gate_tells_the_node_of_the_gpu_that_modules_use(kube: FakeKube) -> None:
+    uuid = gpu_uuid(NODES[1], 1)
+    assert json.loads(driver.gate(GATE | {"gpu": uuid})) == {"uuid": uuid, "node": NODES[1]}
 
 
 def test_the_gate_says_which_node_is_late(kube: FakeKube) -> None:
