@@ -27,6 +27,7 @@ BENCHMARK = (
     "nvml",
     "start_barrier",
 )
+SHARING = ("sharing_client", *BENCHMARK)
 """Programs with the files that they import, which lie side by side in a pod."""
 RUN = ("v1", "ConfigMap")
 """The kind of object that holds them."""

@@ -20,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -38,6 +38,7 @@ else:  # in a pod, where the files lie side by side
 MIB = cuda_driver.MIB
 GPU_FAILED = 3
 LOOK_SECONDS = 0.5
+Result = dict[str, Any]
 
 
 class EndedError(Exception):
@@ -54,12 +55,18 @@ EXIT_CODES: dict[type[Exception], int] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse_arguments(arguments)
+    return perform("gpu_benchmark", parse_arguments(arguments), measure)
+
+
+def perform(
+    program: str, options: argparse.Namespace, measure: Callable[[argparse.Namespace, Result], None]
+) -> int:
+    """Have a program fill its result and print it, whatever goes wrong; returns the exit code."""
     signal.signal(signal.SIGTERM, end)
-    result: dict[str, Any] = {"program": "gpu_benchmark", "began": time.time()}
+    result: Result = {"program": program, "began": time.time()}
     code = 0
     try:
-        run(options, result)
+        measure(options, result)
     except tuple(EXIT_CODES) as error:
         code = EXIT_CODES[type(error)]
         report_error(result, error)
@@ -67,8 +74,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if options.exit_zero else code
 
 
-def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
+def measure(options: argparse.Namespace, result: Result) -> None:
     """Fills the result as it goes, so that an error leaves what was found before it."""
+    with opened(options, result) as gpu:
+        result["start"] = wait_for_start(options)
+        result["allocations"] = [try_allocation(gpu.context, size) for size in options.allocate]
+        result["measures"] = measures = {}
+        plan = gpu_measures.Plan(options.repeats, options.seconds, options.warm_up)
+        for name in options.measure:
+            say(f"measuring {name}")
+            measures[name] = gpu_measures.MEASURES[name](gpu, plan)
+            say(f"{name}: {measures[name]['median']:.4g} {measures[name]['unit']}")
+
+
+@contextmanager
+def opened(options: argparse.Namespace, result: Result) -> Iterator[gpu_measures.Gpu]:
+    """The GPU, and in the result what this process was given of it."""
     driver = cuda_driver.Driver()
     with watched(driver, options, result):
         sockets = mps_client.connections()
@@ -80,17 +101,9 @@ def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
             result["start"] = wait_for_start(options)
             raise
         with device.open() as context:
-            opened = mps_client.opened_since(sockets)
-            result["mps"] = mps_client.describe(device.mps_enabled, opened, os.environ)
-            gpu = read_gpu(device, context, result)
-            result["start"] = wait_for_start(options)
-            result["allocations"] = [try_allocation(context, size) for size in options.allocate]
-            result["measures"] = measures = {}
-            plan = gpu_measures.Plan(options.repeats, options.seconds, options.warm_up)
-            for name in options.measure:
-                say(f"measuring {name}")
-                measures[name] = gpu_measures.MEASURES[name](gpu, plan)
-                say(f"{name}: {measures[name]['median']:.4g} {measures[name]['unit']}")
+            opened_sockets = mps_client.opened_since(sockets)
+            result["mps"] = mps_client.describe(device.mps_enabled, opened_sockets, os.environ)
+            yield read_gpu(device, context, result)
 
 
 def read_gpu(
@@ -148,21 +161,26 @@ def try_allocation(context: cuda_driver.Context, mib: int) -> dict[str, Any]:
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="gpu_benchmark", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = make_parser("gpu_benchmark", __doc__, seconds=0.5)
     add = parser.add_argument
     known = ",".join(gpu_measures.MEASURES)
     add("--measure", type=measure_names, default=known, help=f"which of {known}; '' for none")
-    add("--repeats", type=positive_whole, default=5, help="values of each measure")
-    add("--seconds", type=positive, default=0.5, help="of each value")
-    add("--warm-up", type=positive, default=1.0, help="seconds before the first value")
     add("--allocate", type=positive_whole, nargs="*", default=[], metavar="MIB", help="try these")
+    return parser.parse_args(arguments)
+
+
+def make_parser(program: str, meaning: str | None, seconds: float) -> argparse.ArgumentParser:
+    """With the options that programs which measure have in common."""
+    parser = argparse.ArgumentParser(prog=program, description=(meaning or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--repeats", type=positive_whole, default=5, help="values of each measure")
+    add("--seconds", type=positive, default=seconds, help="of each value")
+    add("--warm-up", type=positive, default=1.0, help="seconds before the first value")
     add("--patience", type=positive, default=60.0, help="seconds for the GPU to answer a call")
     add("--start-file", type=Path, help="start when the annotations in this file say")
     add("--start-timeout", type=positive, default=180.0, help="the most seconds to wait for that")
     add("--exit-zero", action="store_true", help="exit with 0 also when the JSON has an error")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def measure_names(text: str) -> list[str]:
@@ -244,8 +262,12 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def leave(code: int) -> None:
+    """End the program."""
+    if code == GPU_FAILED:
+        os._exit(code)  # without the driver's own clearing up, which could wait for ever
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    ended_with = main()
-    if ended_with == GPU_FAILED:
-        os._exit(ended_with)  # without the driver's own clearing up, which could wait for ever
-    sys.exit(ended_with)
+    leave(main())

@@ -11,7 +11,8 @@ import math
 import statistics
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,19 @@ class Gpu:
     nvml: nvml.Gpu | None
 
 
+@dataclass
+class Work:
+    """What a workload launches; the GPU proves it at the end of the workload's `with` block.
+
+    amount: work of one launch, so many times the unit in a second; launches: those that counted.
+    """
+
+    launch: cuda_driver.Launch
+    unit: str
+    amount: float
+    launches: int = 0
+
+
 def repeat(gpu: Gpu, plan: Plan, unit: str, measure: Callable[[], float]) -> dict[str, Any]:
     """The values, and when they were taken, by the clock that all pods of a node share."""
     values: list[float] = []
@@ -78,17 +92,15 @@ def repeat(gpu: Gpu, plan: Plan, unit: str, measure: Callable[[], float]) -> dic
     return {**summarize(unit, values), **sampler.summary(), **times}
 
 
-def measure_rate(
-    gpu: Gpu, plan: Plan, unit: str, launch: cuda_driver.Launch, work: float
-) -> dict[str, Any]:
-    """Work a second, where one launch does so much of it."""
-    stopwatch = cuda_driver.Stopwatch(gpu.context.driver)
+def measure_rate(gpu: Gpu, plan: Plan, work: Work) -> dict[str, Any]:
+    stopwatch, launch = cuda_driver.Stopwatch(gpu.context.driver), work.launch
     ended = time.monotonic() + plan.warm_up
     took = stopwatch.time(launch, 1)
     while time.monotonic() < ended:
         took = stopwatch.time(launch, 1)
     launches = max(round(plan.seconds / took), 1)
-    return repeat(gpu, plan, unit, lambda: work * launches / stopwatch.time(launch, launches))
+    done = work.amount * launches
+    return repeat(gpu, plan, work.unit, lambda: done / stopwatch.time(launch, launches))
 
 
 def summarize(unit: str, values: Sequence[float]) -> dict[str, Any]:
@@ -110,23 +122,31 @@ def percentile(values: Sequence[float], percent: float) -> float:
 # --- fp32 FMA ---------------------------------------------------------------------------------
 
 
-def fma(gpu: Gpu, plan: Plan) -> dict[str, Any]:
-    """TFLOPS of the SMs that this process was given, beside the peak of as many at the
-    measured clock."""
+@contextmanager
+def fma_work(gpu: Gpu, rounds: int = 0) -> Iterator[Work]:
+    """rounds: of a launch, 0 for so many that it takes LAUNCH_SECONDS."""
     kernel = gpu.context.kernel(gpu_kernels.fma(), gpu_kernels.FMA)
     block = gpu_kernels.FMA_THREADS
     blocks = gpu.sm_count * gpu.context.resident_blocks(kernel, block) * WAVES
     threads = blocks * block
     with gpu.context.allocate(threads * 4) as totals:
-        one, rounds = ctypes.c_float(1), ctypes.c_uint(100)
-        values = (totals.address, one, one, rounds)
+        one, counted = ctypes.c_float(1), ctypes.c_uint(rounds or 100)
+        values = (totals.address, one, one, counted)
         launch = cuda_driver.Launch(gpu.context.driver, kernel, blocks, block, *values)
-        rounds.value = enough_rounds(gpu, launch, rounds.value)
-        fmas = threads * gpu_kernels.ACCUMULATORS * gpu_kernels.UNROLL * rounds.value
-        measured = measure_rate(gpu, plan, "TFLOPS", launch, fmas * FLOPS_PER_FMA / 1e12)
-        total = struct.pack("<f", gpu_kernels.fma_total(rounds.value))
+        if not rounds:
+            counted.value = enough_rounds(gpu, launch, counted.value)
+        fmas = threads * gpu_kernels.ACCUMULATORS * gpu_kernels.UNROLL * counted.value
+        yield Work(launch, "TFLOPS", fmas * FLOPS_PER_FMA / 1e12)
+        total = struct.pack("<f", gpu_kernels.fma_total(counted.value))
         if totals.read(0, totals.size) != total * threads:
             raise WrongResultError("fma: the kernel did not do the FMAs that were counted")
+
+
+def fma(gpu: Gpu, plan: Plan) -> dict[str, Any]:
+    """TFLOPS of the SMs that this process was given, beside the peak of as many at the
+    measured clock."""
+    with fma_work(gpu) as work:
+        measured = measure_rate(gpu, plan, work)
     return {**measured, **compare_with_peak(gpu, measured)}
 
 
@@ -165,9 +185,9 @@ def peak_tflops(capability: tuple[int, int], sm_count: int, clock_mhz: float) ->
 # --- memory bandwidth -------------------------------------------------------------------------
 
 
-def bandwidth(gpu: Gpu, plan: Plan) -> dict[str, Any]:
-    """GB/s of a copy within the GPU's memory, read and written bytes counted."""
-    size = copy_size(gpu.context.memory()[0])
+@contextmanager
+def copy_work(gpu: Gpu, size: int) -> Iterator[Work]:
+    """A copy of so many bytes within the GPU's memory, read and written bytes counted."""
     blocks = size // gpu_kernels.COPY_BYTES_PER_BLOCK
     with gpu.context.allocate(size) as source, gpu.context.allocate(size) as target:
         source.fill(PATTERN)
@@ -176,11 +196,17 @@ def bandwidth(gpu: Gpu, plan: Plan) -> dict[str, Any]:
         grid = (blocks, gpu_kernels.COPY_THREADS)
         values = (target.address, source.address)
         launch = cuda_driver.Launch(gpu.context.driver, kernel, *grid, *values)
-        measured = measure_rate(gpu, plan, "GB/s", launch, 2 * size / 1e9)
+        yield Work(launch, "GB/s", 2 * size / 1e9)
         expected = struct.pack("<I", PATTERN) * (LOOKED_AT // 4)
         for offset in (0, size // 2, size - LOOKED_AT):
             if target.read(offset, LOOKED_AT) != expected:
                 raise WrongResultError("bandwidth: the kernel did not copy what was counted")
+
+
+def bandwidth(gpu: Gpu, plan: Plan) -> dict[str, Any]:
+    size = copy_size(gpu.context.memory()[0])
+    with copy_work(gpu, size) as work:
+        measured = measure_rate(gpu, plan, work)
     return {**measured, "copied_mib": size // cuda_driver.MIB}
 
 
@@ -192,45 +218,54 @@ def copy_size(free: int) -> int:
 # --- latency ----------------------------------------------------------------------------------
 
 
-def latency(gpu: Gpu, plan: Plan) -> dict[str, Any]:
-    """Microseconds from the launch of a kernel of one thread until this process knows that it
-    has ended. The values are the medians of the repeats."""
+@contextmanager
+def tick_work(gpu: Gpu) -> Iterator[Work]:
+    """A kernel of one thread; its launches are counted in thousands."""
     with gpu.context.allocate(4) as number:
         number.fill(0)
         kernel = gpu.context.kernel(gpu_kernels.tick(), gpu_kernels.TICK)
         launch = cuda_driver.Launch(gpu.context.driver, kernel, 1, 1, number.address)
-        launches = len(time_launches(gpu.context, launch, plan.warm_up))
+        work = Work(launch, "1000/s", 1 / 1000)
+        yield work
+        if struct.unpack("<I", number.read(0, 4)) != (work.launches,):
+            raise WrongResultError("latency: the kernel did not run as often as was counted")
+
+
+def latency(gpu: Gpu, plan: Plan) -> dict[str, Any]:
+    """Microseconds from the launch of a kernel of one thread until this process knows that it
+    has ended. The values are the medians of the repeats."""
+    with tick_work(gpu) as work:
+        time_launches(gpu.context, work, plan.warm_up)
         repeats: list[list[float]] = []
 
         def middle() -> float:
-            repeats.append(time_launches(gpu.context, launch, plan.seconds))
+            repeats.append(time_launches(gpu.context, work, plan.seconds))
             return percentile(repeats[-1], 50)
 
         measured = repeat(gpu, plan, "µs", middle)
-        launches += sum(map(len, repeats))
-        if struct.unpack("<I", number.read(0, 4)) != (launches,):
-            raise WrongResultError("latency: the kernel did not run as often as was counted")
     tails = [percentile(each, 99) for each in repeats]
     return {
         **measured,
         "p50": statistics.median(measured["values"]),
         "p99": statistics.median(tails),
         "p99_values": tails,
-        "launches": launches,
+        "launches": work.launches,
     }
 
 
 def time_launches(
-    context: cuda_driver.Context, launch: cuda_driver.Launch, seconds: float
+    context: cuda_driver.Context, work: Work, seconds: float, batch: int = BATCH
 ) -> list[float]:
+    """Microseconds of each launch. batch: how many between two looks at the clock."""
     found: list[float] = []
     ended = time.monotonic() + seconds
     while not found or time.monotonic() < ended:
-        for _ in range(BATCH):
+        for _ in range(batch):
             start = time.perf_counter_ns()
-            launch()
+            work.launch()
             context.synchronize()
             found.append((time.perf_counter_ns() - start) / 1000)
+    work.launches += len(found)
     return found
 
 

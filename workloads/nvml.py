@@ -79,6 +79,12 @@ class Gpu:
         """Of the whole GPU, whoever uses it; NVML's own average over a second."""
         return self._number("nvmlDeviceGetPowerUsage") / 1000
 
+    def energy_j(self) -> float:
+        """Used by the whole GPU since its driver was loaded, which GPUs count since Volta."""
+        total = ctypes.c_ulonglong()
+        self._call("nvmlDeviceGetTotalEnergyConsumption", self._handle, ctypes.byref(total))
+        return total.value / 1000
+
     def throttle_reasons(self) -> int:
         reasons = ctypes.c_ulonglong()
         self._call("nvmlDeviceGetCurrentClocksThrottleReasons", self._handle, ctypes.byref(reasons))
