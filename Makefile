@@ -23,7 +23,7 @@ VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify results list kubectl shell logs bundle \
+.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify results plots list kubectl shell logs bundle \
         test test-all lint types unit plan embedded faults bench golden docs lock clean
 
 help: ## what there is
@@ -60,6 +60,9 @@ verify: setup ## run every check of a stack again
 
 results: setup ## what the last update of a stack found; JSON=1 for JSON
 	@$(RUN) results --stack '$(STACK)' $(if $(JSON),--json)
+
+plots: setup-dev ## draw what the last update of a stack measured, as SVG beside its results
+	@$(VENV) -m report.plots .results/'$(STACK)'/latest/results.json
 
 destroy: setup ## remove all that a stack made; its results stay in .results/
 	@$(RUN) destroy --stack '$(STACK)'

@@ -186,7 +186,8 @@ class PodRun:
         files, place = namespace.files[check], namespace.namespace
         config = programs_of(name, place, files, run=self.run.id, parameters=digest)
         opts = self.lab.objects(namespace.component, namespace.made)
-        self.uid = KubernetesObject(config, f"{namespace.folder}-{name}", opts).uid
+        self.programs = KubernetesObject(config, f"{namespace.folder}-{name}", opts)
+        self.uid = self.programs.uid
 
     def start(
         self,
@@ -206,14 +207,15 @@ class PodRun:
         self.pods.append(KubernetesObject(add_run(manifest, self.uid, claim), name, opts))
         return self.pods[-1]
 
-    def verify(self) -> Check:
-        """The check, which looks at the pods and Jobs, and then leaves the GPU to others."""
+    def verify(self, *after: pulumi.Resource) -> Check:
+        """The check, made after the other resources, which looks at the pods and Jobs, and then
+        leaves the GPU to others. Where there are none it makes them itself, with the programs."""
         made = Check(
             self.namespace.component,
             run=self.run,
             parameters=self.parameters,
             subjects=[pod.uid for pod in self.pods],
-            after=self.pods,
+            after=[*(self.pods or [self.programs]), *after],
         )
         self.lab.gpu_users.append(made)
         return made

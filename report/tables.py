@@ -16,10 +16,15 @@ def console() -> Console:
 
 
 def make_table(
-    columns: Iterable[str], rows: Iterable[Sequence[str | Text]], right: Collection[str] = ()
+    columns: Iterable[str],
+    rows: Iterable[Sequence[str | Text]],
+    right: Collection[str] = (),
+    *,
+    narrow: bool = False,
 ) -> Table:
-    """right: the columns whose cells are flush right, as numbers are."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    """right: the columns whose cells are flush right, as numbers are; narrow: with one space
+    between two columns."""
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=narrow)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in right else "left")
     for row in rows:

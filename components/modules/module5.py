@@ -1,19 +1,30 @@
 """Module 5: MPS limits hold. A sweep of thread percentages, several clients at one percentage, and
-a memory limit, one after the other on the same GPU."""
+a memory limit, one after the other on the same GPU; with `sweep` also a comparison of the ways to
+share it."""
 
 import copy
 from typing import Any
 
+import pulumi
+
+from components import program
 from components.check import Check
 from components.lab_context import LabContext
 from components.manifests import Manifest
 from components.modules.registry import Module
 from components.mps_clients import granted_sizes, refused_sizes, set_limit, set_sizes
-from components.workload import BENCHMARK, ModuleNamespace, PodRun, pod_of
+from components.workload import (
+    BENCHMARK,
+    SHARING,
+    ModuleNamespace,
+    PodRun,
+    claim_for_gpu,
+    pod_of,
+)
 
 NAMESPACE = "dra-module5"
-PERCENTAGE, MEMORY = "mps-percentage", "mps-memory"
-"""The two checks. Each has a run, and so a ConfigMap, of its own."""
+PERCENTAGE, MEMORY, COMPARISON = "mps-percentage", "mps-memory", "sharing-comparison"
+"""The checks. Each has a run, and so a ConfigMap, of its own."""
 CLIENTS = ("neighbour", "allocator", "raiser", "escaper")
 """The pods under the memory limit."""
 JOB_MINUTES = 6
@@ -21,11 +32,16 @@ JOB_MINUTES = 6
 
 
 def build(lab: LabContext) -> list[Check]:
-    namespace = ModuleNamespace(lab, MODULE, dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK))
-    percentage = limit_threads(namespace)
-    if not lab.settings.mps_memory_mib:
-        return [percentage]
-    return [percentage, limit_memory(namespace, percentage)]
+    programs: dict[str, tuple[str, ...]] = dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK)
+    if lab.settings.sweep:
+        programs[COMPARISON] = SHARING
+    namespace = ModuleNamespace(lab, MODULE, programs)
+    checks = [limit_threads(namespace)]
+    if lab.settings.mps_memory_mib:
+        checks.append(limit_memory(namespace, checks[-1]))
+    if lab.settings.sweep:
+        checks.append(compare_sharing(namespace, checks[-1]))
+    return checks
 
 
 def limit_threads(namespace: ModuleNamespace) -> Check:
@@ -67,6 +83,32 @@ def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
     ):
         run.start(client, claim, claim, percentage)
     return run.verify()
+
+
+def compare_sharing(namespace: ModuleNamespace, before: Check) -> Check:
+    """The ways to share a GPU, when it is free again. The check makes the claims and pods of each
+    measurement itself, as many as are still to do."""
+    lab, objects = namespace.lab, namespace.objects
+    claim = claim_for_gpu(objects["ResourceClaim/sharing"], lab.target, lab.kind_of_driver)
+    run = PodRun(
+        namespace,
+        COMPARISON,
+        "sharing",
+        stack=lab.settings.stack,
+        sweep=lab.settings.sweep,
+        minutes=lab.settings.sweep_minutes,
+        claim=claim,
+        pod=objects["Pod/sharing"],
+        programs=program.digest(*namespace.files[COMPARISON]),
+        gpuDriver=pulumi.Output.from_input(lab.nodes.facts).apply(gpu_driver),
+        **_common(namespace),
+    )
+    return run.verify(before)
+
+
+def gpu_driver(node: dict[str, Any]) -> str:
+    """Its version, "" where nobody has asked."""
+    return str(node.get("driverVersion", ""))
 
 
 def _common(namespace: ModuleNamespace) -> dict[str, Any]:
@@ -114,9 +156,16 @@ MODULE = Module(
     title="MPS limits",
     needs=("4",),
     requires=frozenset({"driver", "mps"}),
-    checks=(PERCENTAGE, MEMORY),
+    checks=(PERCENTAGE, MEMORY, COMPARISON),
     namespaces=(NAMESPACE,),
-    settings=("mpsPercentages", "mpsSharePercentage", "mpsClients", "mpsMemoryLimit"),
+    settings=(
+        "mpsPercentages",
+        "mpsSharePercentage",
+        "mpsClients",
+        "mpsMemoryLimit",
+        "sweep",
+        "sweepMinutes",
+    ),
     shows="thread percentages and a memory limit, measured, and whether they hold",
     with_gpu="to measure",
     seconds=23,

@@ -69,6 +69,19 @@ class MpsSettings:
         "GPUs that use the machine's memory.",
         parse=_memory_limit,
     )
+    sweep: str = setting(
+        default="",
+        meaning="Whether module 5 compares the ways to share a GPU, which takes one: quick (alone, "
+        "2 and 4 clients, 3 repeats), full (also 3 clients, 5 repeats, every interval of time "
+        "slices) or empty for no comparison.",
+        parse=partial(one_of, ("", "quick", "full")),
+    )
+    sweep_minutes: int = setting(
+        default="30",
+        meaning="After how many minutes the comparison begins no further measurement; the next "
+        "update goes on with the rest.",
+        parse=partial(count, 1, 24 * 60),
+    )
 
     @property
     def mps_memory_mib(self) -> int:

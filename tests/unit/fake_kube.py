@@ -51,7 +51,8 @@ class FakeKube:
     """What is in the cluster, and what becomes of it.
 
     changes: what happens while somebody waits, one after the other, all before the deadline.
-    on_patch: what happens when the pod of that name is patched. refusals: API call → error that
+    on_patch: what happens when the pod of that name is patched; on_create: when that pod was made.
+    refusals: API call → error that
     answers it; "*" stands for every call. served: groups with their version. logs: pod → what it
     printed, or that by turns. scripts: what a script that is run in a pod prints, by turns, the
     last for ever; ran: in which pods.
@@ -76,6 +77,7 @@ class FakeKube:
     metrics: str = ""
     changes: list[Callable[[], None]] = field(default_factory=list)
     on_patch: Callable[[str], None] = lambda _name: None
+    on_create: Callable[[dict[str, Any]], None] = lambda _pod: None
     refusals: dict[str, Exception] = field(default_factory=dict)
 
     def stand_in(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> FakeKube:
@@ -232,13 +234,17 @@ class FakeApi:
         """One that is only tried is not kept."""
         self.answer("try_claim" if dry_run else "create_namespaced_resource_claim")
         made = claim(body["metadata"]["name"])
+        made.metadata.labels = body["metadata"].get("labels")
         if not dry_run:
             self.kube.claims.append(made)
         return made
 
     def create_namespaced_pod(self, namespace: str, body: Any) -> Any:
         self.answer("create_namespaced_pod")
-        self.kube.pods.append(made := pod(body["metadata"]["name"], "Pending"))
+        made = pod(body["metadata"]["name"], "Pending")
+        made.metadata.labels = body["metadata"].get("labels")
+        self.kube.pods.append(made)
+        self.kube.on_create(body)
         return made
 
     def delete_namespaced_resource_claim(self, name: str, namespace: str) -> None:

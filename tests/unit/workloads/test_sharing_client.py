@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_each_workload_fills_its_slots_without_a_pause(
         slots = each["slots"]
         assert len(slots) == REPEATS
         assert slots[0]["began"] >= each["begins"] + WARM_UP
-        for slot, following in zip(slots, slots[1:], strict=False):
+        for slot, following in pairwise(slots):
             assert 0 <= following["began"] - slot["ended"] < 0.02
         for slot in slots:
             assert slot["rate"] > 0
