@@ -17,6 +17,7 @@ from machine.errors import LabError
 SECONDS = 30.0
 NUMA_NODE = "resource.kubernetes.io/numaNode"
 """Not published of a GPU for which the kernel knows none, as in many virtual machines."""
+ALONE = "one claim at a time"
 NO_LIMIT = "set mpsMemoryLimit=none: module 5 then shows thread percentages only"
 AGAIN = (
     "run: make up, which makes again what was deleted from the cluster; "
@@ -38,6 +39,7 @@ class DriverScenario(Scenario, ABC):
         self.driver: str = parameters["driver"]
         self.namespace: str = parameters.get("namespace", "")
         self.plugin: str = parameters.get("plugin", "")
+        self.shares: str | None = parameters.get("consumableShares")
 
     @abstractmethod
     def gpus(self) -> Sequence[devices.Device]:
@@ -72,6 +74,16 @@ class DriverScenario(Scenario, ABC):
             if known and "memory" not in device.capacity:
                 raise CheckFailed(f"{place} has no capacity 'memory'")
         return ", ".join(sorted(common))
+
+    def as_wanted(self, device: devices.Device) -> bool:
+        """Whether the driver publishes it already as it is configured."""
+        return self.shares is None or devices.shares(device) == self.shares
+
+    def consumable_shares(self) -> str:
+        for device in self.gpus():
+            if (found := devices.shares(device)) != self.shares:
+                raise CheckFailed(f"{device.node}/{device.name}: {found or ALONE}")
+        return self.shares or ALONE
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -117,6 +129,10 @@ DEVICE_STEPS: tuple[Step[DriverScenario], ...] = (
          DriverScenario.device_attributes, lambda s: ", ".join(s.parameters["attributes"]),
          needs="devices-published", when=lambda s: s.ours,
          remedy="compare with a ResourceSlice of the real driver; please report what differs"),
+    Step("consumable-shares",
+         lambda s: f"several claims may have parts of {s.which}",
+         DriverScenario.consumable_shares, lambda s: s.shares or ALONE,
+         needs="devices-published", when=lambda s: bool(s.shares)),
     Step("mps-memory-limit-fits",
          lambda s: f"{s.which} has the memory that module 5's clients may use",
          lambda s: fits(s.gpus(), s.parameters["memoryLimit"]),

@@ -53,7 +53,7 @@ class SharedDriver(DriverScenario):
 
         slices = self.kube.wait(
             self.kube.resource.list_resource_slice,
-            lambda found: bool(chosen(found)),
+            lambda found: any(self.as_wanted(device) for device in chosen(found)),
             seconds,
             what=f"{self.target or 'a device'} in a slice of {self.driver}",
         )

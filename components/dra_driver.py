@@ -99,6 +99,7 @@ def _release(
             shared=not lab.cluster.owned,
             mocked=lab.mocked,
             webhook=in_chart,
+            shares=settings.consumable_shares,
         ),
         # Only ComputeDomains have CRDs, and Helm would never remove them.
         skip_crds=True,
@@ -142,6 +143,7 @@ def devices_published(
         seconds=seconds,
         subjects=list(subjects),
         memoryLimit=lab.memory_limit,
+        consumableShares=lab.consumable_shares,
         digest=program.digest(*sources.of_check("driver")),
         **answers,
     )

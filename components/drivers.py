@@ -50,6 +50,22 @@ def attributes(driver: str, version: str) -> list[str]:
     return attribute_names(version)
 
 
+def feature_gates(version: str, shares: str = "") -> dict[str, bool]:
+    """Those of NVIDIA's driver that are on. shares: the setting consumableShares.
+
+    MPSSupport brings the RBAC rules for the MPS daemons. With ConsumableShares the driver prepares
+    no claim for MPS, so that its webhook is to refuse one. TimeSlicingSettings, with which a claim
+    may name a time slice, is not for GPUs that MPS shares: whenever a claim is unprepared, one with
+    admin access too, it puts the GPU back into compute mode DEFAULT. Up to 0.4 it is needed there:
+    an MPS claim leaves the GPU in EXCLUSIVE_PROCESS mode without it (pull request 1270).
+    """
+    if shares:
+        return {"ConsumableShares": True, "TimeSlicingSettings": True}
+    if semver.Version.parse(version) < semver.Version(0, 5, 0):
+        return {"MPSSupport": True, "TimeSlicingSettings": True}
+    return {"MPSSupport": True}
+
+
 def values(
     driver: str,
     version: str,
@@ -58,6 +74,7 @@ def values(
     shared: bool = False,
     mocked: bool = False,
     webhook: pulumi.Input[dict[str, Any]] | None = None,
+    shares: str = "",
 ) -> dict[str, Any]:
     """The values of the driver's chart, for a lab with GPUs and without ComputeDomains.
 
@@ -66,26 +83,23 @@ def values(
     whether the cluster is one of others: its nodes have no image of set-up, those of the charts
     are in registries, and mocks are as many as the chart says. mocked: whether the GPU driver is
     a mocked one, which has the files of its GPUs in /sys too. webhook: how the chart runs its
-    webhook, None where it does not.
+    webhook, None where it does not. shares: the setting consumableShares.
 
-    computeDomains off: they need a newer GPU driver and an NVLink fabric. MPSSupport brings the
-    RBAC rules for the MPS daemons. Up to 0.4 an MPS claim leaves the GPU in EXCLUSIVE_PROCESS
-    mode unless TimeSlicingSettings is on too (NVIDIA's driver, pull request 1270).
-    NVMLDeviceHealthCheck has the driver taint a GPU that reports an error, which a mocked one does
-    when it is told to.
+    computeDomains off: they need a newer GPU driver and an NVLink fabric. NVMLDeviceHealthCheck has
+    the driver taint a GPU that reports an error, which a mocked one does when it is told to.
     """
     if driver == "example":
         repository, _, tag = EXAMPLE_DRIVER_IMAGE.partition(":")
         image = {"repository": repository, "tag": tag}
         return {} if shared else {"image": image, "kubeletPlugin": {"numDevices": devices}}
-    gates = {"MPSSupport": True}
-    if semver.Version.parse(version) < semver.Version(0, 5, 0):
-        gates["TimeSlicingSettings"] = True
+    gates = feature_gates(version, shares)
     found: dict[str, Any] = {
         "gpuResourcesEnabledOverride": True,
         "resources": {"computeDomains": {"enabled": False}},
         "featureGates": gates,
     }
+    if shares:
+        found["consumableShares"] = shares
     if mocked:
         gates["NVMLDeviceHealthCheck"] = True
         sysfs = {"name": "NVIDIA_DRA_SYSFS_ROOT", "value": "/driver-root/sys"}

@@ -80,6 +80,7 @@ class SimulatedSlices(pulumi.ComponentResource):
 
 def _slice(settings: Settings, node: str, uid: pulumi.Output[str]) -> Manifest:
     gpus, profile, version = settings.gpus_per_node, settings.gpu_profile, settings.driver_version
+    shares = settings.consumable_shares
     # As on a real node, the slice goes when the node goes.
     owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid, "controller": True}
     return {
@@ -90,6 +91,6 @@ def _slice(settings: Settings, node: str, uid: pulumi.Output[str]) -> Manifest:
             "driver": DRIVER,
             "nodeName": node,
             "pool": {"name": node, "generation": 1, "resourceSliceCount": 1},
-            "devices": devices(node, gpus, profile, version),
+            "devices": devices(node, gpus, profile, version, shares),
         },
     }

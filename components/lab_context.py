@@ -162,13 +162,19 @@ class LabContext:
         if not self.mocked:
             return []
         count, profile = self.settings.gpus_per_node, self.settings.gpu_profile
-        version = self.settings.driver_version
-        return [gpu for node in nodes for gpu in devices(node, count, profile, version)]
+        version, shares = self.settings.driver_version, self.settings.consumable_shares
+        return [gpu for node in nodes for gpu in devices(node, count, profile, version, shares)]
 
     @property
     def webhook_in_chart(self) -> bool:
         """Whether the driver's chart runs NVIDIA's webhook, rather than the cluster."""
         return self.settings.webhook and not self.kind.runs_webhook
+
+    @property
+    def consumable_shares(self) -> str | None:
+        """How several claims are to have a GPU, None where that is not the lab's to decide."""
+        ours = self.settings.install_driver and self.settings.driver == "nvidia"
+        return self.settings.consumable_shares if ours else None
 
     @property
     def memory_limit(self) -> dict[str, int] | None:

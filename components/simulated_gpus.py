@@ -75,11 +75,12 @@ def attribute_names(driver_version: str) -> list[str]:
 
 
 def devices(
-    node: str, count: int, profile: GpuProfile, driver_version: str
+    node: str, count: int, profile: GpuProfile, driver_version: str, shares: str = ""
 ) -> list[dict[str, Any]]:
     """The devices of one node's ResourceSlice, as NVIDIA's driver of that version writes them.
 
-    A test has the driver publish the same GPUs (tests/node/test_slices.py).
+    shares: the setting consumableShares. A test has the driver publish the same GPUs
+    (tests/node/test_slices.py).
     """
     driver, cuda = NVIDIA_DRIVER
     has_numa_node = semver.Version.parse(driver_version) >= semver.Version(0, 5, 0)
@@ -101,10 +102,27 @@ def devices(
         if has_numa_node:
             attributes["resource.kubernetes.io/numaNode"] = {"int": numa_node(index)}
         device: dict[str, Any] = {"name": f"gpu-{index}", "attributes": attributes}
+        if shares:
+            device["allowMultipleAllocations"] = True
         if profile.memory_mib is not None:
-            device["capacity"] = {"memory": {"value": _quantity(profile.memory_mib)}}
+            device["capacity"] = _capacity(_quantity(profile.memory_mib), shares)
         found.append(device)
     return found
+
+
+def _capacity(memory: str, shares: str) -> dict[str, Any]:
+    """What claims may take parts of: with `memory` one that does not say how much takes all, else
+    none."""
+    if not shares:
+        return {"memory": {"value": memory}}
+    default, least = (memory, "1Mi") if shares == "memory" else ("0", "0")
+    found = {"memory": _divisible(memory, default, least, "1Mi")}
+    return found | {"shares": _divisible(shares, "1", "1", "1")} if shares.isdigit() else found
+
+
+def _divisible(value: str, default: str, least: str, step: str) -> dict[str, Any]:
+    valid = {"min": least, "max": value, "step": step}
+    return {"value": value, "requestPolicy": {"default": default, "validRange": valid}}
 
 
 def _quantity(mib: int) -> str:

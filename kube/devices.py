@@ -30,7 +30,8 @@ BASIS: dict[str, Literal["real", "mocked", "simulated"]] = {
 
 @dataclass(frozen=True)
 class Device:
-    """One device of a slice; attributes without their type, capacity as Kubernetes writes it."""
+    """One device of a slice; attributes without their type, capacity as Kubernetes writes it;
+    model: the client's object."""
 
     driver: str
     pool: str
@@ -38,6 +39,7 @@ class Device:
     node: str
     attributes: dict[str, str | int | bool]
     capacity: dict[str, str]
+    model: Any = None
 
     @property
     def uuid(self) -> str:
@@ -47,6 +49,18 @@ class Device:
     def product(self) -> str:
         """Drivers differ in what they call it."""
         return str(self.attributes.get("productName") or self.attributes.get("model", "unnamed"))
+
+
+def shares(device: Device) -> str:
+    """How several claims may have it, as NVIDIA's driver is told (--consumable-shares): memory,
+    unlimited, or in how many shares; "" where one claim has it alone."""
+    if not device.model.allow_multiple_allocations:
+        return ""
+    if "shares" in device.capacity:
+        return device.capacity["shares"]
+    memory = (device.model.capacity or {}).get("memory")
+    policy = memory.request_policy if memory else None
+    return "memory" if policy and policy.default != "0" else "unlimited"
 
 
 def too_unreal(devices: str, least: str = GPU) -> str:
@@ -68,6 +82,7 @@ def published(slices: list[Any], driver: str = DRIVER) -> list[Device]:
             item.spec.node_name or "",
             {name: _value(value) for name, value in (device.attributes or {}).items()},
             {name: str(value.value) for name, value in (device.capacity or {}).items()},
+            device,
         )
         for item in own
         if item.spec.pool.generation == newest[item.spec.pool.name]
@@ -93,12 +108,13 @@ def wait_for(
     driver: str = DRIVER,
     *,
     exactly: bool = False,
+    wanted_shares: str | None = None,
 ) -> list[Device]:
     """Every expected GPU, as soon as all are published.
 
-    exactly: and no others, which a driver withdraws when it is configured for fewer; others that
-    remain at the deadline come back too. Raises KubeError at the deadline, naming each node and how
-    many of its GPUs are missing.
+    exactly: and no others, which a driver withdraws when it is configured for fewer; wanted_shares:
+    and with these shares, None for any; what is not so at the deadline comes back too. Raises
+    KubeError at the deadline, naming each node and how many of its GPUs are missing.
     """
 
     def missing(devices: list[Device]) -> dict[str, int]:
@@ -107,7 +123,9 @@ def wait_for(
 
     def settled(slices: list[Any]) -> bool:
         found = published(slices, driver)
-        return not missing(found) and not (exactly and len(found) > per_node * len(nodes))
+        as_wanted = wanted_shares is None or all(shares(d) == wanted_shares for d in found)
+        more = exactly and len(found) > per_node * len(nodes)
+        return not missing(found) and not more and as_wanted
 
     slices = kube.wait(
         kube.resource.list_resource_slice,

@@ -4,7 +4,8 @@ Parameters: kubeconfig, namespace, chart (its name), plugin (its DaemonSet), dri
 its devices are known), classes, version, nodes (names), gpusPerNode, attributes (names that a
 device of this driver version must have), ownMemory (whether each is known to have memory), uuids
 (of the GPUs that NVML sees on a real node), devices (what they are), mocked (mocked GPUs, as the
-API has the devices of a slice), memoryLimit (where module 5 is wanted: mib of one client, clients).
+API has the devices of a slice), memoryLimit (where module 5 is wanted: mib of one client, clients),
+consumableShares (the setting; None for a driver that is not the lab's).
 
 clusterOwned: whether the lab made the cluster. Of a shared one only the driver knows how many GPUs
 there are; one of them, target, is looked at (checks/shared_driver.py).
@@ -29,6 +30,21 @@ from machine.waiting import until
 PERMISSIONS, IN_DRIVER = shared_driver.PERMISSIONS, shared_driver.IN_DRIVER
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
+
+
+def values_in(device: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a device in a slice says of itself, by path, but not whether it is well."""
+    found: dict[str, Any] = {}
+
+    def add(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, each in value.items():
+                add(f"{path}.{key}" if path else key, each)
+        else:
+            found[path] = value
+
+    add("", {key: value for key, value in device.items() if key != "taints"})
+    return found
 
 
 class OwnDriver(DriverScenario):
@@ -76,7 +92,13 @@ class OwnDriver(DriverScenario):
 
     def wait_for_gpus(self, seconds: float, *, exactly: bool = False) -> list[devices.Device]:
         return devices.wait_for(
-            self.kube, self.nodes, self.per_node, seconds, self.driver, exactly=exactly
+            self.kube,
+            self.nodes,
+            self.per_node,
+            seconds,
+            self.driver,
+            exactly=exactly,
+            wanted_shares=self.shares,
         )
 
     def wait_for_webhook(self, seconds: float) -> None:
@@ -103,11 +125,11 @@ class OwnDriver(DriverScenario):
         return f"{gpus} ({', '.join(sorted({device.product for device in found}))})"
 
     def devices_as_mocked(self) -> str:
-        published = {gpu.uuid: {**gpu.attributes, **gpu.capacity} for gpu in self.gpus()}
+        to_json = self.kube.api.sanitize_for_serialization
+        published = {gpu.uuid: values_in(to_json(gpu.model)) for gpu in self.gpus()}
         for gpu in self.parameters["mocked"]:
-            typed = gpu["attributes"] | gpu.get("capacity", {})
-            found = published.get(typed["uuid"]["string"], {})
-            given = {key: value for key, each in typed.items() for value in each.values()}
+            found = published.get(gpu["attributes"]["uuid"]["string"], {})
+            given = values_in(gpu)
             if differing := sorted({key for key, _ in given.items() ^ found.items()}):
                 texts = (f"{key} {found.get(key)}, not {given.get(key)}" for key in differing)
                 raise CheckFailed(f"{gpu['name']}: {', '.join(texts)}")
@@ -125,7 +147,7 @@ STEPS: tuple[Step[OwnDriver], ...] = (
     Step("devices-published", "every GPU is in a ResourceSlice",
          OwnDriver.devices_published, lambda s: counted(len(s.nodes) * s.per_node, "GPU")),
     Step("devices-as-mocked", "every mocked GPU is published as the mocked driver describes it",
-         OwnDriver.devices_as_mocked, "the same attributes and capacity",
+         OwnDriver.devices_as_mocked, "the same attributes, capacity and shares",
          needs="devices-published", when=lambda s: bool(s.parameters.get("mocked"))),
     *DEVICE_STEPS,
 )  # fmt: skip
@@ -141,10 +163,10 @@ def run(module: str, parameters: dict[str, Any]) -> dict[str, Any]:
 def gate(parameters: dict[str, Any]) -> str:
     """Wait until every node is ready and every GPU published: before, pods would be refused.
 
-    parameters: kubeconfig, namespace and driver (see above), nodes, gpusPerNode, seconds,
-    memoryLimit, webhook (true where the driver's chart runs one: claims would be refused until it
-    answers), gpu (the one that modules use, "" for the first by the names of its node and itself).
-    Returns {"uuid": of that GPU, "node": its node} as JSON, "" where none is expected.
+    parameters: kubeconfig, namespace, driver and consumableShares (see above), nodes, gpusPerNode,
+    seconds, memoryLimit, webhook (true where the driver's chart runs one: claims would be refused
+    until it answers), gpu (the one that modules use, "" for the first by the names of its node and
+    itself). Returns {"uuid": of that GPU, "node": its node} as JSON, "" where none is expected.
 
     Raises CheckFailed that says what is missing, or that module 5's memory limit does not fit a
     GPU."""
@@ -155,6 +177,8 @@ def gate(parameters: dict[str, Any]) -> str:
     scenario = OwnDriver(kube, parameters)
     with scenario.explained():
         found = scenario.wait_for_gpus(seconds)
+        if scenario.shares is not None:
+            scenario.consumable_shares()
         if parameters.get("webhook"):
             scenario.wait_for_webhook(seconds)
     require_fit(found, parameters.get("memoryLimit"))

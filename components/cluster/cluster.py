@@ -25,7 +25,8 @@ class Cluster(pulumi.ComponentResource):
     shared.
 
     create, restart, remove: programs of `python -m operations`; specification: what makes another
-    cluster when it changes; timeout: of create, such as 3m, "" for Pulumi's own.
+    cluster when it changes; running: what restart is told besides, and again when it changes;
+    timeout: of create, such as 3m, "" for Pulumi's own.
 
     A changed specification is an update in place, not a replacement: to replace a cluster the
     engine would first have to delete every object on it, through a provider that it has closed by
@@ -41,6 +42,7 @@ class Cluster(pulumi.ComponentResource):
         restart: str,
         remove: str,
         specification: Mapping[str, pulumi.Input[Any]],
+        running: Mapping[str, Any] | None = None,
         owned: bool = True,
         disposable: bool = False,
         timeout: str = "",
@@ -70,7 +72,7 @@ class Cluster(pulumi.ComponentResource):
         # which would show every object on the cluster as replaced.
         self.start_id = cluster_state.of(stack)
         # A shared cluster is not restarted but looked for again.
-        given = {"stack": stack} if owned else specification
+        given = {"stack": stack, **(running or {})} if owned else specification
         self.running: pulumi.Resource = program.run(
             "cluster-running",
             f"operations {restart}",

@@ -26,6 +26,7 @@ def build(lab: LabContext) -> list[Check]:
         "mocked": list(lab.nodes.mocked),
         "target": lab.settings.target,
         "memoryLimit": lab.memory_limit,
+        "consumableShares": lab.consumable_shares,
     }
     published = Check(
         ModuleComponent(MODULE, lab.checks),

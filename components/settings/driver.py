@@ -8,7 +8,7 @@ from typing import Any
 import semver
 
 from components.settings.cluster import OWN
-from components.settings.parsers import one_of, switch, version
+from components.settings.parsers import count, one_of, switch, version
 from components.settings.setting import NotAllowed, SettingsError, setting
 from toolchain.tools import DRIVER_CHARTS
 
@@ -19,6 +19,12 @@ EXAMPLE_DRIVER = "0.4.0"
 """The version of dra-example-driver of which set-up has chart and image."""
 OLDEST_DRIVER = semver.Version(0, 4, 1)
 """0.4.0 renders a duplicate label; older charts have other names (NVIDIA's release notes)."""
+SHARES = ("memory", "unlimited")
+"""What consumableShares is besides a number."""
+MOST_SHARES = 256
+"""No node runs more pods."""
+SHARES_DRIVER, SHARES_KUBERNETES = semver.Version(0, 5, 0), semver.Version(1, 36, 0)
+"""The first with the gate ConsumableShares, and the first whose DRAConsumableCapacity is on."""
 CHART = re.compile(r"oci://[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+)?")
 
 
@@ -75,6 +81,25 @@ def _install(value: str, before: Any) -> bool:
     return wanted
 
 
+def _consumable_shares(value: str, before: Any) -> str:
+    if not value:
+        return value
+    if before.driver != "nvidia" or not before.install_driver:
+        raise NotAllowed(value, "only for a driver=nvidia that the lab installs")
+    if semver.Version.parse(before.driver_version) < SHARES_DRIVER:
+        old = f"driver {before.driver_version} does not have it"
+        raise NotAllowed(value, f"{old}; set driverVersion to {SHARES_DRIVER} or later")
+    if semver.Version.parse(before.kubernetes_version) < SHARES_KUBERNETES:
+        old = f"Kubernetes {before.kubernetes_version} allocates a device to one claim only"
+        raise NotAllowed(value, f"{old}; set kubernetesVersion to {SHARES_KUBERNETES} or later")
+    if value not in SHARES:
+        try:
+            count(1, MOST_SHARES, value)
+        except NotAllowed as error:
+            raise NotAllowed(value, f"{', '.join(SHARES)}, or {error.allowed}") from None
+    return value
+
+
 def _webhook(value: str, before: Any) -> bool:
     """The lab brings NVIDIA's webhook with NVIDIA's driver to clusters of its own."""
     possible = before.cluster != "existing" and before.driver == "nvidia"
@@ -110,6 +135,14 @@ class DriverSettings:
         meaning="Whether the DRA driver is brought to the cluster: true or false. Empty: "
         "true, on an existing cluster false.",
         parse=_install,
+    )
+    consumable_shares: str = setting(
+        meaning="Lets several claims have parts of one GPU at a time. memory: as much of its "
+        "memory as each asks for; a claim that does not ask takes it all. A number, 1 to "
+        f"{MOST_SHARES}: so many claims, or fewer that ask for several shares. unlimited: any "
+        "number of claims. Nothing limits what their pods really use. Empty: a GPU has one claim. "
+        f"It takes driver {SHARES_DRIVER} and Kubernetes {SHARES_KUBERNETES}, and excludes MPS.",
+        parse=_consumable_shares,
     )
     webhook: bool = setting(
         meaning="Whether NVIDIA's admission webhook refuses claims with parameters that its driver "

@@ -23,6 +23,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield "gpus", settings.gpus, f"with driver={settings.driver}, whose devices are mocks: real"
     if settings.driver != "nvidia" and shared:
         yield "driver", settings.driver, f"module {shared[0]} shares a GPU by MPS: nvidia"
+    if settings.consumable_shares:
+        yield from _of_shares(settings, [module.id for module in modules], shared)
     if settings.cluster == "kind":
         yield from _of_kind_image(settings)
         needs_driver = any("driver" in module.requires for module in modules)
@@ -35,6 +37,23 @@ def problems(settings: Settings) -> Iterator[Problem]:
         if not settings.target and any(module.uses_gpu for module in modules):
             one = "with cluster=existing name the one GPU that the lab may use, by its UUID"
             yield "target", "", one
+
+
+def _of_shares(settings: Settings, modules: list[str], by_mps: list[str]) -> Iterator[Problem]:
+    shares, driver = settings.consumable_shares, f"driver {settings.driver_version}"
+    if by_mps:
+        allowed = f"with it {driver} prepares no claim for MPS, by which this stack's modules share"
+        yield "consumableShares", shares, f"{allowed} a GPU ({', '.join(by_mps)}): leave it empty"
+    if "3" in modules and shares != "memory":
+        yield "consumableShares", shares, "module 3 shows claims that exclude each other: memory"
+    if "DRAConsumableCapacity=false" in settings.feature_gates:
+        gate = "featureGates has DRAConsumableCapacity=false, without which a GPU has one claim"
+        yield "consumableShares", shares, f"{gate}: leave it empty"
+    profile = settings.gpu_profile
+    described = settings.node == "simulated" or settings.gpus == "mocked"
+    if described and profile.memory_mib is None and shares != "unlimited":
+        allowed = f"{driver} limits nothing of a GPU without memory of its own"
+        yield "consumableShares", shares, f"{allowed} ({profile.product}): unlimited"
 
 
 def _of_simulated_gpus(settings: Settings, *, limited: bool) -> Iterator[Problem]:

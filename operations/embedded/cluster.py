@@ -75,9 +75,12 @@ def create(wanted: Specification) -> dict[str, Any]:
         return common.write_facts(wanted, started, kind="embedded", name=stack, **own)
 
 
-def revive(stack: str, cluster_id: str, start_id: str) -> None:
-    """Restart what ended of a whole cluster, and note the id of this start. Raises LabError with
-    the way out if the cluster, one of its files or ports is lost, or if it does not start."""
+def revive(
+    stack: str, cluster_id: str, start_id: str, webhook_gates: str = webhook.DEFAULT_GATES
+) -> None:
+    """Restart what ended of a whole cluster, and its webhook where that knows other gates, and note
+    the id of this start. Raises LabError with the way out if the cluster, one of its files or ports
+    is lost, or if it does not start."""
     common.require_not_being_removed(stack)
     folder = RUN / stack
     facts = identity.facts(stack)
@@ -96,9 +99,18 @@ def revive(stack: str, cluster_id: str, start_id: str) -> None:
     make_folder(stack)
     if not (folder / KUBECONFIG).exists():
         shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
+    _tell_webhook(folder, webhook_gates)
     if len(processes(folder)) < facts["processes"]:
         _restart(stack, folder, facts["ports"])
     write_text(folder / START_ID, start_id)
+
+
+def _tell_webhook(folder: Path, gates: str) -> None:
+    """A running one knows the gates that it was started with: with others it has to end."""
+    if webhook.gates(folder) != gates:
+        stop([process for process in processes(folder) if process.name() == webhook.COMPONENT])
+        # Not before: where this is killed, the next start has to find that they differ.
+        write_text(folder / webhook.GATES, gates)
 
 
 def _restart(stack: str, folder: Path, ports: dict[str, int]) -> None:

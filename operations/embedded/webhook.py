@@ -15,10 +15,16 @@ from toolchain.tools.embedded import WEBHOOK_ADDRESS
 
 COMPONENT = "dra-webhook"
 """Its program, and what its port is called among the cluster's."""
-GATES = "MPSSupport=true"
-"""As the lab has the driver's (components/drivers.py): both refuse what belongs to a gate that is
-off."""
+GATES, DEFAULT_GATES = "webhook-gates", "MPSSupport=true"
+"""File with the feature gates that it is started with, and those where there is no such file. They
+are the driver's: both refuse what belongs to a gate that is off."""
 PATH = "/validate-resource-claim-parameters"
+
+
+def gates(folder: Path) -> str:
+    """Those that the cluster in that folder starts it with, as Name=true,Name=true."""
+    told = folder / GATES
+    return told.read_text() if told.exists() else DEFAULT_GATES
 
 
 def start(
@@ -38,7 +44,7 @@ def start(
     with (folder / f"{COMPONENT}.log").open("ab") as log:
         subprocess.Popen(
             [
-                *(str(own), "--port", str(port), "--feature-gates", GATES),
+                *(str(own), "--port", str(port), "--feature-gates", gates(folder)),
                 *("--tls-cert-file", str(certificates / "admin.crt")),
                 *("--tls-private-key-file", str(certificates / "admin.key")),
             ],

@@ -52,9 +52,9 @@ def published(plane: Plane) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
+def plugin(plane: Plane, gpus: Sequence[dict[str, Any]], shares: str = "") -> Iterator[Path]:
     """Runs it on a node that nobody runs, until it has published these GPUs; the folder has its
-    socket as SOCKET."""
+    socket as SOCKET. shares: the setting consumableShares."""
     for item in (NODE_OBJECT, DEVICE_CLASS):
         plane.kubectl("create", "-f", "-", given=item)
     # Not pytest's, which is too long for a socket.
@@ -63,8 +63,8 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
         (folder / name).mkdir()
     driver = folder / "root"
     root.lay_out(driver, build.built(), [root.MockedGpu(**gpu) for gpu in gpus])
-    on = values("nvidia", DRIVER_PLUGIN_VERSION, 0)["featureGates"]
-    gates = ",".join(f"{gate}={str(value).lower()}" for gate, value in on.items())
+    on = values("nvidia", DRIVER_PLUGIN_VERSION, 0, shares=shares)
+    gates = ",".join(f"{gate}={str(value).lower()}" for gate, value in on["featureGates"].items())
     program = tools.built(DRIVER_PLUGIN)
     assert program is not None, "make setup-host builds it"
     with (folder / "log").open("w") as log:
@@ -78,6 +78,7 @@ def plugin(plane: Plane, gpus: Sequence[dict[str, Any]]) -> Iterator[Path]:
                 f"--kubelet-registrar-directory-path={folder / 'registry'}",
                 f"--kubelet-plugins-directory-path={folder / 'plugins'}",
                 "--healthcheck-port=-1", f"--feature-gates={gates}",
+                f"--consumable-shares={on.get('consumableShares', 'disabled')}",
             ],
             env=os.environ | {"NVIDIA_DRA_SYSFS_ROOT": str(driver / "sys")},
             stdout=log, stderr=subprocess.STDOUT,

@@ -16,9 +16,13 @@ from toolchain.tools.host_node import DRIVER_PLUGIN_VERSION
 
 MOST = 16
 CASES = [
-    pytest.param("h200", 2, id="h200"),
-    *(repeat(name, 2, id=name) for name in GPU_PROFILES if name != "h200"),
-    repeat("h100", MOST, id="as many as there can be"),
+    pytest.param("h200", 2, "", id="h200"),
+    *(repeat(name, 2, "", id=name) for name in GPU_PROFILES if name != "h200"),
+    repeat("h100", MOST, "", id="as many as there can be"),
+    pytest.param("h200", 1, "memory", id="memory"),
+    pytest.param("a100", 2, "4", id="4 shares"),
+    pytest.param("t4", 1, "unlimited", id="unlimited"),
+    repeat("gb10", 1, "unlimited", id="shares of a GPU without memory"),
 ]
 
 
@@ -29,11 +33,11 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         yield made
 
 
-@pytest.mark.parametrize(("name", "count"), CASES)
+@pytest.mark.parametrize(("name", "count", "shares"), CASES)
 def test_a_simulated_slice_is_what_the_driver_publishes(
-    plane: Plane, name: str, count: int
+    plane: Plane, name: str, count: int, shares: str
 ) -> None:
     profile = GPU_PROFILES[name]
-    simulated = devices(NODE, count, profile, DRIVER_PLUGIN_VERSION)
-    with plugin(plane, mocked(NODE, count, profile)):
+    simulated = devices(NODE, count, profile, DRIVER_PLUGIN_VERSION, shares)
+    with plugin(plane, mocked(NODE, count, profile), shares):
         assert published(plane) == simulated

@@ -387,7 +387,9 @@ def allocation(pool: str, device: str) -> dict[str, Any]:
     return {"devices": {"results": [result]}}
 
 
-def gpu_slice(on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia.com") -> Any:
+def gpu_slice(
+    on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia.com", shares: str = ""
+) -> Any:
     """A node's slice, with simulated H200s."""
     return _object(
         "V1ResourceSlice",
@@ -397,7 +399,7 @@ def gpu_slice(on: str, gpus: int, generation: int = 1, driver: str = "gpu.nvidia
                 "driver": driver,
                 "nodeName": on,
                 "pool": {"name": on, "generation": generation, "resourceSliceCount": 1},
-                "devices": devices(on, gpus, GPU_PROFILES["h200"], DRIVER_VERSION),
+                "devices": devices(on, gpus, GPU_PROFILES["h200"], DRIVER_VERSION, shares),
             },
         },
     )

@@ -173,6 +173,67 @@ def test_bad_values_are_named_with_what_is_allowed(key: str, value: str, allowed
     assert "\n" not in message
 
 
+TWO = {"modules": '["2"]'}
+SHARED = TWO | {"consumableShares": "4"}
+
+
+@pytest.mark.parametrize("shares", ["", "memory", "unlimited", "1", "256"])
+def test_how_several_claims_may_have_a_gpu(shares: str) -> None:
+    given = DEFAULTS | TWO | {"consumableShares": shares}
+    assert parse(given, "dev").consumable_shares == shares
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"consumableShares": "half"}, "memory, unlimited, or a whole number from 1 to 256"),
+        ({"consumableShares": "0"}, "memory, unlimited, or a whole number from 1 to 256"),
+        ({"consumableShares": "disabled"}, "memory, unlimited, or a whole number from 1 to 256"),
+        (
+            {"driverVersion": "0.4.1", "driverChart": "oci://registry.test/chart"},
+            "driver 0.4.1 does not have it; set driverVersion to 0.5.0 or later",
+        ),
+        (
+            {"cluster": "kind", "kubernetesVersion": "1.35.2", "nodeImage": "localhost/node:1"},
+            "Kubernetes 1.35.2 allocates a device to one claim only; set kubernetesVersion to "
+            "1.36.0 or later",
+        ),
+        (
+            {"cluster": "kind", "driver": "example"},
+            "only for a driver=nvidia that the lab installs",
+        ),
+        (
+            {"cluster": "existing", "context": "prod"},
+            "only for a driver=nvidia that the lab installs",
+        ),
+        ({"modules": '["4"]'}, "driver 0.5.0 prepares no claim for MPS"),
+        ({"modules": '["2", "5"]'}, "this stack's modules share a GPU (4, 5): leave it empty"),
+        ({"modules": '["3"]'}, "module 3 shows claims that exclude each other: memory"),
+        (
+            {"modules": '["3"]', "consumableShares": "unlimited"},
+            "module 3 shows claims that exclude each other: memory",
+        ),
+        (
+            {"featureGates": '["DRAConsumableCapacity=false"]'},
+            "without which a GPU has one claim: leave it empty",
+        ),
+        ({"gpuProfile": "gb10"}, "of a GPU without memory of its own (NVIDIA GB10): unlimited"),
+    ],
+)
+def test_where_several_claims_cannot_have_a_gpu(changes: dict[str, str], allowed: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse(DEFAULTS | SHARED | changes, "dev")
+    message = str(raised.value)
+    assert "configuration key 'consumableShares'" in message
+    assert allowed in message
+    assert "\n" not in message
+
+
+def test_a_claim_that_takes_all_memory_excludes_the_next() -> None:
+    memory = {"modules": '["3"]', "consumableShares": "memory"}
+    assert parse(DEFAULTS | memory, "dev").consumable_shares == "memory"
+
+
 @pytest.mark.parametrize("stack", ["My_Stack", "-lab", "lab-", "a" * 64, "käse"])
 def test_a_stack_name_that_is_no_dns_label_is_refused(stack: str) -> None:
     with pytest.raises(SettingsError, match="small letters, digits and inner hyphens"):

@@ -13,6 +13,21 @@ def test_memory_is_written_as_the_api_server_writes_it(name: str, memory: str) -
     assert device["capacity"] == {"memory": {"value": memory}}
 
 
+@pytest.mark.parametrize(
+    ("shares", "default", "least"),
+    [("memory", "143771Mi", "1Mi"), ("unlimited", "0", "0"), ("4", "0", "0")],
+)
+def test_what_a_claim_takes_of_a_shared_gpu_that_does_not_say_how_much(
+    shares: str, default: str, least: str
+) -> None:
+    (device,) = devices("node", 1, GPU_PROFILES["h200"], "0.5.0", shares)
+    assert device["allowMultipleAllocations"]
+    policy = device["capacity"]["memory"]["requestPolicy"]
+    assert policy["default"] == default
+    assert policy["validRange"] == {"min": least, "max": "143771Mi", "step": "1Mi"}
+    assert ("shares" in device["capacity"]) == (shares == "4")
+
+
 def test_driver_0_5_adds_the_numa_node() -> None:
     added = set(attribute_names("0.5.0")) - set(attribute_names("0.4.1"))
     assert added == {"resource.kubernetes.io/numaNode"}

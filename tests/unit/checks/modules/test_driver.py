@@ -141,8 +141,41 @@ def test_mocked_gpus_are_published_as_they_were_told(kube: FakeKube) -> None:
     told[1]["capacity"]["memory"]["value"] = "1Gi"
     told[1]["attributes"]["serial"] = {"string": "7"}
     assert findings(run(**one))["devices-as-mocked"]["found"] == (
-        "gpu-1: memory 143771Mi, not 1Gi, serial None, not 7"
+        "gpu-1: attributes.serial.string None, not 7, capacity.memory.value 143771Mi, not 1Gi"
     )
+
+
+@pytest.mark.parametrize("shares", ["memory", "unlimited", "4"])
+def test_gpus_are_shared_as_they_were_to_be(kube: FakeKube, shares: str) -> None:
+    kube.slices = [gpu_slice(name, gpus=2, shares=shares) for name in NODES]
+    assert findings(run(consumableShares=shares))["consumable-shares"]["found"] == shares
+    assert json.loads(driver.gate(GATE | {"consumableShares": shares}))["uuid"]
+    others = ({"memory", "unlimited", "4"} - {shares}).pop()
+    found = findings(run(consumableShares=others))["consumable-shares"]
+    assert (found["status"], found["found"]) == ("failed", f"gpu-node-0/gpu-0: {shares}")
+
+
+def test_a_driver_that_was_told_otherwise_is_waited_for(kube: FakeKube) -> None:
+    def publish() -> None:
+        kube.slices = [gpu_slice(name, gpus=2, shares="4") for name in NODES]
+
+    kube.changes = [publish]
+    assert json.loads(driver.gate(GATE | {"consumableShares": "4"}))["uuid"]
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("4", ""), ("", "memory")])
+def test_the_gate_stays_shut_where_gpus_are_shared_otherwise(
+    kube: FakeKube, wanted: str, found: str
+) -> None:
+    kube.slices = [gpu_slice(name, gpus=2, shares=found) for name in NODES]
+    with pytest.raises(CheckFailed, match=f"gpu-node-0/gpu-0: {found or 'one claim at a time'}"):
+        driver.gate(GATE | {"consumableShares": wanted})
+
+
+def test_how_gpus_are_shared_is_asked_of_the_labs_driver_only(kube: FakeKube) -> None:
+    kube.slices = [gpu_slice(name, gpus=2, shares="memory") for name in NODES]
+    assert "consumable-shares" not in findings(run(consumableShares=None))
+    assert json.loads(driver.gate(GATE | {"consumableShares": None}))["uuid"]
 
 
 @pytest.mark.parametrize(

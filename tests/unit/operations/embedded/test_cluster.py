@@ -23,7 +23,7 @@ from machine.errors import LabError
 from machine.host_networks import Networks
 from operations import common
 from operations.embedded import cluster as embedded
-from operations.embedded import kwokctl_config
+from operations.embedded import kwokctl_config, webhook
 from operations.embedded import ports as port_range
 from operations.embedded.cluster import Specification
 from operations.embedded.ports import COMPONENTS
@@ -554,6 +554,23 @@ def test_a_cluster_that_runs_only_enters_its_next_life(
     revive(dead)
     assert kwokctl.verbs == []
     assert (folder / "start_id").read_text() == "second"
+
+
+@pytest.mark.usefixtures("kwokctl")
+def test_a_webhook_that_knows_other_gates_is_ended_and_started_with_the_new_ones(
+    dead: dict[str, object], running: list[psutil.Process], folder: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(embedded, "stop", processes.stop)
+    program = folder / webhook.COMPONENT
+    program.symlink_to("/bin/sleep")
+    started = subprocess.Popen([program, "60"])
+    running.append(psutil.Process(started.pid))
+    cluster_id = str(dead["cluster_id"])
+    embedded.revive("dev", cluster_id, "second", webhook.DEFAULT_GATES)
+    assert started.poll() is None
+    embedded.revive("dev", cluster_id, "third", "TimeSlicingSettings=true")
+    assert not psutil.pid_exists(started.pid)
+    assert webhook.gates(folder) == "TimeSlicingSettings=true"
 
 
 @pytest.mark.usefixtures("kwokctl")
