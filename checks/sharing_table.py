@@ -77,10 +77,8 @@ def figures(cell: Mapping[str, Any], workload: str) -> Row:
         "p99_us": statistics.median(slot["p99_us"] for slot in slots),
         "power_w": statistics.median(powers) if powers else None,
         "joules": statistics.median(energies) if energies else None,
-        "energy_from": energy_from(clients),
         "cv": variation(totals),
         "cv_of_client": max(variation([s["rate"] for s in c["slots"]]) for c in clients),
-        "repeats": len(totals),
     }
 
 
@@ -104,8 +102,9 @@ def power(client: Mapping[str, Any], slot: Mapping[str, Any]) -> float | None:
     return float(sampled["median"]) if sampled else None
 
 
-def energy_from(clients: Sequence[Mapping[str, Any]]) -> str | None:
+def energy_from(output: Mapping[str, Any], workload: str) -> str | None:
     """counter: of the GPU; power: samples of the workload, times time."""
+    clients = [output["workloads"][workload]]
     if all(slot["energy_j"] is not None for client in clients for slot in client["slots"]):
         return "counter"
     return "power" if any(client.get("power_w") for client in clients) else None

@@ -19,7 +19,8 @@ LIMIT = 32 * 1024
 """Bytes that a Command may print, of UTF-8."""
 MOST_TEXT = 600
 """Characters of one text of a statement."""
-MOST_ROWS = 16
+MOST_ROWS = 28
+"""As many as a comparison has cells, with some to spare in what may be printed."""
 TEXTS = ("expected", "found", "remedy")
 
 

@@ -138,7 +138,12 @@ class Comparison(clients.ClientScenario):
             sharing_table.table_rows(found, skipped),
             first,
         )
-        table |= {"columns": sharing_table.COLUMNS, "cells": str(self.cells.folder)}
+        table |= {
+            "columns": sharing_table.COLUMNS,
+            "repeats": self.sweep.repeats,
+            "energy_from": sharing_table.energy_from(first, workload),
+            "cells": str(self.cells.folder),
+        }
         if missing := self.missing():
             return table | {"missing": missing}
         return table | {"winners": winners_of(kept, workload)}

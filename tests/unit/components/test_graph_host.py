@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,26 @@ def test_networks_of_ones_own_make_another_cluster_and_another_node() -> None:
         assert stdin["networks"] == told
     asked = json.loads(found.resources["Command/check-host"].inputs["stdin"])
     assert asked["parameters"]["networks"] == told
+
+
+def test_a_comparison_comes_last_and_makes_its_pods_itself() -> None:
+    found = build("module5", node="host", sweep="quick", sweepMinutes="5")
+    check = "Command/check-sharing-comparison"
+    assert found.reaches(check, "Command/check-mps-memory")
+    assert found.reaches(check, "ConfigMap/module5-sharing")
+    assert found.reaches("Command/verdict", check)
+    told = json.loads(found.resources[check].inputs["stdin"])["parameters"]
+    assert (told["sweep"], told["minutes"], told["gpuDriver"]) == ("quick", 5, "580.1")
+    assert GPU in json.dumps(told["claim"])
+    programs = found.resources["ConfigMap/module5-sharing"].inputs["data"]
+    (container,) = told["pod"]["spec"]["containers"]
+    assert Path(container["command"][1]).name in programs
+    made = {name for name in found.resources if name.startswith(("Pod/", "ResourceClaim/"))}
+    assert not {name for name in made if "sharing" in name}
+
+
+def test_without_a_sweep_there_is_no_comparison(graph: Graph) -> None:
+    assert not [name for name in graph.resources if "sharing" in name and "mps" not in name]
 
 
 def test_nothing_of_it_is_simulated(graph: Graph) -> None:

@@ -9,10 +9,12 @@ import pytest
 from components.modules.registry import modules
 from tests.unit.graph import Graph, build
 
+SWEEP = {"sweep": "quick"}
+"""Has all the programs of module 5."""
 LABS = {
-    "embedded": ("module5", {}),
-    "host": ("module5", {"node": "host"}),
-    "kind": ("module5", {"cluster": "kind"}),
+    "embedded": ("module5", SWEEP),
+    "host": ("module5", SWEEP | {"node": "host"}),
+    "kind": ("module5", SWEEP | {"cluster": "kind"}),
     "existing": (
         "module3",
         {

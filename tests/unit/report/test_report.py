@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from checks.sharing_table import COLUMNS
 from report.results import show, show_benchmarks, show_latest, show_stacks
 from results.status import skipped
 
@@ -176,3 +177,17 @@ def test_stacks_are_listed_with_what_they_show(capsys: Captured) -> None:
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["stack", "modules", "shows", "needs", "takes"]
     assert row.split() == ["dev", "0-3", "the", "basics", "nothing", "1", "min"]
+
+
+def test_a_wide_comparison_fits_a_terminal_of_80_columns(capsys: Captured) -> None:
+    row = {"way": "mps-daemonset", "clients": 4, "total": 66.31, "each": 16.58, "slowdown": 4.001,
+           "gain": 0.9981, "jain": 0.999998, "p50_us": 16340.0, "p99_us": 16420.0,
+           "joules": 0.01234, "cv": 0.000123, "power_w": 650.1}  # fmt: skip
+    missing = {"way": "shares", "clients": None, "skipped": "needs consumableShares"}
+    table = {"unit": "TFLOPS", "rows": [row, missing], "columns": COLUMNS, "cells": ".results/m"}
+    show_benchmarks({"5": {"sharing-compute": table}})
+    lines = capsys.readouterr().out.splitlines()
+    figures = next(line for line in lines if line.startswith("mps-daemonset"))
+    assert len(figures) <= 80
+    assert figures.split()[:4] == ["mps-daemonset", "4", "66.31", "16.58"]
+    assert any(line.split()[0] == "shares" for line in lines if line)

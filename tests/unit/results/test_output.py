@@ -155,7 +155,7 @@ def test_a_full_sweep_is_printed_as_a_summary_and_kept_whole(capsys: Capture) ->
     result = sweep(100, 48)
     short = output.shortened(STACK, "mps-percentage", result)
     output.write(short)
-    assert len(capsys.readouterr().out) < output.LIMIT / 2
+    assert len(capsys.readouterr().out) < output.LIMIT * 0.6
     (place,) = short["raw"]
     assert whole(place) == json.loads(json.dumps(result))
     for name, count in (("mps-thread-percentage", 148), ("pod-start", 48)):
