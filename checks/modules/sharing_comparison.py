@@ -10,23 +10,26 @@ A cell is a way and a number of clients. Its pods are made by the check, start t
 all workloads, and are removed; what they printed is kept at once (checks/cells.py).
 """
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from checks import cell_pods, clients, mps_daemon, pod_scenario, sharing_table
 from checks.cell_pods import CellPods
 from checks.cells import Cell, Cells
-from checks.pod_scenario import Output, Parameters, PodCheck
+from checks.pod_scenario import LOOK_SECONDS, SECONDS, Output, Parameters, PodCheck, last_json
 from checks.result import CheckFailed, CheckSkipped, require
 from checks.sharing_ways import SWEEPS, WAYS, Way
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU, MOCKED
+from machine.errors import LabError
+from machine.waiting import until
 
 NAME = "sharing-comparison"
 IN_DRIVER = mps_daemon.IN_DRIVER
 PERMISSIONS = (*pod_scenario.PERMISSIONS, *cell_pods.PERMISSIONS)
-LEAD_SECONDS = 6.0
+LEAD_SECONDS = 5.0
 """From the annotation to the start that it names. A client that learns of it later than that works
 for less of its warm-up."""
 TABLE = "sharing-{}"
@@ -43,7 +46,8 @@ class Comparison(clients.ClientScenario):
         self.made = CellPods(kube, self.namespace, NAME)
 
     def release_pods(self) -> None:
-        self.made.remove()
+        with suppress(LabError):  # of which each cell has told already
+            self.made.remove()
 
     # --- cells ------------------------------------------------------------------------------------
 
@@ -73,11 +77,26 @@ class Comparison(clients.ClientScenario):
         count: int = cell.configuration["clients"]
         with self.made.made(*self.objects(way, cell.name, count)) as pods:
             self.running(*pods)
+            self.wait_until_ready(pods)
             ahead = LEAD_SECONDS if self.devices == GPU else 0.0
             self.start_in(dict.fromkeys(pods, ahead))
             outputs = {pod: self.output(pod) for pod in pods}
         self.judge(way, outputs)
         return {"way": way.name, "clients": count, "outputs": [*outputs.values()]}
+
+    def wait_until_ready(self, pods: list[str]) -> None:
+        """A client compiles its kernels and allocates its memory before it waits for its start."""
+
+        def look() -> str:
+            logs = {pod: self.kube.log(self.namespace, pod) for pod in pods}
+            busy = [
+                pod
+                for pod, log in logs.items()
+                if pod_scenario.WAITING not in log and last_json(log) is None
+            ]
+            return require(not busy, f"{', '.join(busy)} not ready after {SECONDS:.0f} s")
+
+        until(SECONDS, CheckFailed, LOOK_SECONDS)(look)
 
     def objects(self, way: Way, name: str, count: int) -> tuple[list[Any], list[Any]]:
         """Claims and pods of a cell."""
