@@ -38,16 +38,11 @@ class Cell:
 
 @dataclass
 class Cells:
-    """The cells of a sweep. minutes: after which no further one is begun.
-
-    left: those that were not begun for that; broken: those that could not be measured.
-    """
+    """The cells of a sweep. minutes: after which no further one is begun."""
 
     stack: str
     sweep: str
     minutes: float
-    left: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -77,9 +72,7 @@ class Cells:
             try:
                 self._keep(cell, measure(cell))
             except LabError as error:
-                self.broken.append(cell.name)
                 problems.append(f"{cell.name}: {error.found}")
-        self.left += left
         missing = len(left) + len(problems)
         text = f"{len(wanted) - missing} of {len(wanted)} cells"
         if earlier:

@@ -9,6 +9,7 @@ from kube.devices import DRIVER
 
 API_VERSION = "resource.nvidia.com/v1beta1"
 PIPE_VARIABLE, PIPE_VOLUME = "CUDA_MPS_PIPE_DIRECTORY", "mps-pipe"
+AS_CONFIGURED, WITH_SHARES = "configured", "shares"
 Parameters = Mapping[str, Any]
 Manifest = dict[str, Any]
 
@@ -40,14 +41,15 @@ SWEEPS = {
 class Way:
     """sharing: in the opaque configuration of the claim, {} for an ordinary claim; own_claims:
     whether each client has a claim of its own, rather than one for all; least, most: clients with
-    which it is measured; mps: whether its clients are MPS clients; sweeps: those that it is part
-    of; missing: what it needs and this lab has not, "" for nothing; fit_pod: what its pods need
-    beside the claim."""
+    which it is measured; mps: whether its clients are MPS clients; part: of the comparison, by how
+    the driver runs for it; sweeps: those that it belongs to; missing: what it needs and this lab
+    has not, "" for nothing; fit_pod: what its pods need beside the claim."""
 
     name: str
     title: str
     sharing: Mapping[str, Any]
     own_claims: bool = False
+    part: str = AS_CONFIGURED
     least: int = 1
     most: int = 4
     mps: bool = False
@@ -85,17 +87,23 @@ class Way:
         return made
 
 
+def needs_shares(parameters: Parameters) -> str:
+    """The gates TimeSlicingSettings and ConsumableShares are not on beside MPS."""
+    if parameters["withShares"]:
+        return ""
+    return "needs a driver of the lab's own, 0.5.0 or later, and Kubernetes 1.36 or later"
+
+
 def time_slices(interval: str) -> Way:
     """By the GPU's own scheduler, with slices of that length."""
     return Way(
         name=f"time-{interval.lower()}",
         title=f"time slices, interval {interval}",
         sharing={"strategy": "TimeSlicing", "timeSlicingConfig": {"interval": interval}},
+        part=WITH_SHARES,
         least=2,
         sweeps=("full",),
-        missing=lambda given: (
-            "" if given.get("timeSlicing") else "needs the driver's gate TimeSlicingSettings"
-        ),
+        missing=needs_shares,
     )
 
 
@@ -140,7 +148,8 @@ WAYS = (
         title="consumable shares: a claim for each client, time-sliced",
         sharing={},
         own_claims=True,
+        part=WITH_SHARES,
         least=2,
-        missing=lambda given: "" if given.get("shares") else "needs consumableShares",
+        missing=needs_shares,
     ),
 )

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_command import local
 
-from components import program, sources, webhook
+from components import driver_profile, program, sources, webhook
 from components.drivers import attributes, values
 from components.lab_context import GpuDriver, LabContext
 from components.manifests import KubernetesObject
@@ -35,6 +35,16 @@ class DraDriver(pulumi.ComponentResource):
             installed.append(webhook.register(lab.cluster.webhook, child))
         revision = release.status["revision"].apply(str)
         identity = [revision, *(publisher.uid for publisher in publishers)]
+        if lab.changes_driver:
+            # An update that was killed may have left it otherwise.
+            set_back = driver_profile.run_with(
+                lab,
+                "driver-as-configured",
+                child,
+                shares=settings.consumable_shares,
+                after=installed,
+            )
+            installed.append(set_back)
         gate, gpu = devices_published(
             lab,
             kind.name,

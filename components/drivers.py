@@ -66,6 +66,11 @@ def feature_gates(version: str, shares: str = "") -> dict[str, bool]:
     return {"MPSSupport": True}
 
 
+def gate_list(version: str, shares: str = "") -> str:
+    """The same as the driver's programs take them."""
+    return ",".join(f"{name}=true" for name in sorted(feature_gates(version, shares)))
+
+
 def values(
     driver: str,
     version: str,

@@ -13,6 +13,7 @@ from components.drivers import DRIVERS, Driver
 from components.modules.registry import Module, closure
 from components.runs import Run, run_of
 from components.settings import Settings
+from components.settings.driver import no_shares
 from components.simulated_gpus import devices, mocked
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class LabContext:
     """Grows as the lab is wired; a module finds what the modules before it made.
 
     kind: of its cluster.
-    gpu_users: the checks that leave the GPU `target` free again; modules that use it take turns.
+    gpu_users: what leaves the GPU `target` free again; modules that use it take turns.
     outside: what the driver's chart makes outside its namespace, where the cluster is shared.
     cluster, nodes: from module 1 on; driver: from module 2 on.
     """
@@ -89,7 +90,7 @@ class LabContext:
     settings: Settings
     kind: "ClusterKind"
     checks: dict[str, list[Check]] = field(default_factory=dict)
-    gpu_users: list[Check] = field(default_factory=list)
+    gpu_users: list[pulumi.Resource] = field(default_factory=list)
     outside: pulumi.Input[list[str]] = field(default_factory=list)
     cluster: Cluster = field(init=False)
     nodes: GpuNodes = field(init=False)
@@ -183,9 +184,22 @@ class LabContext:
             return None
         return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
 
-    def run_of(self, check: str, observed: Sequence[Path] = ()) -> Run:
+    @property
+    def changes_driver(self) -> bool:
+        """Whether a check of module 5 has the driver run with consumable shares for a while: where
+        it is the lab's own, and its plugin really runs."""
+        settings = self.settings
+        runs = self.cluster.owned and settings.node != "simulated"
+        compares = self.has("5") and bool(settings.sweep)
+        return (
+            runs
+            and compares
+            and not no_shares(settings.driver_version, settings.kubernetes_version)
+        )
+
+    def run_of(self, check: str, observed: Sequence[Path] = (), variant: str = "") -> Run:
         """The run that the check is in, on the lab's cluster."""
-        return run_of(self.settings.stack, check, self.cluster.start_id, observed)
+        return run_of(self.settings.stack, check, self.cluster.start_id, observed, variant)
 
     def objects(
         self, parent: pulumi.Resource | None, *after: pulumi.Resource

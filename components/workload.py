@@ -13,6 +13,7 @@ from components.drivers import Driver
 from components.lab_context import LabContext
 from components.manifests import MANIFESTS, KubernetesObject, Manifest, Objects, load
 from components.modules.registry import Module
+from components.runs import Run
 from toolchain.images import WORKLOAD_IMAGE
 
 PROGRAMS = Path("workloads")
@@ -126,14 +127,15 @@ class ModuleNamespace:
         self.files = {
             check: [PROGRAMS / f"{name}.py" for name in names] for check, names in programs.items()
         }
-        self.runs = {
-            check: lab.run_of(check, [MANIFESTS / self.folder, *files])
-            for check, files in self.files.items()
-        }
+        self.runs = {check: self.run_of(check) for check in self.files}
         namespace = self.objects[f"Namespace/{self.namespace}"]
         namespace["metadata"].setdefault("labels", {}).update(lab.cluster.namespace_labels)
         free = self._gpu_free(lab.driver.ready, *lab.gpu_users)
         self.made = KubernetesObject(namespace, self.folder, lab.objects(self.component, free))
+
+    def run_of(self, check: str, variant: str = "") -> Run:
+        """The run that the check is in; a new one too when its programs or the manifests change."""
+        return self.lab.run_of(check, [MANIFESTS / self.folder, *self.files[check]], variant)
 
     def _gpu_free(self, *after: pulumi.Resource) -> pulumi.Resource:
         """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""

@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
                 action.add_argument("--stack", required=True)
     groups.add_parser("gpu-host", help="what nodes in containers need of this machine's GPU driver")
     groups.add_parser("webhook-certificate", help="have one in the cluster; JSON on stdin")
+    groups.add_parser("driver-profile", help="have the driver run otherwise; JSON on stdin")
     groups.add_parser(
         "leftovers", help="remove from a cluster what is not configured any more; JSON on stdin"
     )
@@ -85,6 +86,10 @@ def run(options: argparse.Namespace) -> int:
             from operations.kind import webhook
 
             output.write(webhook.certify(webhook.Specification(**json.load(sys.stdin))))
+        case "driver-profile":
+            from operations import driver_profile
+
+            output.write(driver_profile.use(driver_profile.Specification(**json.load(sys.stdin))))
         case "leftovers":
             from operations.stack import leftovers
 

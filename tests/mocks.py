@@ -102,6 +102,7 @@ PRINTS: dict[str, Callable[[Told], dict[str, Any]]] = {
     "operations node make": host_node,
     "operations node revive": nothing,
     "operations gpu-host": gpu_host,
+    "operations driver-profile": nothing,
     "operations leftovers": nothing,
     "operations webhook-certificate": lambda _: {"caBundle": "Y2E="},
 }

@@ -3,7 +3,8 @@
 Parameters: kubeconfig, namespace, driverNamespace, plugin, clusterOwned, uuid, stack, sweep (quick
 or full), minutes (after which no further cell is begun), claim and pod (after whose model those of
 a cell are made), programs (digest of the pod's), gpuDriver and versions (on which figures depend
-too), devices; and for ways that not every lab has: timeSlicing, mpsDaemonset, shares
+too), devices, parts (of the comparison, that it measures; the rest is measured before), withShares
+(whether the driver is changed for one of them); and for ways that not every lab has: mpsDaemonset
 (checks/sharing_ways.py).
 
 A cell is a way and a number of clients. Its pods are made by the check, start together, measure
@@ -19,7 +20,7 @@ from checks.cell_pods import CellPods
 from checks.cells import Cell, Cells
 from checks.pod_scenario import LOOK_SECONDS, SECONDS, Output, Parameters, PodCheck, last_json
 from checks.result import CheckFailed, CheckSkipped, require
-from checks.sharing_ways import SWEEPS, WAYS, Way
+from checks.sharing_ways import SWEEPS, WAYS, WITH_SHARES, Way
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU, MOCKED
@@ -44,6 +45,12 @@ class Comparison(clients.ClientScenario):
         self.sweep = SWEEPS[parameters["sweep"]]
         self.cells = Cells(parameters["stack"], parameters["sweep"], parameters["minutes"])
         self.made = CellPods(kube, self.namespace, NAME)
+        self.parts: list[str] = parameters["parts"]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether all is measured when this check ends."""
+        return WITH_SHARES in self.parts
 
     def release_pods(self) -> None:
         with suppress(LabError):  # of which each cell has told already
@@ -133,7 +140,8 @@ class Comparison(clients.ClientScenario):
         return [found for cell in cells if (found := self.cells.kept(cell)) is not None]
 
     def missing(self) -> str:
-        return ", ".join([*self.cells.left, *self.cells.broken])
+        cells = [cell for way in WAYS for cell in self.cells_of(way)]
+        return ", ".join(cell.name for cell in cells if self.cells.kept(cell) is None)
 
     def compared(self) -> str:
         """Which way wins, for each workload and number of clients."""
@@ -144,9 +152,9 @@ class Comparison(clients.ClientScenario):
         return "; ".join(f"{name}: {text}" for name, text in found.items())
 
     def table(self, workload: str) -> dict[str, Any]:
-        """Nothing where nothing was measured."""
+        """Nothing where nothing was measured, or other parts follow."""
         kept = self.kept()
-        if not kept:
+        if not kept or not self.is_last:
             return {}
         first: Output = kept[0]["outputs"][0]
         skipped = {way.name: why for way in WAYS if (why := way.skipped(self.parameters))}
@@ -180,6 +188,7 @@ def step_of(way: Way) -> Step[Comparison]:
         lambda s: s.measure_way(way),
         lambda s: f"{len(s.cells_of(way))} cells",
         least=MOCKED,
+        when=lambda s: way.part in s.parts,
     )
 
 
@@ -191,6 +200,7 @@ STEPS: tuple[Step[Comparison], ...] = (
         Comparison.compared,
         sharing_table.RULE,
         least=GPU,
+        when=lambda s: s.is_last,
     ),
     clients.released("sharing-released", ""),
 )

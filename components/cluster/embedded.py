@@ -14,7 +14,7 @@ from components.check import Program
 from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
 from components.dra_driver import DraDriver
-from components.drivers import feature_gates
+from components.drivers import gate_list
 from components.gpu_node import SimulatedNodes, SimulatedSlices
 from components.lab_context import GpuDriver, LabContext
 from components.settings import Settings
@@ -49,12 +49,6 @@ def control_plane_tools(settings: Settings) -> Program:
     }
 
 
-def _webhook_gates(settings: Settings) -> str:
-    """Those of the driver: both refuse what belongs to a gate that is off."""
-    gates = feature_gates(settings.driver_version, settings.consumable_shares)
-    return ",".join(f"{name}=true" for name in sorted(gates))
-
-
 def control_plane(settings: Settings, opts: pulumi.ResourceOptions, *, disposable: bool) -> Cluster:
     """disposable: whether its objects go with it, because nothing has to be undone for them."""
     return Cluster(
@@ -72,7 +66,8 @@ def control_plane(settings: Settings, opts: pulumi.ResourceOptions, *, disposabl
             "stages": program.digest(cluster_state.STAGES),
             "recipe": cluster_state.RECIPE,
         },
-        running={"webhook_gates": _webhook_gates(settings)},
+        # Those of the driver: both refuse what belongs to a gate that is off.
+        running={"webhook_gates": gate_list(settings.driver_version, settings.consumable_shares)},
         disposable=disposable,
         timeout="3m",
     )

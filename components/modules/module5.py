@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components import program
+from components import driver_profile, program
 from components.check import Check
 from components.lab_context import LabContext
 from components.manifests import Manifest
@@ -25,6 +25,8 @@ from components.workload import (
 NAMESPACE = "dra-module5"
 PERCENTAGE, MEMORY, COMPARISON = "mps-percentage", "mps-memory", "sharing-comparison"
 """The checks. Each has a run, and so a ConfigMap, of its own."""
+AS_CONFIGURED, WITH_SHARES = "configured", "shares"
+"""Parts of the comparison, by how the driver runs for them: with shares it has no MPS."""
 CLIENTS = ("neighbour", "allocator", "raiser", "escaper")
 """The pods under the memory limit."""
 JOB_MINUTES = 6
@@ -40,7 +42,7 @@ def build(lab: LabContext) -> list[Check]:
     if lab.settings.mps_memory_mib:
         checks.append(limit_memory(namespace, checks[-1]))
     if lab.settings.sweep:
-        checks.append(compare_sharing(namespace, checks[-1]))
+        checks += compare_sharing(namespace, checks[-1])
     return checks
 
 
@@ -85,9 +87,10 @@ def limit_memory(namespace: ModuleNamespace, percentage: Check) -> Check:
     return run.verify()
 
 
-def compare_sharing(namespace: ModuleNamespace, before: Check) -> Check:
+def compare_sharing(namespace: ModuleNamespace, before: Check) -> list[Check]:
     """The ways to share a GPU, when it is free again. The check makes the claims and pods of each
-    measurement itself, as many as are still to do."""
+    measurement itself, as many as are still to do. Some ways exclude each other in the driver: the
+    second check measures those for which it runs otherwise."""
     lab, objects = namespace.lab, namespace.objects
     claim = claim_for_gpu(objects["ResourceClaim/sharing"], lab.target, lab.kind_of_driver)
     run = PodRun(
@@ -97,13 +100,39 @@ def compare_sharing(namespace: ModuleNamespace, before: Check) -> Check:
         stack=lab.settings.stack,
         sweep=lab.settings.sweep,
         minutes=lab.settings.sweep_minutes,
+        parts=[AS_CONFIGURED, *([] if lab.changes_driver else [WITH_SHARES])],
+        withShares=lab.changes_driver,
         claim=claim,
         pod=objects["Pod/sharing"],
         programs=program.digest(*namespace.files[COMPARISON]),
         gpuDriver=pulumi.Output.from_input(lab.nodes.facts).apply(gpu_driver),
         **_common(namespace),
     )
-    return run.verify(before)
+    check = run.verify(before)
+    return [check, *([_compare_with_shares(run, check)] if lab.changes_driver else [])]
+
+
+def _compare_with_shares(compared: PodRun, before: Check) -> Check:
+    namespace, lab = compared.namespace, compared.lab
+    run = namespace.run_of(COMPARISON, WITH_SHARES)
+    opts = pulumi.ResourceOptions(parent=namespace.component)
+    set_back = lab.settings.consumable_shares
+    changed = driver_profile.run_with(
+        lab, "driver-with-shares", opts, shares="unlimited", run=run.id, after=[before]
+    )
+    check = Check(
+        namespace.component,
+        run=run,
+        parameters=compared.parameters | {"parts": [WITH_SHARES]},
+        subjects=[compared.uid],
+        after=[changed],
+    )
+    lab.gpu_users.append(
+        driver_profile.run_with(
+            lab, "driver-set-back", opts, shares=set_back, run=run.id, after=[check]
+        )
+    )
+    return check
 
 
 def gpu_driver(node: dict[str, Any]) -> str:

@@ -81,17 +81,24 @@ def _install(value: str, before: Any) -> bool:
     return wanted
 
 
+def no_shares(driver_version: str, kubernetes_version: str) -> str:
+    """Why these have no consumable shares, and what to do; "" if they have."""
+    if semver.Version.parse(driver_version) < SHARES_DRIVER:
+        old = f"driver {driver_version} does not have it"
+        return f"{old}; set driverVersion to {SHARES_DRIVER} or later"
+    if semver.Version.parse(kubernetes_version) < SHARES_KUBERNETES:
+        old = f"Kubernetes {kubernetes_version} allocates a device to one claim only"
+        return f"{old}; set kubernetesVersion to {SHARES_KUBERNETES} or later"
+    return ""
+
+
 def _consumable_shares(value: str, before: Any) -> str:
     if not value:
         return value
     if before.driver != "nvidia" or not before.install_driver:
         raise NotAllowed(value, "only for a driver=nvidia that the lab installs")
-    if semver.Version.parse(before.driver_version) < SHARES_DRIVER:
-        old = f"driver {before.driver_version} does not have it"
-        raise NotAllowed(value, f"{old}; set driverVersion to {SHARES_DRIVER} or later")
-    if semver.Version.parse(before.kubernetes_version) < SHARES_KUBERNETES:
-        old = f"Kubernetes {before.kubernetes_version} allocates a device to one claim only"
-        raise NotAllowed(value, f"{old}; set kubernetesVersion to {SHARES_KUBERNETES} or later")
+    if problem := no_shares(before.driver_version, before.kubernetes_version):
+        raise NotAllowed(value, problem)
     if value not in SHARES:
         try:
             count(1, MOST_SHARES, value)

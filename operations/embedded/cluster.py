@@ -105,6 +105,12 @@ def revive(
     write_text(folder / START_ID, start_id)
 
 
+def tell_webhook(stack: str, gates: str) -> None:
+    """Have the webhook of a cluster that runs know these gates of the driver."""
+    _tell_webhook(RUN / stack, gates)
+    _wait_until_usable(stack, RUN / stack, identity.facts(stack)["ports"])
+
+
 def _tell_webhook(folder: Path, gates: str) -> None:
     """A running one knows the gates that it was started with: with others it has to end."""
     if webhook.gates(folder) != gates:

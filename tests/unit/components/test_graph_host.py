@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,42 @@ def test_a_comparison_comes_last_and_makes_its_pods_itself() -> None:
     assert Path(container["command"][1]).name in programs
     made = {name for name in found.resources if name.startswith(("Pod/", "ResourceClaim/"))}
     assert not {name for name in made if "sharing" in name}
+
+
+def test_the_driver_is_changed_for_a_part_of_the_comparison_and_set_back() -> None:
+    found = build("module5", node="host", sweep="quick")
+    order = ["devices-published", "driver-as-configured"]
+    order = ["driver-set-back", "check-sharing-comparison-shares", "driver-with-shares",
+             "check-sharing-comparison", *order]  # fmt: skip
+    assert all(found.reaches(f"Command/{a}", f"Command/{b}") for a, b in pairwise(order))
+    told = {
+        name: json.loads(found.resources[f"Command/{name}"].inputs["stdin"])
+        for name in ("driver-as-configured", "driver-with-shares", "driver-set-back")
+    }
+    shares, gates = (
+        {name: each[key] for name, each in told.items()} for key in ("shares", "webhook_gates")
+    )
+    assert shares == dict.fromkeys(told, "") | {"driver-with-shares": "unlimited"}
+    assert gates == dict.fromkeys(told, "MPSSupport=true") | {
+        "driver-with-shares": "ConsumableShares=true,TimeSlicingSettings=true"
+    }
+    # Until it is set back the cluster has no start id.
+    assert [bool(each["start_id"]) for each in told.values()] == [True, False, True]
+    assert told["driver-with-shares"]["run"] == told["driver-set-back"]["run"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"node": "simulated"},
+        {"cluster": "kind", "gpus": "mocked", "kubernetesVersion": "1.35.2", "nodeImage": "n:1"},
+    ],
+    ids=["nothing runs", "Kubernetes without shares"],
+)
+def test_where_a_driver_has_no_shares_it_is_not_changed(given: dict[str, str]) -> None:
+    found = build("module5", sweep="quick", **given)
+    assert not [name for name in found.resources if name.startswith("Command/driver-")]
+    assert "Command/check-sharing-comparison" in found.resources
 
 
 def test_without_a_sweep_there_is_no_comparison(graph: Graph) -> None:

@@ -35,6 +35,8 @@ PARAMETERS: dict[str, Any] = {
     "pod": POD,
     "programs": "0123456789ab",
     "gpuDriver": "580.159.04",
+    "parts": ["configured", "shares"],
+    "withShares": False,
 }
 RATES = {"exclusive": 60.0, "time-sliced": 58.0, "mps-driver": 66.0}
 """Of all clients together."""
@@ -102,7 +104,7 @@ def test_every_way_is_measured_with_every_number_of_clients(cluster: Cluster) ->
     assert found["way-time-sliced"] == found["way-mps-driver"] == "passed"
     assert found["way-mps-daemonset"] == "needs mps=daemonset or mps=both"
     assert found["way-time-short"] == "only with sweep=full"
-    assert found["way-shares"] == "needs consumableShares"
+    assert found["way-shares"].startswith("needs a driver of the lab's own, 0.5.0 or later")
     assert "2 clients: mps-driver, 10.0% above exclusive" in findings(result)[
         "sharing-compared"]["found"]  # fmt: skip
 
@@ -198,7 +200,7 @@ def test_on_a_simulated_node_no_pod_is_made(cluster: Cluster) -> None:
 def test_ways_that_the_lab_has_are_measured_too(cluster: Cluster) -> None:
     RATES["mps-daemonset"] = RATES["shares"] = 50.0
     daemon = {"pipeDirectory": "/mps", "volumeClaim": "mps-pipe"}
-    result = run(mpsDaemonset=daemon, shares="unlimited")
+    result = run(mpsDaemonset=daemon, withShares=True)
     assert failed(result) == {}
     by_name = {each["metadata"]["name"]: each["spec"] for each in cluster.made}
     (container,) = by_name["mps-daemonset-2-1"]["containers"]
@@ -208,10 +210,28 @@ def test_ways_that_the_lab_has_are_measured_too(cluster: Cluster) -> None:
     assert own == ["shares-2-1", "shares-2-2"]
 
 
+def test_what_needs_another_driver_is_measured_apart_and_compared_with_the_rest(
+    cluster: Cluster,
+) -> None:
+    RATES["shares"] = 50.0
+    first = run(parts=["configured"], withShares=True)
+    assert names(cluster) == CELLS
+    assert "way-shares" not in statuses(first)
+    assert "sharing-compared" not in statuses(first)
+    assert "sharing-compute" not in first.get("benchmarks", {})
+    cluster.made.clear()
+    second = run(parts=["shares"], withShares=True)
+    assert failed(second) == {}
+    assert names(cluster) == ["shares-2", "shares-4"]
+    rows = second["benchmarks"]["sharing-compute"]["rows"]
+    assert {"exclusive", "mps-driver", "shares"} <= {row["way"] for row in rows}
+    assert "mps-driver" in findings(second)["sharing-compared"]["found"]
+
+
 def test_every_interval_is_a_claim_of_its_own_kind(cluster: Cluster) -> None:
     for interval in ("default", "short", "medium", "long"):
         RATES[f"time-{interval}"] = 50.0
-    assert failed(run(sweep="full", timeSlicing=True)) == {}
+    assert failed(run(sweep="full", withShares=True)) == {}
     assert {f"time-{each}-3" for each in ("default", "short", "medium", "long")} <= {
         *names(cluster)
     }
