@@ -35,8 +35,8 @@ class DraDriver(pulumi.ComponentResource):
             installed.append(webhook.register(lab.cluster.webhook, child))
         revision = release.status["revision"].apply(str)
         identity = [revision, *(publisher.uid for publisher in publishers)]
-        if lab.changes_driver:
-            # An update that was killed may have left it otherwise.
+        if lab.may_change_driver:
+            # An update that was killed may have left it otherwise, whatever this one is to do.
             set_back = driver_profile.run_with(
                 lab,
                 "driver-as-configured",

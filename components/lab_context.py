@@ -185,17 +185,17 @@ class LabContext:
         return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
 
     @property
-    def changes_driver(self) -> bool:
-        """Whether a check of module 5 has the driver run with consumable shares for a while: where
-        it is the lab's own, and its plugin really runs."""
+    def may_change_driver(self) -> bool:
+        """Whether its driver may run with consumable shares for a while: it is NVIDIA's and the
+        lab's own, its plugin really runs, and the versions have them."""
         settings = self.settings
-        runs = self.cluster.owned and settings.node != "simulated"
-        compares = self.has("5") and bool(settings.sweep)
-        return (
-            runs
-            and compares
-            and not no_shares(settings.driver_version, settings.kubernetes_version)
-        )
+        own = self.cluster.owned and settings.driver == "nvidia" and settings.node != "simulated"
+        return own and not no_shares(settings.driver_version, settings.kubernetes_version)
+
+    @property
+    def changes_driver(self) -> bool:
+        """Whether a check of module 5 has it run so."""
+        return self.may_change_driver and self.has("5") and bool(self.settings.sweep)
 
     def run_of(self, check: str, observed: Sequence[Path] = (), variant: str = "") -> Run:
         """The run that the check is in, on the lab's cluster."""

@@ -30,8 +30,8 @@ class Specification:
     """namespace, plugin (DaemonSet), driver: as in GpuDriver; nodes, gpus_per_node: that publish;
     gates, shares: with which it is to run, "" for no shares; webhook: Deployment of the chart that
     runs it, webhook_gates: of the one that the cluster runs, "" where there is none; start_id: of
-    the cluster where this is how the driver is configured, "" where it is not; run: another one is
-    another time."""
+    the cluster where this is how the driver is configured, "" where it is not; run: of the check
+    that needs it, "" where the gate on devices waits for the driver."""
 
     stack: str
     kubeconfig: str
@@ -63,8 +63,9 @@ def use(wanted: Specification) -> str:
         plugin.change(variables)
         done = f"it runs with {GATES}={gates} {SHARES}={wanted.shares}"
     with prefixed("the driver does not run as it was to"):
-        plugin.wait()
-        _wait_until_published(kube, wanted)
+        if wanted.run:
+            plugin.wait()
+            _wait_until_published(kube, wanted)
         _tell_webhook(kube, wanted, gates)
     if wanted.start_id:
         write_text(cluster_state.RUN / wanted.stack / cluster_state.START_ID, wanted.start_id)
