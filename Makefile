@@ -8,13 +8,14 @@ REPEATS ?= 3
 CACHE  ?=
 TOOLCHAIN ?= $(DRA_WORKSHOP_TOOLCHAIN)
 BASE   ?=
+FAULT  ?=
 # Not from the environment: some shells have a HOST there.
 PYTHON_VERSION =
 PART_MB =
 HOST =
 
 # Through the environment, so that quotes in them reach the programs as they are.
-export SET ARGS BASE
+export SET ARGS BASE FAULT
 export DRA_WORKSHOP_TOOLCHAIN := $(TOOLCHAIN)
 # All text is UTF-8, whatever the locale says.
 export PYTHONUTF8 := 1
@@ -23,7 +24,7 @@ VENV := .venv/bin/python
 RUN  := $(VENV) -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify results plots list kubectl shell logs bundle \
+.PHONY: help setup setup-host setup-kind kind-node-image setup-dev up preview preview-diff destroy recover verify break results plots list kubectl shell logs bundle \
         test test-all lint types unit plan embedded faults bench golden docs lock clean
 
 help: ## what there is
@@ -57,6 +58,9 @@ preview-diff: setup ## what a change since BASE does to all stacks, or to STACK;
 
 verify: setup ## run every check of a stack again
 	@$(RUN) up --stack '$(STACK)' --verify
+
+break: setup ## break something of a lab that is up, see what brings it back; FAULT=name, none: a list
+	@$(VENV) -m faults --stack '$(STACK)' --fault "$$FAULT"
 
 results: setup ## what the last update of a stack found; JSON=1 for JSON
 	@$(RUN) results --stack '$(STACK)' $(if $(JSON),--json)

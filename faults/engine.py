@@ -1,0 +1,112 @@
+"""Runs one fault: clients at work, the injection, and what is seen of it, timed."""
+
+import time
+from typing import Any
+
+from checks.result import CheckFailed, Checklist, CheckSkipped, Finding
+from faults.model import Fault, Sight
+from faults.scene import Scene
+from kube.devices import BASIS, LEVELS, too_unreal
+from machine import host_node
+from machine.errors import LabError
+from results.status import Basis, Status
+
+MODULE = "4"
+"""Whose claims and pods the clients are made after."""
+LOOK_SECONDS = 0.2
+AT_WORK, INJECTED, REMOVED = "at-work", "injected", "removed"
+
+
+def why_not(fault: Fault, scene: Scene) -> str:
+    """Why the fault cannot be tried here, "" if it can."""
+    if LEVELS.index(scene.devices) < LEVELS.index(fault.least):
+        return too_unreal(scene.devices, fault.least)
+    if fault.host and not host_node.is_ours(scene.stack):
+        return "needs this machine as the node: node=host"
+    return ""
+
+
+def run(fault: Fault, scene: Scene) -> dict[str, Any]:
+    """What was seen, as of a check, with the clients as a user sees them. Whatever happens, all
+    that was made for it is removed."""
+    checklist = Checklist(MODULE)
+    basis: Basis = BASIS[scene.devices]
+    clients: Any = {}
+    if reason := why_not(fault, scene):
+        checklist.skip(fault.name, fault.breaks, reason, basis=basis)
+        return _result(fault, checklist, clients)
+    remedy = scene.remedy
+    try:
+        scene.clear()  # of a run that was killed
+        if checklist.verify(
+            AT_WORK, "clients work", scene.start_clients, "at work", remedy, basis=basis
+        ):
+            if checklist.verify(
+                INJECTED, fault.breaks, lambda: inject(fault, scene), "done", remedy, basis=basis
+            ):
+                watch(fault, scene, checklist)
+            clients = scene.clients_seen()
+    finally:
+        scene.finish()
+        scene.clear()
+    checklist.verify(
+        REMOVED, "what was made for it is gone", scene.clear, "nothing", remedy, basis=basis
+    )
+    return _result(fault, checklist, clients)
+
+
+def inject(fault: Fault, scene: Scene) -> str:
+    scene.injected = time.time()
+    return fault.inject(scene)
+
+
+def watch(fault: Fault, scene: Scene, checklist: Checklist) -> None:
+    """Look for all sights at once, so that each has its own time, and add a finding for each."""
+    waiting = [each for each in fault.sights if each.kind != "unharmed"]
+    while waiting:
+        for sight in list(waiting):
+            if (finding := _look(sight, scene, checklist)) is not None:
+                checklist.findings.append(finding)
+                waiting.remove(sight)
+        scene.count_devices()
+        if waiting:
+            time.sleep(LOOK_SECONDS)
+    for sight in fault.sights:
+        if sight.kind == "unharmed":
+            finding = _look(sight, scene, checklist, last=True)
+            checklist.findings.append(finding or _finding(sight, scene, "failed", "not seen"))
+
+
+def _look(sight: Sight, scene: Scene, checklist: Checklist, last: bool = False) -> Finding | None:
+    """What is known of it, None as long as it may still come. last: it is not waited for."""
+    if LEVELS.index(scene.devices) < LEVELS.index(sight.least):
+        return _finding(sight, scene, "skipped", too_unreal(scene.devices, sight.least))
+    if sight.needs and not checklist.holds(sight.needs):
+        if any(found.id == sight.needs for found in checklist.findings):
+            return _finding(sight, scene, "skipped", f"needs {sight.needs}")
+        return None
+    try:
+        return _finding(sight, scene, "passed", sight.look(scene))
+    except CheckSkipped as reason:
+        return _finding(sight, scene, "skipped", str(reason))
+    except (CheckFailed, LabError) as error:
+        if last or scene.since() > sight.within:
+            return _finding(sight, scene, "failed", error.found)
+        return None
+
+
+def _finding(sight: Sight, scene: Scene, status: Status, found: str) -> Finding:
+    """seconds: since the injection."""
+    basis: Basis = BASIS[scene.devices]
+    seconds = 0.0 if status == "skipped" else round(scene.since(), 1)
+    remedy = scene.remedy if status == "failed" else ""
+    return Finding(sight.id, sight.title, status, basis, sight.expected, found, seconds, remedy)
+
+
+def _result(fault: Fault, checklist: Checklist, clients: Any) -> dict[str, Any]:
+    """`kind` of each finding: what it is to a user, "" for the engine's own."""
+    kinds = {sight.id: sight.kind for sight in fault.sights}
+    result = checklist.to_json()
+    for finding in result["checks"]:
+        finding["kind"] = kinds.get(finding["id"], "")
+    return result | {"fault": fault.name, "breaks": fault.breaks, "clients": clients}

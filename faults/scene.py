@@ -1,0 +1,324 @@
+"""What a fault is tried on: its clients, made after the module's own pods, and what they say."""
+
+import copy
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from checks.clients import ClientScenario
+from checks.pod_scenario import RETRIED, Parameters
+from checks.result import CheckFailed, CheckSkipped, require
+from checks.wrong_configs import API_VERSION
+from faults.model import Claim, Client, Fault
+from kube import devices
+from kube.client import Kube
+from kube.conditions import is_true
+from kube.errors import KubeError
+from kube.pods import describe
+
+UP_LOG = Path(".state/fault-up.log")
+LABEL = "dra-workshop/fault"
+"""On all that a fault makes; its value is the fault's name."""
+PREFIX = "fault-"
+"""Of the names of all that."""
+MODEL = "own"
+"""The claim of module 4 after which those of faults are made."""
+PROGRAMS = ("fault_client", "cuda_driver", "gpu_kernels")
+AT_WORK = ("working", "holding")
+MOST_SECONDS = 600
+"""A client ends by then, should this program be killed: others want the GPU."""
+FRESH_SECONDS = 2.0
+"""A client that works said so within this time."""
+START_SECONDS = 60.0
+
+
+class Scene(ClientScenario):
+    """Parameters: as of module 4's check. injected: when it was done, seconds since 1970; noted:
+    what an injection knows that sights ask for; fewest: the least number of devices published
+    since; bringing_back: a command that does so."""
+
+    def __init__(self, kube: Kube, parameters: Parameters, fault: Fault, stack: str) -> None:
+        super().__init__(kube, parameters)
+        self.fault, self.stack = fault, stack
+        self.plugin: str = parameters["plugin"]
+        self.injected = 0.0
+        self.noted: dict[str, Any] = {}
+        self.fewest = self.before = 0
+        self.bringing_back: subprocess.Popen[bytes] | None = None
+
+    # --- what it makes, and removes ---------------------------------------------------------------
+
+    def start_clients(self) -> str:
+        """Make all, and wait until every client works. Returns their names."""
+        self._make_programs()
+        for name, claim in self.fault.claims.items():
+            self._make_claim(name, claim)
+        for name, client in self.fault.clients.items():
+            self.start(name, client)
+        deadline = time.monotonic() + START_SECONDS
+        for name in self.fault.clients:
+            while True:
+                try:
+                    self.works(name)
+                    break
+                except CheckFailed:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.2)
+        self.before = self.fewest = len(self.published())
+        return ", ".join(self.fault.clients)
+
+    def start(self, name: str, client: Client) -> None:
+        """Make the pod."""
+        model = self.kube.get(self.kube.core.read_namespaced_pod, client.model, self.namespace)
+        spec = self._copy(model)["spec"]
+        spec.pop("nodeName", None)
+        spec |= {
+            "restartPolicy": client.restart,
+            "activeDeadlineSeconds": MOST_SECONDS,
+            "terminationGracePeriodSeconds": 1,
+        }
+        for reference in spec["resourceClaims"]:
+            reference["resourceClaimName"] = PREFIX + client.claim
+        for volume in spec["volumes"]:
+            if "configMap" in volume:
+                volume["configMap"]["name"] = f"{PREFIX}programs"
+        for container in spec["containers"]:
+            program = ["python3", "/workshop/fault_client.py", *client.arguments]
+            environment = (client.environment or {}).items()
+            container["command"] = program
+            container["env"] = [{"name": key, "value": value} for key, value in environment]
+        create = self.kube.core.create_namespaced_pod
+        self.kube.get(create, self.namespace, {"metadata": self._metadata(name), "spec": spec})
+
+    def start_once(self, name: str, client: Client) -> None:
+        """Make the pod unless that was done."""
+        if name not in self.noted:
+            self.start(name, client)
+            self.noted[name] = time.time()
+
+    def clear(self) -> str:
+        """Remove all that any fault made, and wait until it is gone."""
+        self.end_clients()
+        core, resource = self.kube.core, self.kube.resource
+        self._remove(
+            resource.list_namespaced_resource_claim, resource.delete_namespaced_resource_claim
+        )
+        self._remove(core.list_namespaced_config_map, core.delete_namespaced_config_map)
+        return "nothing is left of it"
+
+    def end_clients(self) -> None:
+        """Remove the pods, so that others get the GPU, and wait until they are gone."""
+        core = self.kube.core
+        self._remove(core.list_namespaced_pod, core.delete_namespaced_pod)
+
+    def _remove(self, lister: Any, delete: Any) -> None:
+        selection = {"namespace": self.namespace, "label_selector": LABEL}
+        for item in self.kube.get(lister, **selection).items:
+            with suppress(KubeError):  # it has gone
+                self.kube.get(delete, item.metadata.name, self.namespace)
+        left = self.kube.wait(lister, lambda items: not items, START_SECONDS, **selection)
+        if left:
+            names = ", ".join(item.metadata.name for item in left)
+            raise CheckFailed(f"after {START_SECONDS:.0f} s still there: {names}")
+
+    def _make_programs(self) -> None:
+        folder = Path("workloads")
+        data = {f"{name}.py": (folder / f"{name}.py").read_text() for name in PROGRAMS}
+        create = self.kube.core.create_namespaced_config_map
+        self.kube.get(
+            create, self.namespace, {"metadata": self._metadata("programs"), "data": data}
+        )
+
+    def _make_claim(self, name: str, wanted: Claim) -> None:
+        listed = self.kube.get(
+            self.kube.resource.list_namespaced_resource_claim,
+            namespace=self.namespace,
+            field_selector=f"metadata.name={MODEL}",
+        )
+        spec = self._copy(listed.items[0])["spec"]
+        for request in spec["devices"].get("requests", []) if wanted.other else []:
+            for selector in request["exactly"]["selectors"]:
+                cel = selector["cel"]
+                cel["expression"] = cel["expression"].replace(" == ", " != ")
+        if wanted.sharing is not None:
+            parameters = {
+                "apiVersion": API_VERSION, "kind": "GpuConfig", "sharing": dict(wanted.sharing)
+            }  # fmt: skip
+            opaque = {"driver": devices.DRIVER, "parameters": parameters}
+            spec["devices"]["config"] = [{"requests": ["gpu"], "opaque": opaque}]
+        body = {"metadata": self._metadata(name), "spec": spec}
+        self.kube.get(self.kube.resource.create_namespaced_resource_claim, self.namespace, body)
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        labels = {LABEL: self.fault.name}
+        return {"name": PREFIX + name, "namespace": self.namespace, "labels": labels}
+
+    def _copy(self, model: Any) -> dict[str, Any]:
+        return copy.deepcopy(dict(self.kube.api.sanitize_for_serialization(model)))
+
+    # --- what is seen -----------------------------------------------------------------------------
+
+    def since(self) -> float:
+        """Seconds since the injection."""
+        return time.time() - self.injected
+
+    def find(self, namespace: str, prefix: str) -> Any:
+        """The newest pod whose name begins so; CheckFailed if there is none."""
+        listed = self.kube.get(self.kube.core.list_namespaced_pod, namespace=namespace).items
+        found = [pod for pod in listed if pod.metadata.name.startswith(prefix)]
+        going = [pod for pod in found if not pod.metadata.deletion_timestamp]
+        if not going:
+            raise CheckFailed(f"no pod {prefix}… in {namespace}")
+        return max(going, key=lambda pod: str(pod.metadata.creation_timestamp))
+
+    def client(self, name: str) -> Any:
+        """The client's pod."""
+        return self.find(self.namespace, PREFIX + name)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What the client says: the lines of JSON in its log, [] where that cannot be read."""
+        try:
+            log = self.kube.log(self.namespace, PREFIX + name)
+        except KubeError:
+            return []
+        found = []
+        for line in log.splitlines():
+            with suppress(ValueError):
+                if isinstance(said := json.loads(line), dict):
+                    found.append(said)
+        return found
+
+    def last(self, name: str, *kinds: str) -> dict[str, Any]:
+        """The last event of these kinds, {} without one."""
+        said = [each for each in self.events(name) if each["event"] in kinds]
+        return said[-1] if said else {}
+
+    def works(self, name: str) -> str:
+        """That the client has just said that it works."""
+        last = self.last(name, *AT_WORK, "error")
+        if last.get("event") == "error":
+            raise CheckFailed(f"{name}: {last['error']}")
+        if not last or last["at"] < max(self.injected, time.time() - FRESH_SECONDS):
+            raise CheckFailed(f"{name}: {self.describe(name)}")
+        return name
+
+    def go_on(self, *names: str) -> str:
+        """That the clients work, and were never restarted."""
+        for name in names:
+            self.works(name)
+            restarts = sum(each.restart_count for each in self._statuses(name))
+            require(not restarts, f"{name} was restarted {restarts} times")
+        return f"{', '.join(names)}: at work, never restarted"
+
+    def restarted(self, name: str) -> str:
+        restarts = sum(each.restart_count for each in self._statuses(name))
+        require(bool(restarts), f"{name} was not restarted: {self.describe(name)}")
+        self.works(name)
+        return f"{name}: restarted {restarts} times, at work{self.as_client(name)}"
+
+    def ended(self, name: str) -> str:
+        """How the client ended: its exit code and its error."""
+        state = self.end_of(name)
+        if state is None:
+            raise CheckFailed(f"{name}: {self.describe(name)}")
+        error = self.last(name, "error").get("error", state.reason or "")
+        return f"{name}: exit code {state.exit_code}, {error}"
+
+    def end_of(self, name: str) -> Any:
+        """The state of its container that ended, also one before it was restarted."""
+        for each in self._statuses(name):
+            state = each.state.terminated or (each.last_state and each.last_state.terminated)
+            if state:
+                return state
+        return None
+
+    def as_client(self, name: str) -> str:
+        """Whether CUDA says that it is a client of MPS, for a person."""
+        match self.last(name, "ready").get("mps"):
+            case True:
+                return ", as a client of MPS"
+            case False:
+                return ", without MPS"
+        return ""
+
+    def describe(self, name: str) -> str:
+        """Where its pod stands."""
+        try:
+            pod = self.client(name)
+        except (CheckFailed, KubeError) as error:
+            return str(error)
+        return describe(pod)
+
+    def warnings(self, name: str) -> list[str]:
+        """Messages of the kubelet about a claim of the client's that it could not prepare."""
+        uid = self.client(name).metadata.uid
+        listed = self.kube.get(
+            self.kube.core.list_namespaced_event,
+            namespace=self.namespace,
+            field_selector=f"reason={RETRIED}",
+        ).items
+        return [str(each.message) for each in listed if each.involved_object.uid == uid]
+
+    def is_ready(self, pod: Any) -> bool:
+        return is_true(pod, "Ready")
+
+    def count_devices(self) -> None:
+        """Note how many devices are published now; nothing while the API server is away."""
+        with suppress(KubeError):
+            self.fewest = min(self.fewest, len(self.published()))
+
+    def need_second_gpu(self) -> None:
+        if self.before < 2:
+            raise CheckSkipped(f"needs a second GPU: {devices.counted(self.before, 'GPU')} here")
+
+    def clients_seen(self) -> Mapping[str, Any]:
+        """What a user sees of each pod of the fault: its phase, exit code and last line."""
+        with suppress(KubeError):
+            selection = {"namespace": self.namespace, "label_selector": LABEL}
+            pods = self.kube.get(self.kube.core.list_namespaced_pod, **selection).items
+            return {pod.metadata.name: self._seen(pod) for pod in pods}
+        return {}
+
+    def _seen(self, pod: Any) -> dict[str, Any]:
+        name = pod.metadata.name.removeprefix(PREFIX)
+        state, said = self.end_of(name), self.events(name)
+        return {
+            "stands": describe(pod),
+            "exit_code": state.exit_code if state else None,
+            "restarts": sum(each.restart_count for each in pod.status.container_statuses or []),
+            "last": said[-1] if said else None,
+            "warnings": self.warnings(name),
+        }
+
+    def _statuses(self, name: str) -> list[Any]:
+        return list(self.client(name).status.container_statuses or [])
+
+    # --- bringing it back -------------------------------------------------------------------------
+
+    def bring_back(self) -> None:
+        """Run `make up`, as a person would, while sights are looked for."""
+        command = [sys.executable, "-m", "operations", "up", "--stack", self.stack]
+        with UP_LOG.open("wb") as log:
+            self.bringing_back = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def is_back(self) -> str:
+        """That `make up` has ended well. Its checks need the GPU, so the clients end first."""
+        self.end_clients()
+        running = self.bringing_back
+        if running is None or running.poll() is None:
+            raise CheckFailed("make up has not ended")
+        text = f"make up ended with {running.returncode}"
+        return require(running.returncode == 0, f"{text}; its output is in {UP_LOG}")
+
+    def finish(self) -> None:
+        """Wait for a command that still brings the lab back."""
+        if self.bringing_back is not None:
+            self.bringing_back.wait()
