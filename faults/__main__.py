@@ -65,6 +65,7 @@ def run(stack: str, names: list[str]) -> int:
         result |= {"stack": stack, "started": began.isoformat(timespec="seconds")}
         write_json(folder / f"{began:%Y%m%dT%H%M%SZ}-{name}.json", result)
         report.show(result)
+        sys.stdout.flush()
         statuses.append(result["status"])
     passed = verify_again(stack)
     sys.stdout.write(f"results in {folder}/\n")

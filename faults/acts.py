@@ -15,6 +15,7 @@ from kube.errors import KubeError
 from machine import cluster_state, host_machine
 from machine import host_places as places
 
+STEADY_SECONDS = 5.0
 Act = Callable[[Scene], str]
 
 
@@ -57,6 +58,15 @@ def slices_stayed(scene: Scene) -> str:
     return require(scene.fewest == scene.before, text)
 
 
+def slices_back(scene: Scene) -> str:
+    """That all devices are published, and have been for a while: a kubelet that starts withdraws
+    them, and the plugin publishes them again."""
+    whole = scene.whole_since and time.time() > scene.whole_since + STEADY_SECONDS
+    scene.happened = scene.whole_since
+    text = f"{scene.fewest} of {scene.before} published at the least"
+    return require(bool(whole), f"{text}, then all" if whole else text)
+
+
 # --- the MPS daemon -------------------------------------------------------------------------------
 
 
@@ -77,7 +87,8 @@ def kill_daemon(scene: Scene, daemon: Daemon) -> str:
 
 def daemon_back(scene: Scene, daemon: Daemon) -> str:
     name, uid, ready = find_daemon(scene, daemon)
-    return require(uid != scene.noted["daemon"] and ready, f"pod {name}")
+    back = uid != scene.noted["daemon"] and ready
+    return require(back, "Ready" if back else f"pod {name} is not ready yet")
 
 
 def same_limits(scene: Scene) -> str:
@@ -103,7 +114,8 @@ def kill_plugin(scene: Scene) -> str:
     scene.noted["plugin"] = pod.metadata.uid
     _delete(scene, scene.driver_namespace, pod.metadata.name)
     if scene.before > 1:
-        scene.start("new", Client(claim="other"))
+        for name in ("new", "touched"):
+            scene.start(name, Client(claim="other"))
     return f"pod {pod.metadata.name} deleted"
 
 
@@ -116,7 +128,13 @@ def new_waits(scene: Scene) -> str:
 def plugin_back(scene: Scene) -> str:
     pod = scene.find(scene.driver_namespace, f"{scene.plugin}-")
     back = pod.metadata.uid != scene.noted["plugin"] and scene.is_ready(pod)
-    return require(back, f"pod {pod.metadata.name}")
+    return require(back, "Ready" if back else f"pod {pod.metadata.name} is not ready yet")
+
+
+def touched_runs(scene: Scene) -> str:
+    scene.need_second_gpu()
+    scene.touch("touched")
+    return f"{scene.works('touched')}: at work"
 
 
 def new_runs(scene: Scene) -> str:

@@ -1,6 +1,6 @@
 """The faults, as data."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 
 from checks.mps_daemon import NAME
@@ -20,6 +20,7 @@ LIMIT_MIB = 1024
 MPS = {"gpu": Claim(sharing=LIMITED)}
 SHARED = {"gpu": Claim()}
 """Without a configuration: the pods of the claim take turns on the GPU."""
+APART = {**SHARED, "other": Claim(other=True)}
 FRESH = Client()
 OF_DRIVER = Daemon(prefix=f"{NAME}{{claim}}-")
 """The one that NVIDIA's driver runs for a claim."""
@@ -74,6 +75,11 @@ def mps_daemon(name: str, which: str, daemon: Daemon) -> Fault:
             ),
             new_client("daemon-back"),
             Sight(
+                id="pods-go-on", title="the pods go on", kind="unharmed",
+                look=lambda s: s.go_on_without_silicon("one", "restarting"),
+                expected="at work, never restarted",
+            ),
+            Sight(
                 id="limits", title="with the same limits, and the GPU still reserved",
                 look=acts.same_limits, expected="as before", kind="unharmed",
             ),
@@ -82,18 +88,22 @@ def mps_daemon(name: str, which: str, daemon: Daemon) -> Fault:
     )  # fmt: skip
 
 
-def client_crash(name: str, how: str, claims: dict[str, Claim], *, spared: bool) -> Fault:
-    """One of two pods of a claim writes where no memory is."""
+def client_crash(
+    name: str, how: str, claims: dict[str, Claim], *, spared: bool = True, gpus: int = 1
+) -> Fault:
+    """One of two pods writes where no memory is; they have one claim each if there are two."""
+    crasher = Client(claim=[*claims][-1], arguments=("--crash",))
     fate = (goes_on("neighbour"),) if spared else (
         ends("neighbour", "its neighbour, which did nothing wrong, ends too"),
     )  # fmt: skip
     return Fault(
         name=name,
-        breaks=f"one of two clients crashes by an illegal access; they share {how}",
+        breaks=f"one of two clients crashes by an illegal access; they {how}",
         claims=claims,
         clients={"neighbour": Client()},
-        inject=partial(acts.start, name="crasher", client=Client(arguments=("--crash",))),
+        inject=partial(acts.start, name="crasher", client=crasher),
         least=GPU,
+        gpus=gpus,
         sights=(
             ends("crasher", expected="CUDA_ERROR_ILLEGAL_ADDRESS"),
             *fate,
@@ -103,7 +113,7 @@ def client_crash(name: str, how: str, claims: dict[str, Claim], *, spared: bool)
     )
 
 
-def allocation(name: str, breaks: str, client: Client, sights: Iterable[Sight]) -> Fault:
+def allocation(name: str, breaks: str, client: Client, sights: Sequence[Sight]) -> Fault:
     """A client that takes memory, beside one that works, under a limit of 1 GiB."""
     return Fault(
         name=name,
@@ -125,8 +135,9 @@ def granted(mib: int, processes: int = 1) -> Sight:
     )  # fmt: skip
 
 
-def node(name: str, breaks: str, inject: acts.Act, sights: Iterable[Sight]) -> Fault:
-    """Processes of this machine as a node are killed, and `make up` is run."""
+def node(name: str, breaks: str, inject: acts.Act, sights: Sequence[Sight]) -> Fault:
+    """Processes of this machine as a node are killed, and `make up` is run. Its checks need the
+    GPU: they wait until the clients have been looked at."""
     return Fault(
         name=name,
         breaks=f"{breaks} are killed; then: make up",
@@ -139,11 +150,16 @@ def node(name: str, breaks: str, inject: acts.Act, sights: Iterable[Sight]) -> F
                 id="node-back", title="the kubelet answers again", look=acts.node_back,
                 expected="ok", within=120,
             ),
+            Sight(
+                id="slices-back", title="the GPUs are published, and stay so",
+                look=acts.slices_back, expected="as many devices as before", needs="node-back",
+                within=120,
+            ),
             *sights,
             Sight(
                 id="up", title="make up ends, every check passed again",
                 look=lambda s: s.is_back(), expected="exit code 0", within=300,
-                needs="node-back",
+                after=sights[-1].id,
             ),
         ),
     )  # fmt: skip
@@ -153,8 +169,9 @@ FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
         mps_daemon("mps-daemon", "the claim's MPS daemon", OF_DRIVER),
-        client_crash("client-crash-mps", "the GPU by MPS", MPS, spared=False),
-        client_crash("client-crash-turns", "the GPU by taking turns", SHARED, spared=True),
+        client_crash("client-crash-mps", "share a GPU by MPS", MPS, spared=False),
+        client_crash("client-crash-turns", "share a GPU by taking turns", SHARED),
+        client_crash("client-crash-apart", "have a GPU each", APART, gpus=2),
         allocation(
             "memory-limit",
             "a client takes more memory than its limit",
@@ -192,7 +209,11 @@ FAULTS: dict[str, Fault] = {
                     look=acts.plugin_back, expected="Ready",
                 ),
                 Sight(
-                    id="new-runs", title="the pod that waited works",
+                    id="touched-runs", title="a pod that waited and was then annotated works",
+                    look=acts.touched_runs, expected="at work", needs="plugin-back",
+                ),
+                Sight(
+                    id="new-runs", title="a pod that waited works", within=120,
                     look=acts.new_runs, expected="at work", needs="plugin-back",
                 ),
                 goes_on("one", "two"),

@@ -23,6 +23,8 @@ def why_not(fault: Fault, scene: Scene) -> str:
         return too_unreal(scene.devices, fault.least)
     if fault.host and not host_node.is_ours(scene.stack):
         return "needs this machine as the node: node=host"
+    if (found := len(scene.published())) < fault.gpus:
+        return f"needs {fault.gpus} GPUs: {found} here"
     return ""
 
 
@@ -81,10 +83,12 @@ def _look(sight: Sight, scene: Scene, checklist: Checklist, last: bool = False) 
     """What is known of it, None as long as it may still come. last: it is not waited for."""
     if LEVELS.index(scene.devices) < LEVELS.index(sight.least):
         return _finding(sight, scene, "skipped", too_unreal(scene.devices, sight.least))
-    if sight.needs and not checklist.holds(sight.needs):
-        if any(found.id == sight.needs for found in checklist.findings):
-            return _finding(sight, scene, "skipped", f"needs {sight.needs}")
+    decided = {found.id for found in checklist.findings}
+    if not decided.issuperset(filter(None, (sight.needs, sight.after))):
         return None
+    if sight.needs and not checklist.holds(sight.needs):
+        return _finding(sight, scene, "skipped", f"needs {sight.needs}")
+    scene.happened = 0.0
     try:
         return _finding(sight, scene, "passed", sight.look(scene))
     except CheckSkipped as reason:
@@ -96,9 +100,10 @@ def _look(sight: Sight, scene: Scene, checklist: Checklist, last: bool = False) 
 
 
 def _finding(sight: Sight, scene: Scene, status: Status, found: str) -> Finding:
-    """seconds: since the injection."""
+    """seconds: from the injection until it happened, where that is known, or was seen."""
     basis: Basis = BASIS[scene.devices]
-    seconds = 0.0 if status == "skipped" else round(scene.since(), 1)
+    happened = (scene.happened or time.time()) - scene.injected
+    seconds = 0.0 if status == "skipped" else round(max(happened, 0.0), 1)
     remedy = scene.remedy if status == "failed" else ""
     return Finding(sight.id, sight.title, status, basis, sight.expected, found, seconds, remedy)
 

@@ -40,7 +40,8 @@ class Sight:
 
     look: returns what it found, raises CheckFailed as long as it is not so, CheckSkipped where it
     cannot be told. within: seconds since the injection; needs: id of the sight without which this
-    one has no meaning. What is unharmed is looked at once, after all others.
+    one has no meaning; after: of one that is decided first, whatever is found. What is unharmed is
+    looked at once, after all others.
     """
 
     id: str
@@ -50,14 +51,15 @@ class Sight:
     kind: Kind = "recovery"
     within: float = 60.0
     needs: str = ""
+    after: str = ""
     least: str = MOCKED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """breaks: what is done, for a person; claims, clients: by name, made before it; inject: does
-    it, and returns what was done; least: how real the GPUs must be; host: whether it is done to
-    this machine as a node."""
+    it, and returns what was done; least: how real the GPUs must be; gpus: how many it takes; host:
+    whether it is done to this machine as a node."""
 
     name: str
     breaks: str
@@ -66,10 +68,12 @@ class Fault:
     inject: "Callable[[Scene], str]"
     sights: tuple[Sight, ...]
     least: str = MOCKED
+    gpus: int = 1
     host: bool = False
 
     @property
     def needs(self) -> str:
         """For a person."""
         gpus = "real or mocked GPUs" if self.least == MOCKED else "real GPUs"
-        return f"{gpus}{', node=host' if self.host else ''}"
+        number = f"{self.gpus} " if self.gpus > 1 else ""
+        return f"{number}{gpus}{', node=host' if self.host else ''}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.clients import ClientScenario
-from checks.pod_scenario import RETRIED, Parameters
+from checks.pod_scenario import RETRIED, TOLD, Parameters
 from checks.result import CheckFailed, CheckSkipped, require
 from checks.wrong_configs import API_VERSION
 from faults.model import Claim, Client, Fault
@@ -38,15 +38,16 @@ START_SECONDS = 60.0
 
 
 class Scene(ClientScenario):
-    """Parameters: as of module 4's check. injected: when it was done, seconds since 1970; noted:
-    what an injection knows that sights ask for; fewest: the least number of devices published
-    since; bringing_back: a command that does so."""
+    """Parameters: as of module 4's check. injected: when it was done, seconds since 1970; happened:
+    the same of what a sight has just found, 0 where that is not known; noted: what an injection
+    knows that sights ask for; before: how many devices were published then; fewest: at the least
+    since; whole_since: when all were again; bringing_back: a command that does so."""
 
     def __init__(self, kube: Kube, parameters: Parameters, fault: Fault, stack: str) -> None:
         super().__init__(kube, parameters)
         self.fault, self.stack = fault, stack
         self.plugin: str = parameters["plugin"]
-        self.injected = 0.0
+        self.injected = self.happened = self.whole_since = 0.0
         self.noted: dict[str, Any] = {}
         self.fewest = self.before = 0
         self.bringing_back: subprocess.Popen[bytes] | None = None
@@ -179,7 +180,15 @@ class Scene(ClientScenario):
 
     def client(self, name: str) -> Any:
         """The client's pod."""
-        return self.find(self.namespace, PREFIX + name)
+        return self.kube.get(self.kube.core.read_namespaced_pod, PREFIX + name, self.namespace)
+
+    def touch(self, name: str) -> None:
+        """Annotate the client's pod, once, so that the kubelet looks at it."""
+        if not self.noted.get(f"touched {name}"):
+            patch = {"metadata": {"annotations": {TOLD: "true"}}}
+            change = self.kube.core.patch_namespaced_pod
+            self.kube.get(change, PREFIX + name, self.namespace, patch)
+            self.noted[f"touched {name}"] = True
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What the client says: the lines of JSON in its log, [] where that cannot be read."""
@@ -216,6 +225,11 @@ class Scene(ClientScenario):
             require(not restarts, f"{name} was restarted {restarts} times")
         return f"{', '.join(names)}: at work, never restarted"
 
+    def go_on_without_silicon(self, *names: str) -> str:
+        if self.devices == devices.GPU:
+            raise CheckSkipped("clients that compute end, as seen above")
+        return self.go_on(*names)
+
     def restarted(self, name: str) -> str:
         restarts = sum(each.restart_count for each in self._statuses(name))
         require(bool(restarts), f"{name} was not restarted: {self.describe(name)}")
@@ -227,8 +241,9 @@ class Scene(ClientScenario):
         state = self.end_of(name)
         if state is None:
             raise CheckFailed(f"{name}: {self.describe(name)}")
-        error = self.last(name, "error").get("error", state.reason or "")
-        return f"{name}: exit code {state.exit_code}, {error}"
+        said = self.last(name, "error")
+        self.happened = said.get("at", 0.0)
+        return f"{name}: exit code {state.exit_code}, {said.get('error') or state.reason}"
 
     def end_of(self, name: str) -> Any:
         """The state of its container that ended, also one before it was restarted."""
@@ -271,7 +286,12 @@ class Scene(ClientScenario):
     def count_devices(self) -> None:
         """Note how many devices are published now; nothing while the API server is away."""
         with suppress(KubeError):
-            self.fewest = min(self.fewest, len(self.published()))
+            number = len(self.published())
+            self.fewest = min(self.fewest, number)
+            if number < self.before:
+                self.whole_since = 0.0
+            elif not self.whole_since:
+                self.whole_since = time.time()
 
     def need_second_gpu(self) -> None:
         if self.before < 2:
