@@ -40,9 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.processes > 1:
         return start_processes(options)
     say("began", options)
-    driver = cuda_driver.Driver()
-    threading.Thread(target=watch, args=(driver, options), daemon=True).start()
     try:
+        driver = cuda_driver.Driver()
+        threading.Thread(target=watch, args=(driver, options), daemon=True).start()
         work(driver, options)
     except cuda_driver.MockedGpuError:
         while True:

@@ -61,6 +61,7 @@ class FakeKube:
     nodes: list[Any] = field(default_factory=list)
     pods: list[Any] = field(default_factory=list)
     claims: list[Any] = field(default_factory=list)
+    config_maps: list[Any] = field(default_factory=list)
     slices: list[Any] = field(default_factory=list)
     daemon_sets: list[Any] = field(default_factory=list)
     jobs: list[Any] = field(default_factory=list)
@@ -247,11 +248,26 @@ class FakeApi:
         self.kube.on_create(body)
         return made
 
+    def create_namespaced_config_map(self, namespace: str, body: Any) -> Any:
+        made = _object("V1ConfigMap", {"metadata": {**body["metadata"], "uid": "uid-of-map"}})
+        self.kube.config_maps.append(made)
+        return made
+
+    def list_namespaced_config_map(self, **selection: str) -> Any:
+        return self._list("list_namespaced_config_map", self.kube.config_maps, **selection)
+
+    def delete_namespaced_config_map(self, name: str, namespace: str) -> None:
+        self.kube.config_maps.remove(_one(self.kube.config_maps, name, namespace))
+
     def delete_namespaced_resource_claim(self, name: str, namespace: str) -> None:
         self.kube.claims.remove(_one(self.kube.claims, name, namespace))
 
-    def delete_namespaced_pod(self, name: str, namespace: str) -> None:
-        self.kube.pods.remove(_one(self.kube.pods, name, namespace))
+    def delete_namespaced_pod(self, name: str, namespace: str, **_: Any) -> None:
+        items = [*self.kube.pods, *self.kube.driver_pods]
+        gone = _one(items, name, namespace)
+        for pods in (self.kube.pods, self.kube.driver_pods):
+            if gone in pods:
+                pods.remove(gone)
 
     def sanitize_for_serialization(self, item: Any) -> Any:
         return client.ApiClient().sanitize_for_serialization(item)
@@ -264,8 +280,9 @@ class FakeApi:
             name = field_selector.removeprefix("metadata.name=")
             items = [i for i in items if i.metadata.name == name]
         if label_selector := selection.get("label_selector"):
-            label, _, value = label_selector.partition("=")
-            items = [i for i in items if (i.metadata.labels or {}).get(label) == value]
+            label, sign, value = label_selector.partition("=")
+            labels = [(i, i.metadata.labels or {}) for i in items]
+            items = [i for i, has in labels if label in has and (not sign or has[label] == value)]
         return SimpleNamespace(items=list(items))
 
 
