@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from checks.result import CheckFailed, Checklist, CheckSkipped, Finding
-from faults.model import Fault, Sight
+from checks.result import Checklist, CheckSkipped, Finding
+from faults.model import Fault, NeverSeen, Sight
 from faults.scene import Scene
 from kube.devices import BASIS, LEVELS, too_unreal
 from machine import host_node
@@ -93,8 +93,8 @@ def _look(sight: Sight, scene: Scene, checklist: Checklist, last: bool = False) 
         return _finding(sight, scene, "passed", sight.look(scene))
     except CheckSkipped as reason:
         return _finding(sight, scene, "skipped", str(reason))
-    except (CheckFailed, LabError) as error:
-        if last or scene.since() > sight.within:
+    except LabError as error:
+        if last or isinstance(error, NeverSeen) or scene.since() > sight.within:
             return _finding(sight, scene, "failed", error.found)
         return None
 

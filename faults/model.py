@@ -4,10 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from checks.result import CheckFailed
 from kube.devices import MOCKED
 
 if TYPE_CHECKING:
     from faults.scene import Scene
+
+
+class NeverSeen(CheckFailed):
+    """It was not so, and nothing can change that any more."""
+
 
 Kind = Literal["effect", "recovery", "unharmed"]
 """What a user notices; what brings it back; what must go on all the time."""
@@ -38,10 +44,10 @@ class Client:
 class Sight:
     """Something that is to be seen after the injection.
 
-    look: returns what it found, raises CheckFailed as long as it is not so, CheckSkipped where it
-    cannot be told. within: seconds since the injection; needs: id of the sight without which this
-    one has no meaning; after: of one that is decided first, whatever is found. What is unharmed is
-    looked at once, after all others.
+    look: returns what it found, raises CheckFailed as long as it is not so, NeverSeen if it will
+    not be so, CheckSkipped where it cannot be told. within: seconds since the injection; needs: id
+    of the sight without which this one has no meaning; after: of one that is decided first,
+    whatever is found. What is unharmed is looked at once, after all others.
     """
 
     id: str

@@ -28,6 +28,9 @@ from kube.pods import explain_unready
 from machine.waiting import until
 
 PERMISSIONS, IN_DRIVER = shared_driver.PERMISSIONS, shared_driver.IN_DRIVER
+PUBLISHED_SECONDS = 60.0
+"""A kubelet that starts withdraws the slices of its node. The plugin, which went on, publishes them
+again when it next looks, which can be half a minute later."""
 UNSTAMPED = "0.0.0-dev"
 """Version of a chart as it lies among its sources; its image tells the driver's."""
 
@@ -113,7 +116,7 @@ class OwnDriver(DriverScenario):
             until(seconds, KubeError)(self.kube.get, create, self.namespace, claim, dry_run="All")
 
     def devices_published(self) -> str:
-        found = self.wait_for_gpus(SECONDS, exactly=True)
+        found = self.wait_for_gpus(PUBLISHED_SECONDS, exactly=True)
         gpus, uuids = counted(len(found), "GPU"), {device.uuid for device in found}
         known = set(self.parameters["uuids"])
         if len(found) != len(self.nodes) * self.per_node:

@@ -14,7 +14,7 @@ from kubernetes import client
 from checks.result import CheckFailed
 from faults import acts, engine, scene
 from faults.catalogue import FAULTS
-from faults.model import Claim, Client, Fault, Sight
+from faults.model import Claim, Client, Fault, NeverSeen, Sight
 from kube.devices import GPU, MOCKED, SIMULATED, too_unreal
 from kube.errors import KubeError
 from tests.unit.benchmark_said import UUID
@@ -286,3 +286,12 @@ def test_a_second_daemon_is_data() -> None:
     which = mps_daemon("mps-daemonset", "the MPS DaemonSet", other)
     assert {client.model for client in which.clients.values()} == {"client"}
     assert replace(other, namespace="").prefix == "mps-daemon-"
+
+
+def test_what_cannot_come_any_more_is_not_waited_for(cluster: Cluster) -> None:
+    def broke(_scene: scene.Scene) -> str:
+        raise NeverSeen("it ended with 1")
+
+    found = findings(tried(cluster, fault(sight("up", broke, within=300))))
+    assert (found["up"]["status"], found["up"]["found"]) == ("failed", "it ended with 1")
+    assert found["up"]["seconds"] < 1

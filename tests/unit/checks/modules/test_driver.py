@@ -267,7 +267,7 @@ def test_a_plugin_that_cannot_be_watched_fails(kube: FakeKube) -> None:
 def test_gpus_that_are_not_published_in_time_are_counted_by_node(kube: FakeKube) -> None:
     kube.slices = [gpu_slice("gpu-node-0", gpus=1)]
     assert failed("devices-published") == (
-        "after 30 s these GPUs are in no slice of gpu.nvidia.com: "
+        "after 60 s these GPUs are in no slice of gpu.nvidia.com: "
         "1 of 2 on gpu-node-0, 2 of 2 on gpu-node-1"
     )
     assert statuses(run())["device-attributes"] == "needs devices-published"
