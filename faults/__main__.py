@@ -12,6 +12,7 @@ from typing import Any
 
 from faults import engine
 from faults.catalogue import FAULTS
+from faults.model import Fault
 from faults.scene import Scene
 from kube.client import Kube
 from machine import cluster_state, identity
@@ -56,20 +57,28 @@ def run(stack: str, names: list[str]) -> int:
     parameters = read_parameters(stack)
     folder = RESULTS / stack / "faults"
     folder.mkdir(parents=True, exist_ok=True)
-    statuses = []
-    for name in chosen:
-        fault, began = FAULTS[name], datetime.now(UTC)
-        sys.stderr.write(f"breaking: {fault.name}\n")
-        scene = Scene(Kube(parameters["kubeconfig"]), parameters, fault, stack)
-        result = engine.run(fault, scene)
-        result |= {"stack": stack, "started": began.isoformat(timespec="seconds")}
-        write_json(folder / f"{began:%Y%m%dT%H%M%SZ}-{name}.json", result)
-        report.show(result)
-        sys.stdout.flush()
-        statuses.append(result["status"])
+    statuses = [attempt(FAULTS[name], stack, parameters, folder) for name in chosen]
     passed = verify_again(stack)
     sys.stdout.write(f"results in {folder}/\n")
     return 0 if passed and verdict(statuses) != "failed" else 1
+
+
+def attempt(fault: Fault, stack: str, parameters: dict[str, Any], folder: Path) -> str:
+    """Try one fault, keep what was seen in the folder, and print it. Returns its status."""
+    sys.stderr.write(f"breaking: {fault.name}\n")
+    began = datetime.now(UTC)
+    scene = Scene(Kube(parameters["kubeconfig"]), parameters, fault, stack)
+    facts = {
+        "stack": stack,
+        "started": began.isoformat(timespec="seconds"),
+        "devices": scene.devices,
+        "products": sorted({device.product for device in scene.published()}),
+    }
+    result = engine.run(fault, scene) | facts
+    write_json(folder / f"{began:%Y%m%dT%H%M%SZ}-{fault.name}.json", result)
+    report.show(result)
+    sys.stdout.flush()
+    return str(result["status"])
 
 
 def require_up(stack: str) -> None:
@@ -96,7 +105,7 @@ def verify_again(stack: str) -> bool:
     started = time.monotonic()
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, check=False,
+        text=True, errors="replace", check=False,
     )  # fmt: skip
     if done.returncode:
         sys.stdout.write(done.stdout)

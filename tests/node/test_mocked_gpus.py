@@ -7,15 +7,22 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from faults import engine
+from faults.__main__ import read_parameters
+from faults.catalogue import FAULTS
+from faults.scene import LABEL, Scene
+from kube.client import Kube
 from machine import host_node as machine_node
 from operations.host_node.node import DRIVER_ROOT
 from tests.checkout import Checkout
 from tests.faults import lab
 from tests.node.test_host_node import POD
+from tests.unit.fake_kube import findings
 from toolchain.mocked_driver import root
 
 STACK = "module4"
@@ -66,6 +73,46 @@ def test_what_can_be_shown_without_silicon_passes(host: Checkout) -> None:
     needs_silicon = [each["found"] for each in checks if "GPU" in each["found"]]
     assert "needs a GPU: this node's GPUs are mocked" in needs_silicon
     assert host.preview(STACK, "--expect-no-changes").code == 0
+
+
+def test_a_broken_lab_comes_back_and_every_check_passes_again(host: Checkout) -> None:
+    done = host.run(".venv/bin/python", "-m", "faults", "--stack", STACK, "--fault", "mps-daemon")
+
+    assert done.code == 0, done.text
+    assert "none failed" in done.text
+    (kept,) = (host.folder / ".results" / STACK / "faults").glob("*-mps-daemon.json")
+    found = findings(json.loads(kept.read_text()))
+    assert {each["basis"] for each in found.values()} == {"mocked"}
+    assert found["daemon-back"]["seconds"] > 0
+    assert "set_default_active_thread_percentage 50" in found["limits"]["found"]
+    assert found["one-ends"]["found"] == "needs a GPU: this node's GPUs are mocked"
+    assert left_of_faults(host) == ""
+
+
+def test_a_new_claim_waits_for_a_killed_plugin(
+    host: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the pod that is left alone: the kubelet looks at that a minute later."""
+    monkeypatch.chdir(host.folder)
+    whole = FAULTS["plugin"]
+    fault = replace(whole, sights=tuple(each for each in whole.sights if each.id != "new-runs"))
+    parameters = read_parameters(STACK)
+    scene = Scene(Kube(parameters["kubeconfig"]), parameters, fault, STACK)
+
+    result = engine.run(fault, scene)
+
+    assert result["status"] == "passed", result["checks"]
+    found = findings(result)
+    assert "dra.sock" in found["new-waits"]["found"]
+    assert found["touched-runs"]["seconds"] >= found["plugin-back"]["seconds"]
+    assert found["slices"]["found"] == "2 of 2 published at every look"
+    assert left_of_faults(host) == ""
+
+
+def left_of_faults(host: Checkout) -> str:
+    kinds = "pods,resourceclaims,configmaps"
+    asked = ("get", kinds, "-A", "-l", LABEL, "-o", "name")
+    return host.kubectl(STACK, *asked).text.strip()
 
 
 def test_a_lost_gpu_is_tainted_and_new_claims_avoid_it(host: Checkout) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)")
 FOLDERS = (
-    "bench|checks|components|kube|machine|manifests|operations|report|results|tests|toolchain"
+    "bench|checks|components|faults|kube|machine|manifests|operations|report|results|tests|toolchain"
     "|workloads"
 )
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")

@@ -15,8 +15,8 @@ from toolchain import layout, stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (
-    *("bench", "checks", "components", "kube", "machine", "operations"),
-    *("report", "results", "toolchain", "workloads"),
+    *("bench", "checks", "components", "faults", "kube", "machine"),
+    *("operations", "report", "results", "toolchain", "workloads"),
 )
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 """As an old locale would have it: Python reads files as ASCII, unless it is told better."""
