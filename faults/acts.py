@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import psutil
 
+from checks import gpu_holders
 from checks.pod_scenario import has_device
-from checks.result import CheckFailed, require
+from checks.result import CheckFailed, CheckSkipped, require
 from faults.model import Client
-from faults.scene import PREFIX, Scene
+from faults.objects import PREFIX
+from faults.scene import Scene
 from kube.errors import KubeError
 from machine import cluster_state, host_machine
 from machine import host_places as places
@@ -28,6 +30,11 @@ class Daemon:
     prefix: str
     namespace: str = ""
     model: str = "own"
+
+    @property
+    def of_driver(self) -> bool:
+        """Whether NVIDIA's driver runs it, for one claim."""
+        return not self.namespace
 
 
 def start(scene: Scene, name: str, client: Client) -> str:
@@ -72,13 +79,33 @@ def slices_back(scene: Scene) -> str:
 
 def find_daemon(scene: Scene, daemon: Daemon) -> tuple[str, str, bool]:
     """The name of its pod, its uid, and whether it is ready."""
-    namespace = daemon.namespace or scene.driver_namespace
-    pod = scene.find(namespace, daemon.prefix.format(claim=_claim_uid(scene)))
+    namespace, prefix = daemon.namespace, daemon.prefix
+    if daemon.of_driver:
+        namespace, prefix = scene.driver_namespace, prefix.format(claim=_claim_uid(scene))
+    pod = scene.find(namespace, prefix)
     return pod.metadata.name, pod.metadata.uid, scene.is_ready(pod)
 
 
+def wake_daemon(scene: Scene, daemon: Daemon) -> None:
+    """Have a DaemonSet's daemon run that a check has released: in a pod of its own that has not
+    been told so."""
+    if not daemon.of_driver:
+        old = scene.find(daemon.namespace, daemon.prefix)
+        scene.noted["daemon"] = old.metadata.uid
+        _delete(scene, daemon.namespace, old.metadata.name)
+        scene.until_so(lambda: daemon_back(scene, daemon))
+
+
+def release_daemon(scene: Scene, daemon: Daemon) -> None:
+    """Have it give the GPU to others, as after its check."""
+    if not daemon.of_driver:
+        pod = scene.find(daemon.namespace, daemon.prefix)
+        gpu_holders.release_pods(scene.kube, daemon.namespace, [pod.metadata.name])
+
+
 def kill_daemon(scene: Scene, daemon: Daemon) -> str:
-    scene.noted["limits"] = scene.daemons().limits(_claim_uid(scene))[1]
+    if daemon.of_driver:
+        scene.noted["limits"] = scene.daemons().limits(_claim_uid(scene))[1]
     name, scene.noted["daemon"], _ = find_daemon(scene, daemon)
     namespace = daemon.namespace or scene.driver_namespace
     _delete(scene, namespace, name)
@@ -91,7 +118,9 @@ def daemon_back(scene: Scene, daemon: Daemon) -> str:
     return require(back, "Ready" if back else f"pod {name} is not ready yet")
 
 
-def same_limits(scene: Scene) -> str:
+def same_limits(scene: Scene, daemon: Daemon) -> str:
+    if not daemon.of_driver:
+        raise CheckSkipped("they are in its own command")
     limits = scene.daemons().limits(_claim_uid(scene))[1]
     mode = scene.reserved_for_daemon()
     return require(limits == scene.noted["limits"], f"{', '.join(limits)}; {mode}")

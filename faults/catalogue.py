@@ -45,10 +45,10 @@ def ends(name: str, title: str = "", expected: str = "an error of CUDA") -> Sigh
     )  # fmt: skip
 
 
-def new_client(needs: str) -> Sight:
+def new_client(needs: str, client: Client = FRESH) -> Sight:
     return Sight(
         id="new-client", title="a new pod of the same claim works",
-        look=partial(acts.new_client, name="new", client=FRESH), expected="at work", needs=needs,
+        look=partial(acts.new_client, name="new", client=client), expected="at work", needs=needs,
     )  # fmt: skip
 
 
@@ -57,12 +57,14 @@ def mps_daemon(name: str, which: str, daemon: Daemon) -> Fault:
     return Fault(
         name=name,
         breaks=f"the pod of {which} is deleted while clients work",
-        claims=MPS,
+        claims=MPS if daemon.of_driver else SHARED,
         clients={
             "one": Client(model=daemon.model),
             "restarting": Client(restart="OnFailure", model=daemon.model),
         },
+        prepare=partial(acts.wake_daemon, daemon=daemon),
         inject=partial(acts.kill_daemon, daemon=daemon),
+        restore=partial(acts.release_daemon, daemon=daemon),
         sights=(
             ends("one", "a client that does not restart is lost"),
             Sight(
@@ -73,7 +75,7 @@ def mps_daemon(name: str, which: str, daemon: Daemon) -> Fault:
                 id="restarted", title="a client that restarts works again", least=GPU,
                 look=lambda s: s.restarted("restarting"), expected="at work", within=120,
             ),
-            new_client("daemon-back"),
+            new_client("daemon-back", Client(model=daemon.model)),
             Sight(
                 id="pods-go-on", title="the pods go on", kind="unharmed",
                 look=lambda s: s.go_on_without_silicon("one", "restarting"),
@@ -81,7 +83,8 @@ def mps_daemon(name: str, which: str, daemon: Daemon) -> Fault:
             ),
             Sight(
                 id="limits", title="with the same limits, and the GPU still reserved",
-                look=acts.same_limits, expected="as before", kind="unharmed",
+                look=partial(acts.same_limits, daemon=daemon), kind="unharmed",
+                expected="as before",
             ),
             SLICES,
         ),

@@ -5,7 +5,7 @@ from typing import Any
 
 from checks.result import Checklist, CheckSkipped, Finding
 from faults.model import Fault, NeverSeen, Sight
-from faults.scene import Scene
+from faults.scene import LOOK_SECONDS, Scene
 from kube.devices import BASIS, LEVELS, too_unreal
 from machine import host_node
 from machine.errors import LabError
@@ -13,7 +13,6 @@ from results.status import Basis, Status
 
 MODULE = "4"
 """Whose claims and pods the clients are made after."""
-LOOK_SECONDS = 0.2
 AT_WORK, INJECTED, REMOVED = "at-work", "injected", "removed"
 
 
@@ -41,7 +40,7 @@ def run(fault: Fault, scene: Scene) -> dict[str, Any]:
     try:
         scene.clear()  # of a run that was killed
         if checklist.verify(
-            AT_WORK, "clients work", scene.start_clients, "at work", remedy, basis=basis
+            AT_WORK, "clients work", lambda: ready(fault, scene), "at work", remedy, basis=basis
         ):
             if checklist.verify(
                 INJECTED, fault.breaks, lambda: inject(fault, scene), "done", remedy, basis=basis
@@ -51,10 +50,16 @@ def run(fault: Fault, scene: Scene) -> dict[str, Any]:
     finally:
         scene.finish()
         scene.clear()
+        fault.restore(scene)
     checklist.verify(
         REMOVED, "what was made for it is gone", scene.clear, "nothing", remedy, basis=basis
     )
     return _result(fault, checklist, clients)
+
+
+def ready(fault: Fault, scene: Scene) -> str:
+    fault.prepare(scene)
+    return scene.start_clients()
 
 
 def inject(fault: Fault, scene: Scene) -> str:

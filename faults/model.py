@@ -64,8 +64,9 @@ class Sight:
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """breaks: what is done, for a person; claims, clients: by name, made before it; inject: does
-    it, and returns what was done; least: how real the GPUs must be; gpus: how many it takes; host:
-    whether it is done to this machine as a node."""
+    it, and returns what was done; prepare, restore: done before all that and after; least: how real
+    the GPUs must be; gpus: how many it takes; host: whether it is done to this machine as a
+    node."""
 
     name: str
     breaks: str
@@ -73,6 +74,8 @@ class Fault:
     clients: Mapping[str, Client]
     inject: "Callable[[Scene], str]"
     sights: tuple[Sight, ...]
+    prepare: "Callable[[Scene], object]" = lambda _: None
+    restore: "Callable[[Scene], object]" = lambda _: None
     least: str = MOCKED
     gpus: int = 1
     host: bool = False

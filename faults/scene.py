@@ -1,20 +1,19 @@
-"""What a fault is tried on: its clients, made after the module's own pods, and what they say."""
+"""What a fault is tried on: its clients, what they say, and what is published meanwhile."""
 
-import copy
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from checks.clients import ClientScenario
 from checks.pod_scenario import RETRIED, TOLD, Parameters
 from checks.result import CheckFailed, CheckSkipped, require
-from checks.wrong_configs import API_VERSION
-from faults.model import Claim, Client, Fault, NeverSeen
+from faults.model import Client, Fault, NeverSeen
+from faults.objects import LABEL, PREFIX, Objects
 from kube import devices
 from kube.client import Kube
 from kube.conditions import is_true
@@ -22,146 +21,52 @@ from kube.errors import KubeError
 from kube.pods import describe
 
 UP_LOG = Path(".state/fault-up.log")
-LABEL = "dra-workshop/fault"
-"""On all that a fault makes; its value is the fault's name."""
-PREFIX = "fault-"
-"""Of the names of all that."""
-MODEL = "own"
-"""The claim of module 4 after which those of faults are made."""
-PROGRAMS = ("fault_client", "cuda_driver", "gpu_kernels")
 AT_WORK = ("working", "holding")
-MOST_SECONDS = 600
-"""A client ends by then, should this program be killed: others want the GPU."""
 FRESH_SECONDS = 2.0
 """A client that works said so within this time."""
 START_SECONDS = 60.0
+LOOK_SECONDS = 0.2
 
 
-class Scene(ClientScenario):
+class Scene(Objects):
     """Parameters: as of module 4's check. injected: when it was done, seconds since 1970; happened:
     the same of what a sight has just found, 0 where that is not known; noted: what an injection
     knows that sights ask for; before: how many devices were published then; fewest: at the least
     since; whole_since: when all were again; bringing_back: a command that does so."""
 
     def __init__(self, kube: Kube, parameters: Parameters, fault: Fault, stack: str) -> None:
-        super().__init__(kube, parameters)
-        self.fault, self.stack = fault, stack
+        super().__init__(kube, parameters, fault)
+        self.stack = stack
         self.plugin: str = parameters["plugin"]
         self.injected = self.happened = self.whole_since = 0.0
         self.noted: dict[str, Any] = {}
         self.fewest = self.before = 0
         self.bringing_back: subprocess.Popen[bytes] | None = None
 
-    # --- what it makes, and removes ---------------------------------------------------------------
-
     def start_clients(self) -> str:
         """Make all, and wait until every client works. Returns their names."""
-        self._make_programs()
-        for name, claim in self.fault.claims.items():
-            self._make_claim(name, claim)
-        for name, client in self.fault.clients.items():
-            self.start(name, client)
-        deadline = time.monotonic() + START_SECONDS
+        self.make()
         for name in self.fault.clients:
-            while True:
-                try:
-                    self.works(name)
-                    break
-                except CheckFailed:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.2)
+            self.until_so(partial(self.works, name))
         self.before = self.fewest = len(self.published())
         return ", ".join(self.fault.clients)
 
-    def start(self, name: str, client: Client) -> None:
-        """Make the pod."""
-        model = self.kube.get(self.kube.core.read_namespaced_pod, client.model, self.namespace)
-        spec = self._copy(model)["spec"]
-        spec.pop("nodeName", None)
-        spec |= {
-            "restartPolicy": client.restart,
-            "activeDeadlineSeconds": MOST_SECONDS,
-            "terminationGracePeriodSeconds": 1,
-        }
-        for reference in spec["resourceClaims"]:
-            reference["resourceClaimName"] = PREFIX + client.claim
-        for volume in spec["volumes"]:
-            if "configMap" in volume:
-                volume["configMap"]["name"] = f"{PREFIX}programs"
-        for container in spec["containers"]:
-            program = ["python3", "/workshop/fault_client.py", *client.arguments]
-            environment = (client.environment or {}).items()
-            container["command"] = program
-            container["env"] = [{"name": key, "value": value} for key, value in environment]
-        create = self.kube.core.create_namespaced_pod
-        self.kube.get(create, self.namespace, {"metadata": self._metadata(name), "spec": spec})
+    def until_so(self, look: Callable[[], str]) -> str:
+        """What it finds, as soon as it does; CheckFailed at the deadline."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return look()
+            except CheckFailed:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(LOOK_SECONDS)
 
     def start_once(self, name: str, client: Client) -> None:
         """Make the pod unless that was done."""
         if name not in self.noted:
             self.start(name, client)
             self.noted[name] = time.time()
-
-    def clear(self) -> str:
-        """Remove all that any fault made, and wait until it is gone."""
-        self.end_clients()
-        core, resource = self.kube.core, self.kube.resource
-        self._remove(
-            resource.list_namespaced_resource_claim, resource.delete_namespaced_resource_claim
-        )
-        self._remove(core.list_namespaced_config_map, core.delete_namespaced_config_map)
-        return "nothing is left of it"
-
-    def end_clients(self) -> None:
-        """Remove the pods, so that others get the GPU, and wait until they are gone."""
-        core = self.kube.core
-        self._remove(core.list_namespaced_pod, core.delete_namespaced_pod)
-
-    def _remove(self, lister: Any, delete: Any) -> None:
-        selection = {"namespace": self.namespace, "label_selector": LABEL}
-        for item in self.kube.get(lister, **selection).items:
-            with suppress(KubeError):  # it has gone
-                self.kube.get(delete, item.metadata.name, self.namespace)
-        left = self.kube.wait(lister, lambda items: not items, START_SECONDS, **selection)
-        if left:
-            names = ", ".join(item.metadata.name for item in left)
-            raise CheckFailed(f"after {START_SECONDS:.0f} s still there: {names}")
-
-    def _make_programs(self) -> None:
-        folder = Path("workloads")
-        data = {f"{name}.py": (folder / f"{name}.py").read_text() for name in PROGRAMS}
-        create = self.kube.core.create_namespaced_config_map
-        self.kube.get(
-            create, self.namespace, {"metadata": self._metadata("programs"), "data": data}
-        )
-
-    def _make_claim(self, name: str, wanted: Claim) -> None:
-        listed = self.kube.get(
-            self.kube.resource.list_namespaced_resource_claim,
-            namespace=self.namespace,
-            field_selector=f"metadata.name={MODEL}",
-        )
-        spec = self._copy(listed.items[0])["spec"]
-        for request in spec["devices"].get("requests", []) if wanted.other else []:
-            for selector in request["exactly"]["selectors"]:
-                cel = selector["cel"]
-                cel["expression"] = cel["expression"].replace(" == ", " != ")
-        if wanted.sharing is not None:
-            parameters = {
-                "apiVersion": API_VERSION, "kind": "GpuConfig", "sharing": dict(wanted.sharing)
-            }  # fmt: skip
-            opaque = {"driver": devices.DRIVER, "parameters": parameters}
-            spec["devices"]["config"] = [{"requests": ["gpu"], "opaque": opaque}]
-        body = {"metadata": self._metadata(name), "spec": spec}
-        self.kube.get(self.kube.resource.create_namespaced_resource_claim, self.namespace, body)
-
-    def _metadata(self, name: str) -> dict[str, Any]:
-        labels = {LABEL: self.fault.name}
-        return {"name": PREFIX + name, "namespace": self.namespace, "labels": labels}
-
-    def _copy(self, model: Any) -> dict[str, Any]:
-        return copy.deepcopy(dict(self.kube.api.sanitize_for_serialization(model)))
 
     # --- what is seen -----------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ import pytest
 from faults import engine
 from faults.__main__ import read_parameters
 from faults.catalogue import FAULTS
-from faults.scene import LABEL, Scene
+from faults.objects import LABEL
+from faults.scene import Scene
 from kube.client import Kube
 from machine import host_node as machine_node
 from operations.host_node.node import DRIVER_ROOT

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from kubernetes import client
 
+from checks.gpu_holders import RELEASE
 from checks.result import CheckFailed
 from faults import acts, engine, scene
-from faults.catalogue import FAULTS
+from faults.catalogue import FAULTS, mps_daemon
 from faults.model import Claim, Client, Fault, NeverSeen, Sight
+from faults.objects import LABEL
 from kube.devices import GPU, MOCKED, SIMULATED, too_unreal
 from kube.errors import KubeError
 from tests.unit.benchmark_said import UUID
@@ -187,7 +189,7 @@ def test_what_an_injection_that_breaks_off_has_made_is_removed(cluster: Cluster)
 
 def test_what_a_killed_run_left_is_removed_first(cluster: Cluster) -> None:
     left = pod("fault-left", "Running", on=NODE)
-    left.metadata.labels = {scene.LABEL: "another"}
+    left.metadata.labels = {LABEL: "another"}
     cluster.pods.append(left)
     assert tried(cluster, fault())["status"] == "passed"
     assert "fault-left" not in [each.metadata.name for each in cluster.pods]
@@ -278,14 +280,21 @@ def test_sights_wait_for_those_of_their_own_fault(which: Fault) -> None:
     assert {client.claim for client in which.clients.values()} <= {*which.claims}
 
 
-def test_a_second_daemon_is_data() -> None:
-    """As for a DaemonSet's: where its pod is, and after which pod its clients are made."""
-    from faults.catalogue import mps_daemon
-
-    other = acts.Daemon(prefix="mps-daemon-", namespace="dra-mps", model="client")
-    which = mps_daemon("mps-daemonset", "the MPS DaemonSet", other)
-    assert {client.model for client in which.clients.values()} == {"client"}
-    assert replace(other, namespace="").prefix == "mps-daemon-"
+def test_a_daemon_of_a_daemonset_is_woken_before_and_released_after(cluster: Cluster) -> None:
+    """It is data: where its pod is, and after which pod of the module's its clients are made."""
+    daemon = acts.Daemon(prefix="mps-daemon-", namespace=NAMESPACE, model="client")
+    model = pod("client", "Succeeded")
+    model.spec.resource_claims, model.spec.volumes = [], []
+    cluster.pods += [model, ready("mps-daemon-released")]
+    cluster.at(1, lambda: cluster.pods.append(ready("mps-daemon-woken")))
+    cluster.at(9, lambda: cluster.pods.append(ready("mps-daemon-back")))
+    result = tried(cluster, mps_daemon("mps-daemonset", "the MPS DaemonSet", daemon))
+    found = findings(result)
+    assert found["injected"]["found"] == "pod mps-daemon-woken deleted"
+    assert found["daemon-back"]["status"] == found["new-client"]["status"] == "passed"
+    (left,) = (each for each in cluster.pods if each.metadata.name.startswith("mps-daemon-"))
+    assert left.metadata.name == "mps-daemon-back"
+    assert RELEASE in left.metadata.annotations
 
 
 def test_what_cannot_come_any_more_is_not_waited_for(cluster: Cluster) -> None:
