@@ -90,7 +90,10 @@ def wake_daemon(scene: Scene, daemon: Daemon) -> None:
     """Have a DaemonSet's daemon run that a check has released: in a pod of its own that has not
     been told so."""
     if not daemon.of_driver:
-        old = scene.find(daemon.namespace, daemon.prefix)
+        try:
+            old = scene.find(daemon.namespace, daemon.prefix)
+        except CheckFailed as error:
+            raise CheckSkipped(f"{error}: needs mps=both") from error
         scene.noted["daemon"] = old.metadata.uid
         _delete(scene, daemon.namespace, old.metadata.name)
         scene.until_so(lambda: daemon_back(scene, daemon))
@@ -98,7 +101,7 @@ def wake_daemon(scene: Scene, daemon: Daemon) -> None:
 
 def release_daemon(scene: Scene, daemon: Daemon) -> None:
     """Have it give the GPU to others, as after its check."""
-    if not daemon.of_driver:
+    if not daemon.of_driver and "daemon" in scene.noted:
         pod = scene.find(daemon.namespace, daemon.prefix)
         gpu_holders.release_pods(scene.kube, daemon.namespace, [pod.metadata.name])
 

@@ -25,6 +25,9 @@ FRESH = Client()
 OF_DRIVER = Daemon(prefix=f"{NAME}{{claim}}-")
 """The one that NVIDIA's driver runs for a claim."""
 
+OF_LAB = Daemon(prefix="mps-daemon-", namespace="dra-mps", model="client-1")
+"""The one that the lab runs as a DaemonSet."""
+
 SLICES = Sight(
     id="slices", title="the GPUs stay published", look=acts.slices_stayed,
     expected="as many devices as before", kind="unharmed",
@@ -172,6 +175,7 @@ FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
         mps_daemon("mps-daemon", "the claim's MPS daemon", OF_DRIVER),
+        mps_daemon("mps-daemonset", "the lab's own MPS DaemonSet", OF_LAB),
         client_crash("client-crash-mps", "share a GPU by MPS", MPS, spared=False),
         client_crash("client-crash-turns", "share a GPU by taking turns", SHARED),
         client_crash("client-crash-apart", "have a GPU each", APART, gpus=2),

@@ -1,6 +1,7 @@
 """Runs one fault: clients at work, the injection, and what is seen of it, timed."""
 
 import time
+from functools import partial
 from typing import Any
 
 from checks.result import Checklist, CheckSkipped, Finding
@@ -36,24 +37,19 @@ def run(fault: Fault, scene: Scene) -> dict[str, Any]:
     if reason := why_not(fault, scene):
         checklist.skip(fault.name, fault.breaks, reason, basis=basis)
         return _result(fault, checklist, clients)
-    remedy = scene.remedy
+    verify = partial(checklist.verify, remedy=scene.remedy, basis=basis)
     try:
         scene.clear()  # of a run that was killed
-        if checklist.verify(
-            AT_WORK, "clients work", lambda: ready(fault, scene), "at work", remedy, basis=basis
-        ):
-            if checklist.verify(
-                INJECTED, fault.breaks, lambda: inject(fault, scene), "done", remedy, basis=basis
-            ):
+        if verify(AT_WORK, "clients work", lambda: ready(fault, scene), expected="at work"):
+            if verify(INJECTED, fault.breaks, lambda: inject(fault, scene), expected="done"):
                 watch(fault, scene, checklist)
             clients = scene.clients_seen()
     finally:
         scene.finish()
         scene.clear()
         fault.restore(scene)
-    checklist.verify(
-        REMOVED, "what was made for it is gone", scene.clear, "nothing", remedy, basis=basis
-    )
+    if scene.injected:
+        verify(REMOVED, "what was made for it is gone", scene.clear, expected="nothing")
     return _result(fault, checklist, clients)
 
 

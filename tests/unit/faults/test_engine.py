@@ -172,7 +172,7 @@ def test_nothing_is_broken_unless_its_clients_work(cluster: Cluster) -> None:
 
     cluster.ended["one"] = "CUDA_ERROR_NO_DEVICE"
     found = findings(tried(cluster, fault(inject=must_not)))
-    assert [*found] == ["at-work", "removed"]
+    assert [*found] == ["at-work"]
     assert "CUDA_ERROR_NO_DEVICE" in found["at-work"]["found"]
     assert cluster.of_faults() == []
 
@@ -256,6 +256,7 @@ def test_what_a_client_of_a_gpu_says_last_is_what_is_seen(cluster: Cluster) -> N
     [
         ("memory-limit", MOCKED, too_unreal(MOCKED)),
         ("mps-daemon", SIMULATED, too_unreal(SIMULATED, MOCKED)),
+        ("mps-daemonset", MOCKED, "no pod mps-daemon-… in dra-mps: needs mps=both"),
         ("client-crash-apart", GPU, "needs 2 GPUs: 1 here"),
         ("node", MOCKED, "needs this machine as the node: node=host"),
     ],
