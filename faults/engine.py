@@ -19,6 +19,8 @@ AT_WORK, INJECTED, REMOVED = "at-work", "injected", "removed"
 
 def why_not(fault: Fault, scene: Scene) -> str:
     """Why the fault cannot be tried here, "" if it can."""
+    if not scene.parameters["clusterOwned"]:
+        return "on a cluster of others nothing is broken"
     if LEVELS.index(scene.devices) < LEVELS.index(fault.least):
         return too_unreal(scene.devices, fault.least)
     if fault.host and not host_node.is_ours(scene.stack):

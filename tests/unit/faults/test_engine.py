@@ -21,7 +21,7 @@ from kube.devices import GPU, MOCKED, SIMULATED, too_unreal
 from kube.errors import KubeError
 from tests.unit.benchmark_said import UUID
 from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, findings, pod, running
-from tests.unit.stage import NODE, PLUGIN, MpsCluster, slices
+from tests.unit.stage import NODE, PLUGIN, PLUGIN_POD, MpsCluster, slices
 
 LIMITS = ("set_default_active_thread_percentage 50", f"set_default_device_pinned_mem_limit {UUID}")
 DAEMON = "mps-control-daemon-uid-of-fault-gpu-7882d-{}"
@@ -269,6 +269,13 @@ def test_what_cannot_be_tried_says_why_and_makes_nothing(
     assert result["status"] == "skipped"
     assert [each["found"] for each in result["checks"]] == [reason]
     assert cluster.of_faults() == []
+
+
+def test_nothing_is_broken_on_a_cluster_of_others(cluster: Cluster) -> None:
+    which, parameters = FAULTS["plugin"], PARAMETERS | {"clusterOwned": False}
+    result = engine.run(which, scene.Scene(cast(Any, cluster), parameters, which, "lab"))
+    assert result["checks"][0]["found"] == "on a cluster of others nothing is broken"
+    assert PLUGIN_POD in [each.metadata.name for each in cluster.driver_pods]
 
 
 @pytest.mark.parametrize("which", FAULTS.values(), ids=FAULTS)
