@@ -233,7 +233,7 @@ FAULTS: dict[str, Fault] = {
             acts.kill_node_daemons,
             [
                 Sight(
-                    id="clients-go-on", title="the clients went on without them",
+                    id="clients-go-on", title="the clients went on without them", kind="effect",
                     look=lambda s: s.go_on("one", "restarting"), needs="node-back",
                     expected="at work, never restarted", within=120,
                 ),
