@@ -12,12 +12,11 @@ from checks.pod_scenario import has_device
 from checks.result import CheckFailed, CheckSkipped, require
 from faults.model import Client
 from faults.objects import PREFIX
-from faults.scene import Scene
+from faults.scene import STEADY_SECONDS, Scene
 from kube.errors import KubeError
 from machine import cluster_state, host_machine
 from machine import host_places as places
 
-STEADY_SECONDS = 5.0
 Act = Callable[[Scene], str]
 
 
@@ -37,9 +36,18 @@ class Daemon:
         return not self.namespace
 
 
-def start(scene: Scene, name: str, client: Client) -> str:
+def start(scene: Scene, name: str, client: Client, event: str) -> str:
+    """Make a client, and count from the moment at which it says that event."""
     scene.start(name, client)
-    return f"pod {PREFIX}{name} started"
+
+    def said() -> str:
+        last = scene.last(name, event)
+        if not last:
+            raise CheckFailed(f"{name} has not said '{event}': {scene.describe(name)}")
+        scene.injected = last["at"]
+        return f"pod {PREFIX}{name}: {event}"
+
+    return scene.until_so(said)
 
 
 def new_client(scene: Scene, name: str, client: Client) -> str:

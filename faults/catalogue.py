@@ -107,7 +107,7 @@ def client_crash(
         breaks=f"one of two clients crashes by an illegal access; they {how}",
         claims=claims,
         clients={"neighbour": Client()},
-        inject=partial(acts.start, name="crasher", client=crasher),
+        inject=partial(acts.start, name="crasher", client=crasher, event="crashing"),
         least=GPU,
         gpus=gpus,
         sights=(
@@ -126,7 +126,7 @@ def allocation(name: str, breaks: str, client: Client, sights: Sequence[Sight]) 
         breaks=breaks,
         claims=MPS,
         clients={"neighbour": Client()},
-        inject=partial(acts.start, name="taker", client=client),
+        inject=partial(acts.start, name="taker", client=client, event="began"),
         least=GPU,
         sights=(*sights, goes_on("neighbour"), SLICES),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from checks.result import Checklist, CheckSkipped, Finding
 from faults.model import Fault, NeverSeen, Sight
-from faults.scene import LOOK_SECONDS, Scene
+from faults.scene import LOOK_SECONDS, STEADY_SECONDS, Scene
 from kube.devices import BASIS, LEVELS, too_unreal
 from machine import host_node
 from machine.errors import LabError
@@ -68,14 +68,13 @@ def inject(fault: Fault, scene: Scene) -> str:
 def watch(fault: Fault, scene: Scene, checklist: Checklist) -> None:
     """Look for all sights at once, so that each has its own time, and add a finding for each."""
     waiting = [each for each in fault.sights if each.kind != "unharmed"]
-    while waiting:
+    while waiting or scene.since() < STEADY_SECONDS:
         for sight in list(waiting):
             if (finding := _look(sight, scene, checklist)) is not None:
                 checklist.findings.append(finding)
                 waiting.remove(sight)
         scene.count_devices()
-        if waiting:
-            time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)
     for sight in fault.sights:
         if sight.kind == "unharmed":
             finding = _look(sight, scene, checklist, last=True)

@@ -26,6 +26,8 @@ FRESH_SECONDS = 2.0
 """A client that works said so within this time."""
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.2
+STEADY_SECONDS = 5.0
+"""What goes on for so long after the injection was not harmed by it."""
 
 
 class Scene(Objects):

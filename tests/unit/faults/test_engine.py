@@ -24,6 +24,7 @@ from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, findings, pod, ru
 from tests.unit.stage import NODE, PLUGIN, PLUGIN_POD, MpsCluster, slices
 
 LIMITS = ("set_default_active_thread_percentage 50", f"set_default_device_pinned_mem_limit {UUID}")
+ILLEGAL = "cuCtxSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS"
 DAEMON = "mps-control-daemon-uid-of-fault-gpu-7882d-{}"
 PARAMETERS = {
     "kubeconfig": KUBECONFIG,
@@ -38,11 +39,13 @@ PARAMETERS = {
 
 @dataclass
 class Cluster(MpsCluster):
-    """Module 4 after its check. Pods run half a second after they were made, and say so for ever;
-    those that are named in `ended` have ended with an error. later: what happens at a time."""
+    """Module 4 after its check. Pods run soon after they were made, and say so for ever. crashing:
+    those that crash as soon as they run; errors: of those that have ended; later: what happens at a
+    time."""
 
     now: float = 1000.0
-    ended: dict[str, str] = field(default_factory=dict)
+    crashing: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
@@ -64,6 +67,8 @@ class Cluster(MpsCluster):
                 waiting.status.phase, waiting.spec.node_name = "Running", NODE
                 waiting.status.container_statuses = [running("hold")]
                 waiting.status.container_statuses[0].restart_count = self.restarts.get(name, 0)
+                if name in self.crashing:
+                    self.end(name, self.crashing[name])
         for each in self.claims:
             if each.metadata.name == "fault-gpu":
                 each.status = claim("x", (NODE, "gpu-0")).status
@@ -73,10 +78,18 @@ class Cluster(MpsCluster):
         if found.status.phase != "Running":
             raise KubeError("the container waits")
         name = pod.removeprefix("fault-")
-        said = {"event": "holding", "at": self.now}
-        if name in self.ended:
-            said |= {"event": "error", "error": self.ended[name]}
-        return f"no JSON\n{json.dumps(said)}\n"
+        said = [{"event": "crashing", "at": self.now}] if name in self.crashing else []
+        said.append({"event": "holding", "at": self.now})
+        if name in self.errors:
+            said.append({"event": "error", "at": self.now, "error": self.errors[name]})
+        return "\n".join(["no JSON", *map(json.dumps, said)])
+
+    def end(self, name: str, error: str) -> None:
+        """The client ends with that error."""
+        (ends,) = (each for each in self.pods if each.metadata.name == f"fault-{name}")
+        ended = client.V1ContainerStateTerminated(exit_code=3, reason="Error")
+        ends.status.container_statuses[0].state = client.V1ContainerState(terminated=ended)
+        self.errors[name] = error
 
     def at(self, seconds: float, happens: Callable[[], None]) -> None:
         self.later.append((self.now + seconds, happens))
@@ -170,7 +183,7 @@ def test_nothing_is_broken_unless_its_clients_work(cluster: Cluster) -> None:
     def must_not(_scene: scene.Scene) -> str:
         raise AssertionError
 
-    cluster.ended["one"] = "CUDA_ERROR_NO_DEVICE"
+    cluster.crashing["one"] = "CUDA_ERROR_NO_DEVICE"
     found = findings(tried(cluster, fault(inject=must_not)))
     assert [*found] == ["at-work"]
     assert "CUDA_ERROR_NO_DEVICE" in found["at-work"]["found"]
@@ -231,24 +244,24 @@ def test_an_mps_daemon_that_stays_away_is_a_failure(cluster: Cluster) -> None:
     assert found["daemon-back"]["found"].startswith("no pod mps-control-daemon-uid-of-fault-gpu")
 
 
-def test_what_a_client_of_a_gpu_says_last_is_what_is_seen(cluster: Cluster) -> None:
-    ends = sight("ends", lambda here: here.ended("one"))
+def test_a_crash_takes_a_neighbour_of_mps_along(cluster: Cluster) -> None:
+    cluster.crashing["crasher"] = ILLEGAL
+    cluster.at(4, lambda: cluster.end("neighbour", "CUDA_ERROR_MPS_CLIENT_TERMINATED"))
+    result = tried(cluster, FAULTS["client-crash-mps"], GPU)
+    found = findings(result)
+    assert found["crasher-ends"]["found"] == f"crasher: exit code 3, {ILLEGAL}"
+    assert found["neighbour-ends"]["found"].endswith("CUDA_ERROR_MPS_CLIENT_TERMINATED")
+    assert result["status"] == "passed"
+    assert {each["basis"] for each in found.values()} == {"real"}
+    assert result["clients"]["fault-crasher"]["exit_code"] == 3
 
-    def crash(_scene: scene.Scene) -> str:
-        (one,) = (each for each in cluster.pods if each.metadata.name == "fault-one")
-        state = one.status.container_statuses[0].state
-        state.running, state.terminated = (
-            None,
-            client.V1ContainerStateTerminated(exit_code=3, reason="Error"),
-        )
-        cluster.ended["one"] = "cuCtxSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS"
-        return "crashed"
 
-    found = findings(tried(cluster, fault(ends, inject=crash), GPU))
-    assert found["ends"]["found"] == (
-        "one: exit code 3, cuCtxSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS"
-    )
-    assert found["ends"]["basis"] == "real"
+def test_a_crash_that_takes_along_who_should_be_spared_is_a_failure(cluster: Cluster) -> None:
+    cluster.crashing["crasher"] = ILLEGAL
+    cluster.at(2, lambda: cluster.end("neighbour", ILLEGAL))
+    found = findings(tried(cluster, FAULTS["client-crash-turns"], GPU))
+    assert found["clients-go-on"]["status"] == "failed"
+    assert found["clients-go-on"]["found"] == f"neighbour: {ILLEGAL}"
 
 
 @pytest.mark.parametrize(
