@@ -180,7 +180,9 @@ def pipe_directory() -> Path:
 def output(*command: str, given: str = "") -> str:
     """What it prints. Raises DaemonError with its words where it fails."""
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
         raise DaemonError(f"{command[0]}: {error.strerror}") from None
     if done.returncode:

@@ -13,6 +13,7 @@ from components.modules.registry import modules
 from kube.permissions import Permission, in_words, on, within
 
 GIVEN = {
+    "daemonNamespace": "dra-mps",
     "makes": ["create jobs.batch in dra-module5"],
     "modules": {
         name: {"namespaces": modules()[name].namespaces, "checks": modules()[name].checks}
@@ -36,7 +37,7 @@ def of_module(name: str, driver: str = "driver") -> set[str]:
     """What that module's checks alone do on real nodes, beside what every lab does."""
     module = modules()[name]
     told = {"namespaces": module.namespaces, "checks": module.checks}
-    nothing: dict[str, Any] = {"makes": [], "modules": {}}
+    nothing: dict[str, Any] = {"makes": [], "modules": {}, "daemonNamespace": ""}
     every = needed(nothing, driver, simulated=False)
     return {
         str(each)
@@ -52,6 +53,11 @@ def test_what_is_made_and_looked_at_is_asked_for() -> None:
                  "get namespaces in kube-system"):  # fmt: skip
         assert text in found
     assert "list jobs.batch in dra-module4" not in found
+
+
+def test_the_pods_of_an_mps_daemon_are_looked_at_where_the_lab_runs_one() -> None:
+    assert "patch pods in dra-mps" in texts(simulated=True)
+    assert not any("patch pods" in each and "dra-mps" in each for each in of_module("4"))
 
 
 def test_what_only_real_nodes_need_is_asked_for_there_only() -> None:
