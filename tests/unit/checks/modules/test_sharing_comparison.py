@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import yaml
 from checks.cell_pods import MADE_BY
 from checks.modules import sharing_comparison
 from checks.sharing_table import WORKLOADS
+from checks.sharing_ways import WAYS
 from kube import devices
+from results import output
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
 from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, findings, pod, statuses
 from tests.unit.stage import NODE, PLUGIN, PLUGIN_POD, MpsCluster, failed, slices
@@ -197,8 +200,11 @@ def test_on_a_simulated_node_no_pod_is_made(cluster: Cluster) -> None:
     assert cluster.made == []
 
 
-def test_ways_that_the_lab_has_are_measured_too(cluster: Cluster) -> None:
-    RATES["mps-daemonset"] = RATES["shares"] = 50.0
+def test_ways_that_the_lab_has_are_measured_too(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for way in ("mps-daemonset", "shares"):
+        monkeypatch.setitem(RATES, way, 50.0)
     daemon = {"pipeDirectory": "/mps", "volumeClaim": "mps-pipe"}
     result = run(mpsDaemonset=daemon, withShares=True)
     assert failed(result) == {}
@@ -211,9 +217,9 @@ def test_ways_that_the_lab_has_are_measured_too(cluster: Cluster) -> None:
 
 
 def test_what_needs_another_driver_is_measured_apart_and_compared_with_the_rest(
-    cluster: Cluster,
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    RATES["shares"] = 50.0
+    monkeypatch.setitem(RATES, "shares", 50.0)
     first = run(parts=["configured"], withShares=True)
     assert names(cluster) == CELLS
     assert "way-shares" not in statuses(first)
@@ -228,10 +234,20 @@ def test_what_needs_another_driver_is_measured_apart_and_compared_with_the_rest(
     assert "mps-driver" in findings(second)["sharing-compared"]["found"]
 
 
-def test_every_interval_is_a_claim_of_its_own_kind(cluster: Cluster) -> None:
-    for interval in ("default", "short", "medium", "long"):
-        RATES[f"time-{interval}"] = 50.0
-    assert failed(run(sweep="full", withShares=True)) == {}
+def test_a_whole_comparison_has_every_interval_and_fits_what_may_be_printed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = {way.name: 50.123456 for way in WAYS}
+    monkeypatch.setattr(sys.modules[__name__], "RATES", every)
+    daemon = {"pipeDirectory": "/mps", "volumeClaim": "mps-pipe"}
+    result = run(sweep="full", mpsDaemonset=daemon, withShares=True)
+    assert failed(result) == {}
     assert {f"time-{each}-3" for each in ("default", "short", "medium", "long")} <= {
         *names(cluster)
     }
+    short = output.shortened("module5", sharing_comparison.NAME, result)
+    assert len(json.dumps(short)) < output.LIMIT * 0.9
+    for workload in WORKLOADS:
+        name = f"sharing-{workload}"
+        whole = result["benchmarks"][name]["rows"]
+        assert short["benchmarks"][name]["rows"] == whole, "no row is left out"
