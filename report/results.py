@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
                 out.print(f"{heading}: no figures: {table['skipped']}", markup=False)
                 continue
             out.print(f"\n{heading}, {table['unit']}", markup=False)
-            out.print(_table_of_figures(table["rows"], table.get("columns", {})))
+            out.print(_table_of_figures(table["rows"], table.get("columns", [])))
             if "raw" in table:
                 files = ", ".join(place["path"] for place in table["raw"])
                 shown = f"{len(table['rows'])} of {table['row_count']} rows"
@@ -72,11 +72,11 @@ def show_benchmarks(benchmarks: dict[str, dict[str, Any]]) -> None:
                 out.print(facts, markup=False)
 
 
-def _table_of_figures(rows: Sequence[dict[str, Any]], chosen: Mapping[str, str]) -> Table:
-    """chosen: the columns for which there is room, with their headings; {} for all of them."""
+def _table_of_figures(rows: Sequence[dict[str, Any]], chosen: Sequence[tuple[str, str]]) -> Table:
+    """chosen: the columns for which there is room, with their headings; [] for all of them."""
     cells = [(key, value) for row in rows for key, value in row.items()]
     plain = dict.fromkeys(key for key, value in cells if not isinstance(value, list | dict))
-    columns = dict(chosen) or {key: key for key in plain}
+    columns: dict[str, str] = dict(chosen) or {key: key for key in plain}
     numbers = {
         columns[key] for key, value in cells if isinstance(value, int | float) and key in columns
     }

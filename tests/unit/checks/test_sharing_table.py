@@ -50,17 +50,18 @@ def test_clients_are_added_slot_for_slot_and_compared_with_one_alone() -> None:
 
 
 def test_the_energy_is_that_of_the_whole_gpu_by_the_work_of_all() -> None:
-    row = figures(cell("time-sliced", [20.0] * 3, [30.0] * 3), "compute")
-    assert row["power_w"] == 300
-    assert row["joules"] == 6
-
-
-def test_a_gpu_that_counts_no_energy_has_that_of_its_power() -> None:
-    alone = cell("exclusive", [50.0] * 3, energy=None)
-    row = figures(alone, "compute")
+    shared = cell("time-sliced", [20.0] * 3, [30.0] * 3)
+    row = figures(shared, "compute")
     assert (row["power_w"], row["joules"]) == (250, 5)
-    assert sharing_table.energy_from(alone["outputs"][0], "compute") == "power"
-    assert sharing_table.energy_from(ALONE["outputs"][0], "compute") == "counter"
+    assert sharing_table.energy_from(shared["outputs"][0], "compute") == "power"
+
+
+def test_without_samples_of_its_power_the_gpu_counts() -> None:
+    alone = cell("exclusive", [50.0] * 3)
+    alone["outputs"][0]["workloads"]["compute"]["power_w"] = None
+    row = figures(alone, "compute")
+    assert (row["power_w"], row["joules"]) == (300, 6)
+    assert sharing_table.energy_from(alone["outputs"][0], "compute") == "counter"
 
 
 def test_jains_index_says_how_even_the_rates_are() -> None:
