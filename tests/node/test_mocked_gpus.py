@@ -104,7 +104,7 @@ def test_a_new_claim_waits_for_a_killed_plugin(
 
     assert result["status"] == "passed", result["checks"]
     found = findings(result)
-    assert "dra.sock" in found["new-waits"]["found"]
+    assert "Failed to prepare dynamic resources" in found["new-waits"]["found"]
     assert found["touched-runs"]["seconds"] >= found["plugin-back"]["seconds"]
     assert found["slices"]["found"] == "2 of 2 published at every look"
     assert left_of_faults(host) == ""
