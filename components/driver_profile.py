@@ -39,6 +39,7 @@ def run_with(
         gpus_per_node=lab.nodes.gpus_per_node,
         gates=wanted["featureGates"],
         shares=shares,
+        namespaces=[name for module in lab.modules for name in module.namespaces],
         webhook_gates=gate_list(version, shares) if own_webhook else "",
         webhook=webhook.SERVICE if lab.webhook_in_chart else "",
         start_id=lab.cluster.start_id if shares == configured else "",

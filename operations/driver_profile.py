@@ -7,7 +7,8 @@ the driver back before any module uses it, and verifies everything again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from kube import devices
@@ -31,7 +32,8 @@ class Specification:
     gates, shares: with which it is to run, "" for no shares; webhook: Deployment of the chart that
     runs it, webhook_gates: of the one that the cluster runs, "" where there is none; start_id: of
     the cluster where this is how the driver is configured, "" where it is not; run: of the check
-    that needs it, "" where the gate on devices waits for the driver."""
+    that needs it, "" where the gate on devices waits for the driver; namespaces: of the lab's
+    pods."""
 
     stack: str
     kubeconfig: str
@@ -46,6 +48,7 @@ class Specification:
     webhook_gates: str
     start_id: str
     run: str
+    namespaces: list[str] = field(default_factory=list)
 
 
 def use(wanted: Specification) -> str:
@@ -59,6 +62,8 @@ def use(wanted: Specification) -> str:
     plugin = _Workload(kube, "daemon_set", wanted.namespace, wanted.plugin, "gpus")
     done = "it runs so already"
     if not plugin.has(variables):
+        if not wanted.run:
+            _remove_pods(kube, wanted)
         _wait_until_free(kube, wanted)
         plugin.change(variables)
         done = f"it runs with {GATES}={gates} {SHARES}={wanted.shares}"
@@ -82,7 +87,8 @@ def _tell_webhook(kube: Kube, wanted: Specification, gates: str) -> None:
         webhook = _Workload(kube, "deployment", wanted.namespace, wanted.webhook, "webhook")
         if not webhook.has({GATES: gates}):
             webhook.change({GATES: gates})
-        webhook.wait()
+        if wanted.run:
+            webhook.wait()
     if wanted.webhook_gates:
         from operations.embedded import cluster
 
@@ -142,6 +148,16 @@ def _is_rolled_out(workload: Any) -> bool:
         counts = [status.updated_replicas, status.ready_replicas, status.replicas]
     seen = (status.observed_generation or 0) >= workload.metadata.generation
     return bool(seen and all(count == wanted for count in counts))
+
+
+def _remove_pods(kube: Kube, wanted: Specification) -> None:
+    """Those that a check which broke off has left with a device; all checks make new ones."""
+    for claim in kube.get(kube.resource.list_resource_claim_for_all_namespaces).items:
+        namespace = claim.metadata.namespace
+        if namespace in wanted.namespaces and users([claim], wanted.driver):
+            for user in claim.status.reserved_for or []:
+                with suppress(KubeError):  # it has gone by itself
+                    kube.get(kube.core.delete_namespaced_pod, user.name, namespace)
 
 
 def _wait_until_free(kube: Kube, wanted: Specification) -> None:

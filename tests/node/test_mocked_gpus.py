@@ -29,6 +29,8 @@ from toolchain.mocked_driver import root
 STACK = "module4"
 SETTINGS = {"node": "host", "gpus": "mocked", "mps": "both", "modules[0]": "3", "modules[1]": "4"}
 TAINT_SECONDS = 10
+SHARING = 3
+"""Claims, of which two GPUs could have only two if each had one."""
 PREPARE_SECONDS = 60
 CLAIM: dict[str, Any] = {
     "apiVersion": "resource.k8s.io/v1",
@@ -134,6 +136,45 @@ def test_a_lost_gpu_is_tainted_and_new_claims_avoid_it(host: Checkout) -> None:
     remove(host, "first", "second")
 
 
+def test_a_driver_that_was_left_with_shares_is_set_back_by_the_next_update(host: Checkout) -> None:
+    """As after an update that broke off while it measured with them."""
+    share(host)
+    assert all(device["allowMultipleAllocations"] for device in published(host))
+    pods = [f"part-{number}" for number in range(SHARING)]
+    for name in pods:
+        apply(host, name)
+    for name in pods:
+        wait_for(host, f"pod/{name}", "condition=Ready")
+    remove(host, *pods)
+
+    lab.require_passed(host, STACK)
+    assert not any("allowMultipleAllocations" in device for device in published(host))
+    assert host.preview(STACK, "--expect-no-changes").code == 0
+
+
+def share(host: Checkout) -> None:
+    """Have the driver run with consumable shares, as a check of module 5 has it."""
+    state = json.loads(host.pulumi("stack", "export", "--stack", STACK).text)
+    resources = {each["urn"]: each for each in state["deployment"]["resources"]}
+    (configured,) = (
+        each for urn, each in resources.items() if urn.endswith("driver-as-configured")
+    )
+    gates = {"ConsumableShares": True, "TimeSlicingSettings": True}
+    told = json.loads(configured["inputs"]["stdin"]) | {
+        "gates": gates, "shares": "unlimited", "start_id": "", "run": "broken-off",
+        "webhook_gates": ",".join(f"{gate}=true" for gate in gates),
+    }  # fmt: skip
+    path = host.folder / "share.json"
+    path.write_text(json.dumps(told))
+    done = host.run("sh", "-c", f".venv/bin/python -m operations driver-profile < {path}")
+    assert done.code == 0, done.text
+
+
+def published(host: Checkout) -> list[dict[str, Any]]:
+    slices = json.loads(host.kubectl(STACK, "get", "resourceslices", "-o", "json").text)["items"]
+    return [device for item in slices for device in item["spec"]["devices"]]
+
+
 def test_what_a_failed_prepare_leaves_is_named(host: Checkout) -> None:
     left = fail_to_prepare(host)
 
@@ -177,9 +218,7 @@ def failed_prepare(host: Checkout, pod: str) -> str:
 
 def tainted(host: Checkout) -> dict[str, Any]:
     """The devices that have taints, by name."""
-    slices = json.loads(host.kubectl(STACK, "get", "resourceslices", "-o", "json").text)["items"]
-    devices = [device for item in slices for device in item["spec"]["devices"]]
-    return {device["name"]: device["taints"] for device in devices if device.get("taints")}
+    return {device["name"]: device["taints"] for device in published(host) if "taints" in device}
 
 
 def apply(host: Checkout, name: str, *config: dict[str, Any]) -> None:

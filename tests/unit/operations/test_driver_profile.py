@@ -16,7 +16,16 @@ from machine.errors import LabError
 from operations import driver_profile
 from operations.driver_profile import Specification, use
 from operations.embedded import cluster as embedded
-from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, FakeApi, FakeKube, claim, gpu_slice, node
+from tests.unit.fake_kube import (
+    KUBECONFIG,
+    NAMESPACE,
+    FakeApi,
+    FakeKube,
+    claim,
+    gpu_slice,
+    node,
+    pod,
+)
 
 NODE, PLUGIN, WEBHOOK = "gpu-host", "plugin", "webhook"
 CONFIGURED = {"FEATURE_GATES": "MPSSupport=true,"}
@@ -30,6 +39,7 @@ AS_CONFIGURED = Specification(
     gpus_per_node=1,
     gates={"MPSSupport": True},
     shares="",
+    namespaces=[NAMESPACE],
     webhook="",
     webhook_gates="",
     start_id="first",
@@ -168,6 +178,27 @@ def test_it_is_not_changed_while_a_claim_has_a_device(cluster: Cluster) -> None:
     cluster.changes = [cluster.claims.clear]
     use(SHARED)
     assert variables(cluster.daemon_sets[0]) == CHANGED
+
+
+def test_a_pod_that_a_check_left_does_not_keep_the_driver_from_being_set_back(
+    cluster: Cluster,
+) -> None:
+    use(SHARED)
+    cluster.pods = [pod("left", "Running", on=NODE)]
+    cluster.claims = [claim("left", (NODE, "gpu-0"), users=["left"])]
+    cluster.changes = [cluster.claims.clear]
+    use(AS_CONFIGURED)
+    assert cluster.pods == []
+    assert variables(cluster.daemon_sets[0]) == CONFIGURED
+
+
+def test_pods_of_others_are_left_alone(cluster: Cluster) -> None:
+    use(SHARED)
+    cluster.pods = [pod("theirs", "Running", on=NODE)]
+    cluster.claims = [claim("theirs", (NODE, "gpu-0"), users=["theirs"])]
+    with pytest.raises(LabError, match="held by lab/theirs"):
+        use(replace(AS_CONFIGURED, namespaces=["ours"]))
+    assert len(cluster.pods) == 1
 
 
 def test_a_driver_that_does_not_come_back_is_told(cluster: Cluster, start_id: Path) -> None:
