@@ -32,7 +32,7 @@ class Specification:
     gates, shares: with which it is to run, "" for no shares; webhook: Deployment of the chart that
     runs it, webhook_gates: of the one that the cluster runs, "" where there is none; start_id: of
     the cluster where this is how the driver is configured, "" where it is not; run: of the check
-    that needs it, "" where the gate on devices waits for the driver; namespaces: of the lab's
+    that needs it, "" for whenever the cluster was started; namespaces: of the lab's
     pods."""
 
     stack: str
@@ -60,21 +60,21 @@ def use(wanted: Specification) -> str:
     gates = _as_in_the_chart(wanted.gates)
     variables: Variables = {GATES: gates, SHARES: wanted.shares or None}
     plugin = _Workload(kube, "daemon_set", wanted.namespace, wanted.plugin, "gpus")
-    done = "it runs so already"
-    if not plugin.has(variables):
+    changed = not plugin.has(variables)
+    if changed:
         if not wanted.run:
             _remove_pods(kube, wanted)
         _wait_until_free(kube, wanted)
         plugin.change(variables)
-        done = f"it runs with {GATES}={gates} {SHARES}={wanted.shares}"
     with prefixed("the driver does not run as it was to"):
-        if wanted.run:
+        # One that is just being installed is waited for, and told of, by the gate on devices.
+        if changed or wanted.run:
             plugin.wait()
             _wait_until_published(kube, wanted)
         _tell_webhook(kube, wanted, gates)
     if wanted.start_id:
         write_text(cluster_state.RUN / wanted.stack / cluster_state.START_ID, wanted.start_id)
-    return done
+    return f"{GATES}={gates} {SHARES}={wanted.shares}" if changed else "it runs so already"
 
 
 def _as_in_the_chart(gates: Mapping[str, bool]) -> str:

@@ -189,6 +189,7 @@ def test_a_pod_that_a_check_left_does_not_keep_the_driver_from_being_set_back(
     cluster.changes = [cluster.claims.clear]
     use(AS_CONFIGURED)
     assert cluster.pods == []
+    assert devices.shares(devices.published(cluster.slices)[0]) == "", "modules come next"
     assert variables(cluster.daemon_sets[0]) == CONFIGURED
 
 
