@@ -53,17 +53,20 @@ def attributes(driver: str, version: str) -> list[str]:
 def feature_gates(version: str, shares: str = "") -> dict[str, bool]:
     """Those of NVIDIA's driver that are on. shares: the setting consumableShares.
 
-    MPSSupport brings the RBAC rules for the MPS daemons. With ConsumableShares the driver prepares
-    no claim for MPS, so that its webhook is to refuse one. TimeSlicingSettings, with which a claim
+    MPSSupport brings the RBAC rules for the MPS daemons. TimeSlicingSettings, with which a claim
     may name a time slice, is not for GPUs that MPS shares: whenever a claim is unprepared, one with
     admin access too, it puts the GPU back into compute mode DEFAULT. Up to 0.4 it is needed there:
-    an MPS claim leaves the GPU in EXCLUSIVE_PROCESS mode without it (pull request 1270).
+    an MPS claim leaves the GPU in EXCLUSIVE_PROCESS mode without it (pull request 1270). With
+    ConsumableShares the driver prepares no claim for MPS. MPSSupport stays on: without it the
+    driver would not undo what it prepared before, and its webhook would refuse every change of such
+    a claim, the last one of its removal too.
     """
+    gates = {"MPSSupport": True}
     if shares:
-        return {"ConsumableShares": True, "TimeSlicingSettings": True}
-    if semver.Version.parse(version) < semver.Version(0, 5, 0):
-        return {"MPSSupport": True, "TimeSlicingSettings": True}
-    return {"MPSSupport": True}
+        gates["ConsumableShares"] = True
+    if shares or semver.Version.parse(version) < semver.Version(0, 5, 0):
+        gates["TimeSlicingSettings"] = True
+    return gates
 
 
 def gate_list(version: str, shares: str = "") -> str:

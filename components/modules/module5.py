@@ -26,7 +26,7 @@ NAMESPACE = "dra-module5"
 PERCENTAGE, MEMORY, COMPARISON = "mps-percentage", "mps-memory", "sharing-comparison"
 """The checks. Each has a run, and so a ConfigMap, of its own."""
 AS_CONFIGURED, WITH_SHARES = "configured", "shares"
-"""Parts of the comparison, by how the driver runs for them: with shares it has no MPS."""
+"""Parts of the comparison, by how the driver runs for them: with shares none is for MPS."""
 CLIENTS = ("neighbour", "allocator", "raiser", "escaper")
 """The pods under the memory limit."""
 JOB_MINUTES = 6

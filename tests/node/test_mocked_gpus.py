@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from components.drivers import feature_gates
 from faults import engine
 from faults.__main__ import read_parameters
 from faults.catalogue import FAULTS
@@ -159,7 +160,7 @@ def share(host: Checkout) -> None:
     (configured,) = (
         each for urn, each in resources.items() if urn.endswith("driver-as-configured")
     )
-    gates = {"ConsumableShares": True, "TimeSlicingSettings": True}
+    gates = feature_gates("0.5.0", "unlimited")
     told = json.loads(configured["inputs"]["stdin"]) | {
         "gates": gates, "shares": "unlimited", "start_id": "", "run": "broken-off",
         "webhook_gates": ",".join(f"{gate}=true" for gate in gates),

@@ -198,13 +198,14 @@ def test_configuration_reaches_what_it_decides() -> None:
 
 def test_shares_reach_driver_webhook_and_slices() -> None:
     graph = build("module2", consumableShares="4")
-    on = {"ConsumableShares": True, "TimeSlicingSettings": True}
+    on = {"ConsumableShares": True, "MPSSupport": True, "TimeSlicingSettings": True}
     values = graph.resources["Release/driver"].inputs["values"]
     assert (values["consumableShares"], values["featureGates"]) == ("4", on)
     (*_, slice_) = (r for name, r in graph.resources.items() if name.startswith("ResourceSlice/"))
     assert slice_.inputs["spec"]["devices"][0]["capacity"]["shares"]["value"] == "4"
     gates = stdin(graph, "cluster-running")["webhook_gates"]
-    assert gates == "ConsumableShares=true,TimeSlicingSettings=true"
+    # A claim for MPS that is there from before could not even be deleted without MPSSupport.
+    assert gates == "ConsumableShares=true,MPSSupport=true,TimeSlicingSettings=true"
     assert stdin(graph, "devices-published")["consumableShares"] == "4"
     assert stdin(build("module2"), "cluster-running")["webhook_gates"] == "MPSSupport=true"
 

@@ -78,7 +78,7 @@ def test_the_driver_is_changed_for_a_part_of_the_comparison_and_set_back() -> No
     )
     assert shares == dict.fromkeys(told, "") | {"driver-with-shares": "unlimited"}
     assert gates == dict.fromkeys(told, "MPSSupport=true") | {
-        "driver-with-shares": "ConsumableShares=true,TimeSlicingSettings=true"
+        "driver-with-shares": "ConsumableShares=true,MPSSupport=true,TimeSlicingSettings=true"
     }
     # Until it is set back the cluster has no start id.
     assert [bool(each["start_id"]) for each in told.values()] == [True, False, True]
