@@ -34,7 +34,9 @@ JOB_MINUTES = 6
 
 
 def build(lab: LabContext) -> list[Check]:
-    programs: dict[str, tuple[str, ...]] = dict.fromkeys((PERCENTAGE, MEMORY), BENCHMARK)
+    programs: dict[str, tuple[str, ...]] = {PERCENTAGE: BENCHMARK}
+    if lab.settings.mps_memory_mib:
+        programs[MEMORY] = BENCHMARK
     if lab.settings.sweep:
         programs[COMPARISON] = SHARING
     namespace = ModuleNamespace(lab, MODULE, programs)

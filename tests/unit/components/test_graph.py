@@ -293,6 +293,8 @@ def test_limits_of_the_configuration_reach_claims_and_pods() -> None:
 def test_without_a_memory_limit_module_5_shows_percentages_only() -> None:
     """As on GPUs that use the machine's memory."""
     graph = build("module5", mpsMemoryLimit="none")
+    # A run of what is not verified would be another one after every `make verify`.
+    assert len(stdin(graph, "module5-gpu-free")["runs"]) == 1
     assert "Command/check-mps-percentage" in graph.resources
     assert "Command/check-mps-memory" not in graph.resources
     assert "ResourceClaim/module5-memory-claim" not in graph.resources
