@@ -9,7 +9,7 @@ from kube.devices import DRIVER
 
 API_VERSION = "resource.nvidia.com/v1beta1"
 PIPE_VARIABLE, PIPE_VOLUME = "CUDA_MPS_PIPE_DIRECTORY", "mps-pipe"
-AS_CONFIGURED, WITH_SHARES = "configured", "shares"
+AS_CONFIGURED, BY_DAEMONSET, WITH_SHARES = "configured", "daemonset", "shares"
 Parameters = Mapping[str, Any]
 Manifest = dict[str, Any]
 
@@ -108,15 +108,14 @@ def time_slices(interval: str) -> Way:
 
 
 def add_pipe_directory(pod: Manifest, parameters: Parameters) -> None:
-    """Have the pod find the daemon of the DaemonSet. mpsDaemonset: {"pipeDirectory", "volumeClaim"}
-    of its pipe directory, as clients see it."""
+    """Have the pod find the daemon of the DaemonSet."""
     daemon = parameters["mpsDaemonset"]
     volume = {"persistentVolumeClaim": {"claimName": daemon["volumeClaim"]}, "name": PIPE_VOLUME}
     pod["spec"].setdefault("volumes", []).append(volume)
     for container in pod["spec"]["containers"]:
         variable = {"name": PIPE_VARIABLE, "value": daemon["pipeDirectory"]}
         container.setdefault("env", []).append(variable)
-        mount = {"name": PIPE_VOLUME, "mountPath": daemon["pipeDirectory"]}
+        mount = {"name": PIPE_VOLUME, "mountPath": daemon["pipeDirectory"], "readOnly": True}
         container.setdefault("volumeMounts", []).append(mount)
 
 
@@ -137,10 +136,9 @@ WAYS = (
         name="mps-daemonset",
         title="MPS, by a daemon that a DaemonSet runs",
         sharing={},
+        part=BY_DAEMONSET,
         mps=True,
-        missing=lambda given: (
-            "" if given.get("mpsDaemonset") else "needs mps=daemonset or mps=both"
-        ),
+        missing=lambda given: "" if given["mpsDaemonset"] else "needs mps=daemonset or mps=both",
         fit_pod=add_pipe_directory,
     ),
     Way(

@@ -18,6 +18,7 @@ from components.simulated_gpus import devices, mocked
 
 if TYPE_CHECKING:
     from components.cluster.base import ClusterKind
+    from components.mps_daemon import MpsDaemon
 
 MPS_NAMESPACE = "dra-mps"
 """Of the MPS daemon that the lab runs itself (components/mps_daemon.py)."""
@@ -84,7 +85,8 @@ class LabContext:
     kind: of its cluster.
     gpu_users: what leaves the GPU `target` free again; modules that use it take turns.
     outside: what the driver's chart makes outside its namespace, where the cluster is shared.
-    cluster, nodes: from module 1 on; driver: from module 2 on.
+    cluster, nodes: from module 1 on; driver: from module 2 on; mps_daemon: the lab's own, from
+    module 4 on, where `runs_mps_daemon`.
     """
 
     settings: Settings
@@ -95,6 +97,7 @@ class LabContext:
     cluster: Cluster = field(init=False)
     nodes: GpuNodes = field(init=False)
     driver: GpuDriver = field(init=False)
+    mps_daemon: "MpsDaemon" = field(init=False)
 
     @property
     def target(self) -> pulumi.Input[str]:

@@ -1,16 +1,16 @@
 """Module 4, the other way: two pods with an ordinary claim share a GPU through an MPS daemon that
 the lab runs as a DaemonSet; one of another user does not get in.
 
-Parameters: kubeconfig, namespace, daemonNamespace (of the DaemonSet), driverNamespace and plugin
-(of the driver, which runs no daemon here), uuid (the GPU), pods (the clients), otherUser (the pod
-that is not the daemon's user), threads (client → percentage), granted (client → sizes in MiB that
-it must get, all others being refused), clusterOwned, devices.
+Parameters: kubeconfig, namespace, daemonNamespace and daemonSet, driverNamespace and plugin (of the
+driver, which runs no daemon here), uuid (the GPU), pods (the clients), otherUser (the pod that is
+not the daemon's user), threads (client → percentage), granted (client → sizes in MiB that it must
+get, all others being refused), clusterOwned, devices.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from checks import clients, gpu_holders, pod_scenario
+from checks import clients, daemonset_pods, pod_scenario
 from checks.clients import GRANULARITY, LATE, LEAST_IN_COMMON
 from checks.mps_daemon import EXCLUSIVE_MODE, IN_DRIVER
 from checks.pod_scenario import Output, Parameters, PodCheck, has_device
@@ -55,11 +55,10 @@ class DaemonSetClients(clients.ClientScenario):
     # --- the daemon -------------------------------------------------------------------------------
 
     def daemon_pod(self) -> Any:
-        lister = self.kube.core.list_namespaced_pod
-        listed = self.kube.get(lister, namespace=self.daemon_namespace).items
-        pods = [pod for pod in listed if not pod.metadata.deletion_timestamp]
+        name = self.parameters["daemonSet"]
+        pods = daemonset_pods.read(self.kube, self.daemon_namespace, name)
         if len(pods) != 1:
-            raise CheckFailed(f"{len(pods)} pods in {self.daemon_namespace}")
+            raise CheckFailed(f"{len(pods)} pods of {self.daemon_namespace}/{name}")
         return pods[0]
 
     def daemon_runs(self) -> str:
@@ -88,9 +87,7 @@ class DaemonSetClients(clients.ClientScenario):
         return self.daemons().require_none_of(self.claim(CLAIM, has_device).metadata.uid)
 
     def release_daemon(self) -> None:
-        pods = self.kube.get(self.kube.core.list_namespaced_pod, namespace=self.daemon_namespace)
-        names = [pod.metadata.name for pod in pods.items]
-        gpu_holders.release_pods(self.kube, self.daemon_namespace, names)
+        daemonset_pods.release(self.kube, self.daemon_namespace, self.parameters["daemonSet"])
 
     def daemon_released(self) -> str:
         """That the GPU is everybody's once the daemon was told to end."""

@@ -3,9 +3,10 @@
 Parameters: kubeconfig, namespace, driverNamespace, plugin, clusterOwned, uuid, stack, sweep (quick
 or full), minutes (after which no further cell is begun), claim and pod (after whose model those of
 a cell are made), programs (digest of the pod's), gpuDriver and versions (on which figures depend
-too), devices, parts (of the comparison, that it measures; the rest is measured before), withShares
-(whether the driver is changed for one of them); and for ways that not every lab has: mpsDaemonset
-(checks/sharing_ways.py).
+too), devices, parts (of the comparison, that it measures), last (whether all others are measured
+before), withShares (whether the driver is changed for one of them), mpsDaemonset (the lab's own
+daemon, {} where there is none: namespace and daemonSet, and pipeDirectory and volumeClaim of its
+pipes, as clients have them).
 
 A cell is a way and a number of clients. Its pods are made by the check, start together, measure
 all workloads, and are removed; what they printed is kept at once (checks/cells.py).
@@ -15,16 +16,17 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from checks import cell_pods, clients, mps_daemon, pod_scenario, sharing_table
+from checks import cell_pods, clients, daemonset_pods, mps_daemon, pod_scenario, sharing_table
 from checks.cell_pods import CellPods
 from checks.cells import Cell, Cells
 from checks.pod_scenario import LOOK_SECONDS, SECONDS, Output, Parameters, PodCheck, last_json
 from checks.result import CheckFailed, CheckSkipped, require
-from checks.sharing_ways import SWEEPS, WAYS, WITH_SHARES, Way
+from checks.sharing_ways import BY_DAEMONSET, SWEEPS, WAYS, Way
 from checks.steps import Step
 from kube.client import Kube
 from kube.devices import GPU, MOCKED
 from machine.errors import LabError
+from machine.gpu_host import DEFAULT_MODE
 from machine.waiting import until
 
 NAME = "sharing-comparison"
@@ -46,15 +48,26 @@ class Comparison(clients.ClientScenario):
         self.cells = Cells(parameters["stack"], parameters["sweep"], parameters["minutes"])
         self.made = CellPods(kube, self.namespace, NAME)
         self.parts: list[str] = parameters["parts"]
-
-    @property
-    def is_last(self) -> bool:
-        """Whether all is measured when this check ends."""
-        return WITH_SHARES in self.parts
+        self.is_last: bool = parameters["last"]
 
     def release_pods(self) -> None:
+        """Those of the daemon too, which is at work for one part only."""
         with suppress(LabError):  # of which each cell has told already
             self.made.remove()
+        if self.has_daemon:
+            self.release_daemon()
+
+    @property
+    def has_daemon(self) -> bool:
+        return bool(self.parameters["mpsDaemonset"]) and BY_DAEMONSET in self.parts
+
+    def release_daemon(self) -> None:
+        daemon = self.parameters["mpsDaemonset"]
+        daemonset_pods.release(self.kube, daemon["namespace"], daemon["daemonSet"])
+
+    def daemon_released(self) -> str:
+        self.release_daemon()
+        return self.daemons().require_mode(DEFAULT_MODE)
 
     # --- cells ------------------------------------------------------------------------------------
 
@@ -194,6 +207,14 @@ def step_of(way: Way) -> Step[Comparison]:
 
 STEPS: tuple[Step[Comparison], ...] = (
     *map(step_of, WAYS),
+    Step(
+        "comparison-daemon-released",
+        "the lab's own daemon ends when its pod is released, and the GPU is everybody's",
+        Comparison.daemon_released,
+        DEFAULT_MODE,
+        least=MOCKED,
+        when=lambda s: s.has_daemon,
+    ),
     Step(
         "sharing-compared",
         "which way wins, outside the noise",

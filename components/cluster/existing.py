@@ -13,7 +13,7 @@ from components.cluster.base import ClusterKind
 from components.cluster.cluster import Cluster
 from components.existing_driver import ExistingDriver
 from components.lab_context import MPS_NAMESPACE, GpuDriver, GpuNodes, LabContext
-from components.modules.registry import Module, modules
+from components.modules.registry import Module
 from components.workload import RUN
 from kube.permissions import Permissions
 
@@ -30,7 +30,8 @@ class Existing(ClusterKind):
         of_daemons: Permissions = ()
         if lab.runs_mps_daemon:
             daemons = [MPS_NAMESPACE]
-            of_daemons = mps_daemon.needed(modules()["4"].namespaces)
+            clients = [module for module in lab.modules if module.id in ("4", "5")]
+            of_daemons = mps_daemon.needed(name for each in clients for name in each.namespaces)
         makes: pulumi.Input[list[str]] = _made(lab.modules, of_daemons)
         if installs:
             objects = chart.render(lab)

@@ -1,15 +1,12 @@
 """Module 4: two pods share a GPU through one claim and an MPS daemon, NVIDIA's driver's or one that
 the lab runs itself; a third, whose own claim names the same GPU, waits until they have ended."""
 
-import copy
 from collections.abc import Mapping
-
-import pulumi
 
 from components import mps_daemon
 from components.check import Check
 from components.lab_context import MPS_NAMESPACE, LabContext
-from components.manifests import KubernetesObject, Manifest
+from components.manifests import Manifest
 from components.modules.registry import Module
 from components.mps_clients import granted_sizes, refused_sizes, set_limit, set_sizes
 from components.workload import BENCHMARK, INSPECT, ModuleNamespace, PodRun, pod_of, skip_await
@@ -25,8 +22,9 @@ WAYS = {"driver": (DRIVER,), "daemonset": (DAEMONSET,), "both": (DRIVER, DAEMONS
 SHARING = ("shared-1", "shared-2")
 CLIENTS = ("client-1", "client-2")
 OTHER_USER = "other-user"
-TIGHTER_THREADS = 25
-"""Percentage that client-2 asks for by its environment, as in the manifest."""
+DAEMON = "mps-daemon"
+THREADS, TIGHTER_THREADS = 50, 25
+"""Percentages of every client, and that which client-2 asks for by its environment (manifests)."""
 
 
 def build(lab: LabContext) -> list[Check]:
@@ -66,12 +64,11 @@ def share_by_daemonset(namespace: ModuleNamespace, *before: Check) -> Check:
     """An ordinary claim, and the lab's own daemon; never both daemons on the GPU at a time."""
     lab, objects = namespace.lab, namespace.objects
     limit = lab.settings.mps_memory_mib
-    daemon = mps_daemon.MpsDaemon(
-        lab,
-        parent=namespace.component,
-        run=namespace.runs[DAEMONSET],
-        memory_mib=limit,
-        after=[namespace.made, *before],
+    lab.mps_daemon = mps_daemon.MpsDaemon(
+        lab, parent=namespace.component, after=[namespace.made, *before]
+    )
+    daemon = lab.mps_daemon.start(
+        namespace.runs[DAEMONSET], name=DAEMON, threads=THREADS, memory_mib=limit
     )
     run = PodRun(
         namespace,
@@ -80,33 +77,21 @@ def share_by_daemonset(namespace: ModuleNamespace, *before: Check) -> Check:
         driverNamespace=lab.driver.namespace,
         plugin=lab.driver.plugin,
         daemonNamespace=MPS_NAMESPACE,
+        daemonSet=DAEMON,
         daemon=mps_daemon.digest(),
         pods=list(CLIENTS),
         otherUser=OTHER_USER,
-        threads={CLIENTS[0]: mps_daemon.THREADS, CLIENTS[1]: TIGHTER_THREADS},
+        threads={CLIENTS[0]: THREADS, CLIENTS[1]: TIGHTER_THREADS},
         granted={CLIENTS[0]: granted_sizes(limit), CLIENTS[1]: granted_sizes(limit // 2)},
         clusterOwned=lab.cluster.owned,
         devices=lab.nodes.devices,
     )
     claim = namespace.claim(objects["ResourceClaim/clients"], "module4-clients-claim", *before)
-    pipe = pipe_volume(namespace)
+    pipe = mps_daemon.pipe_volume(namespace)
     for name, own_limit in (*zip(CLIENTS, (limit, limit // 2), strict=True), (OTHER_USER, limit)):
         pod = _with_memory(objects[f"Pod/{name}"], own_limit)
-        run.start(pod, claim, claim, *pipe, daemon.ready)
+        run.start(pod, claim, claim, *pipe, daemon)
     return run.verify()
-
-
-def pipe_volume(namespace: ModuleNamespace) -> list[pulumi.Resource]:
-    """The daemon's pipe directory on the node of the GPU, as a volume of the module's namespace."""
-    lab, objects = namespace.lab, namespace.objects
-    volume = copy.deepcopy(objects["PersistentVolume/dra-module4-mps"])
-    (term,) = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
-    term["matchExpressions"][0]["values"] = [lab.target_node]
-    opts = lab.objects(namespace.component, namespace.made)
-    local = KubernetesObject(volume, "module4-mps-volume", opts)
-    claim = objects["PersistentVolumeClaim/mps"]
-    opts = lab.objects(namespace.component, namespace.made, local)
-    return [local, KubernetesObject(claim, "module4-mps-volume-claim", opts)]
 
 
 def _with_memory(pod: Manifest, limit_mib: int) -> Manifest:

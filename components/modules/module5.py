@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 
-from components import driver_profile, program
+from components import driver_profile, mps_daemon, program
 from components.check import Check
-from components.lab_context import LabContext
+from components.lab_context import MPS_NAMESPACE, LabContext
 from components.manifests import Manifest
 from components.modules.registry import Module
 from components.mps_clients import granted_sizes, refused_sizes, set_limit, set_sizes
@@ -25,8 +25,15 @@ from components.workload import (
 NAMESPACE = "dra-module5"
 PERCENTAGE, MEMORY, COMPARISON = "mps-percentage", "mps-memory", "sharing-comparison"
 """The checks. Each has a run, and so a ConfigMap, of its own."""
-AS_CONFIGURED, WITH_SHARES = "configured", "shares"
-"""Parts of the comparison, by how the driver runs for them: with shares none is for MPS."""
+AS_CONFIGURED, BY_DAEMONSET, WITH_SHARES = "configured", "daemonset", "shares"
+"""Parts of the comparison: ways that need a daemon, or a driver, with which others cannot be."""
+DAEMON = {
+    "daemonSet": "mps-comparison",
+    "namespace": MPS_NAMESPACE,
+    "pipeDirectory": mps_daemon.PIPE_DIRECTORY,
+    "volumeClaim": mps_daemon.PIPE_CLAIM,
+}
+"""The lab's own MPS daemon, as the check needs to know it."""
 CLIENTS = ("neighbour", "allocator", "raiser", "escaper")
 """The pods under the memory limit."""
 JOB_MINUTES = 6
@@ -94,6 +101,8 @@ def compare_sharing(namespace: ModuleNamespace, before: Check) -> list[Check]:
     measurement itself, as many as are still to do. Some ways exclude each other in the driver: the
     second check measures those for which it runs otherwise."""
     lab, objects = namespace.lab, namespace.objects
+    apart = {BY_DAEMONSET: lab.runs_mps_daemon, WITH_SHARES: lab.changes_driver}
+    daemon = DAEMON if lab.runs_mps_daemon else {}
     claim = claim_for_gpu(objects["ResourceClaim/sharing"], lab.target, lab.kind_of_driver)
     run = PodRun(
         namespace,
@@ -102,16 +111,39 @@ def compare_sharing(namespace: ModuleNamespace, before: Check) -> list[Check]:
         stack=lab.settings.stack,
         sweep=lab.settings.sweep,
         minutes=lab.settings.sweep_minutes,
-        parts=[AS_CONFIGURED, *([] if lab.changes_driver else [WITH_SHARES])],
+        parts=[AS_CONFIGURED, *(part for part, made in apart.items() if not made)],
+        last=not any(apart.values()),
         withShares=lab.changes_driver,
+        mpsDaemonset=daemon,
         claim=claim,
         pod=objects["Pod/sharing"],
         programs=program.digest(*namespace.files[COMPARISON]),
         gpuDriver=pulumi.Output.from_input(lab.nodes.facts).apply(gpu_driver),
         **_common(namespace),
     )
-    check = run.verify(before)
-    return [check, *([_compare_with_shares(run, check)] if lab.changes_driver else [])]
+    checks = [run.verify(before)]
+    if lab.runs_mps_daemon:
+        checks.append(_compare_daemonset(run, checks[-1]))
+    if lab.changes_driver:
+        checks.append(_compare_with_shares(run, checks[-1]))
+    return checks
+
+
+def _compare_daemonset(compared: PodRun, before: Check) -> Check:
+    """Its daemon limits nobody, and is at work only while this is measured."""
+    namespace, lab = compared.namespace, compared.lab
+    run = namespace.run_of(COMPARISON, BY_DAEMONSET)
+    daemon = lab.mps_daemon.start(run, before, name=DAEMON["daemonSet"], threads=100)
+    check = Check(
+        namespace.component,
+        run=run,
+        parameters=compared.parameters
+        | {"parts": [BY_DAEMONSET], "last": not lab.changes_driver, "daemon": mps_daemon.digest()},
+        subjects=[compared.uid, daemon.uid],
+        after=[daemon, *mps_daemon.pipe_volume(namespace)],
+    )
+    lab.gpu_users.append(check)
+    return check
 
 
 def _compare_with_shares(compared: PodRun, before: Check) -> Check:
@@ -125,7 +157,7 @@ def _compare_with_shares(compared: PodRun, before: Check) -> Check:
     check = Check(
         namespace.component,
         run=run,
-        parameters=compared.parameters | {"parts": [WITH_SHARES]},
+        parameters=compared.parameters | {"parts": [WITH_SHARES], "last": True},
         subjects=[compared.uid],
         after=[changed],
     )

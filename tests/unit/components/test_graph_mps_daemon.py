@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.graph import Graph, build
 
-DAEMON = "DaemonSet/mps-daemon-daemonset"
+DAEMON = "DaemonSet/mps-daemon"
 CLIENTS = ("Pod/module4-client-1", "Pod/module4-client-2", "Pod/module4-other-user")
 
 
@@ -42,6 +42,35 @@ def test_two_daemons_are_never_at_work_on_one_gpu(both: Graph) -> None:
     """Nor on that of module 5, whose claims ask NVIDIA's driver for one."""
     assert both.reaches(DAEMON, "Command/check-mps-sharing")
     assert both.reaches("Namespace/module5", "Command/check-mps-daemonset")
+
+
+def test_the_comparison_has_a_daemon_without_limits_between_the_drivers_own_ways() -> None:
+    graph = build("module5", node="host", mps="both", sweep="quick")
+    daemon = "DaemonSet/mps-comparison"
+    (container,) = graph.resources[daemon].inputs["spec"]["template"]["spec"]["containers"]
+    assert [each for each in container["command"] if each.startswith("--")] == ["--threads=100"]
+    by_daemonset = "Command/check-sharing-comparison-daemonset"
+    assert graph.reaches(daemon, "Command/check-sharing-comparison")
+    assert graph.reaches(by_daemonset, daemon)
+    assert graph.reaches(by_daemonset, "PersistentVolumeClaim/module5-mps-volume-claim")
+    assert graph.reaches("Command/driver-with-shares", by_daemonset)
+    parts = {
+        name: json.loads(graph.resources[name].inputs["stdin"])["parameters"]
+        for name in graph.resources
+        if name.startswith("Command/check-sharing-comparison")
+    }
+    assert [(each["parts"], each["last"]) for each in parts.values()] == [
+        (["configured"], False),
+        (["daemonset"], False),
+        (["shares"], True),
+    ]
+
+
+def test_a_comparison_without_the_labs_daemon_says_that_its_part_is_skipped() -> None:
+    graph = build("module5", node="host", sweep="quick")
+    stdin = graph.resources["Command/check-sharing-comparison"].inputs["stdin"]
+    assert json.loads(stdin)["parameters"]["parts"] == ["configured", "daemonset"]
+    assert "DaemonSet/mps-comparison" not in graph.resources
 
 
 def test_it_runs_on_the_node_of_the_gpu_for_that_gpu(both: Graph) -> None:

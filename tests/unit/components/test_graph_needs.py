@@ -7,6 +7,7 @@ import json
 import pytest
 
 from components.modules.registry import modules
+from machine.programs import CHECKS
 from tests.unit.graph import Graph, build
 
 SWEEP = {"sweep": "quick"}
@@ -51,7 +52,9 @@ def test_a_module_names_the_programs_that_verify_it(lab: str) -> None:
     stack, changes = LABS[lab]
     found: dict[str, set[str]] = {}
     for program, (module, _) in needs(build(stack, **changes, mps="both")).items():
-        found.setdefault(module, set()).add(program.removesuffix("-shares"))  # a variant
+        variants = ("-shares", "-daemonset")
+        name = next((program.removesuffix(v) for v in variants if program.endswith(v)), program)
+        found.setdefault(module, set()).add(program if program in CHECKS else name)
     del found["0"]  # which depends on the kind of cluster, as do checks of kind's nodes
     for module, programs in found.items():
         assert programs - {"kind-nodes"} == set(modules()[module].checks)

@@ -33,6 +33,7 @@ PARAMETERS = {
     "kubeconfig": KUBECONFIG,
     "namespace": NAMESPACE,
     "daemonNamespace": DAEMONS,
+    "daemonSet": "mps-daemon",
     "driverNamespace": NAMESPACE,
     "plugin": PLUGIN,
     "uuid": UUID,
@@ -65,6 +66,7 @@ class Cluster(MpsCluster):
     def __init__(self) -> None:
         names = [*CLIENTS, OTHER]
         daemon, admin = pod(DAEMON, "Running", on=NODE), claim("gpu", (NODE, "gpu-0"))
+        daemon.metadata.labels = {"app": "mps-daemon"}
         daemon.metadata.namespace = admin.metadata.namespace = DAEMONS
         (result,) = admin.status.allocation.devices.results
         result.admin_access = True

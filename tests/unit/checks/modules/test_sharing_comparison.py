@@ -38,8 +38,16 @@ PARAMETERS: dict[str, Any] = {
     "pod": POD,
     "programs": "0123456789ab",
     "gpuDriver": "580.159.04",
-    "parts": ["configured", "shares"],
+    "parts": ["configured", "daemonset", "shares"],
+    "last": True,
     "withShares": False,
+    "mpsDaemonset": {},
+}
+DAEMON = {
+    "namespace": NAMESPACE,
+    "daemonSet": "mps-comparison",
+    "pipeDirectory": "/mps",
+    "volumeClaim": "mps-pipe",
 }
 RATES = {"exclusive": 60.0, "time-sliced": 58.0, "mps-driver": 66.0}
 """Of all clients together."""
@@ -205,13 +213,12 @@ def test_ways_that_the_lab_has_are_measured_too(
 ) -> None:
     for way in ("mps-daemonset", "shares"):
         monkeypatch.setitem(RATES, way, 50.0)
-    daemon = {"pipeDirectory": "/mps", "volumeClaim": "mps-pipe"}
-    result = run(mpsDaemonset=daemon, withShares=True)
+    result = run(mpsDaemonset=DAEMON, withShares=True)
     assert failed(result) == {}
     by_name = {each["metadata"]["name"]: each["spec"] for each in cluster.made}
     (container,) = by_name["mps-daemonset-2-1"]["containers"]
     assert {"name": "CUDA_MPS_PIPE_DIRECTORY", "value": "/mps"} in container["env"]
-    assert {"name": "mps-pipe", "mountPath": "/mps"} in container["volumeMounts"]
+    assert {"name": "mps-pipe", "mountPath": "/mps", "readOnly": True} in container["volumeMounts"]
     own = [by_name[f"shares-2-{n}"]["resourceClaims"][0]["resourceClaimName"] for n in (1, 2)]
     assert own == ["shares-2-1", "shares-2-2"]
 
@@ -220,7 +227,7 @@ def test_what_needs_another_driver_is_measured_apart_and_compared_with_the_rest(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RATES, "shares", 50.0)
-    first = run(parts=["configured"], withShares=True)
+    first = run(parts=["configured"], last=False, withShares=True)
     assert names(cluster) == CELLS
     assert "way-shares" not in statuses(first)
     assert "sharing-compared" not in statuses(first)
@@ -234,13 +241,29 @@ def test_what_needs_another_driver_is_measured_apart_and_compared_with_the_rest(
     assert "mps-driver" in findings(second)["sharing-compared"]["found"]
 
 
+def test_the_labs_own_daemon_is_at_work_for_its_part_only(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RATES, "mps-daemonset", 50.0)
+    assert "comparison-daemon-released" not in statuses(run(mpsDaemonset={}))
+    cluster.made.clear()
+    daemon = pod("mps-comparison-x2b7k", "Running", on=NODE)
+    daemon.metadata.labels = {"app": "mps-comparison"}
+    cluster.driver_pods.append(daemon)
+    cluster.pods.append(daemon)
+    result = run(parts=["daemonset"], last=False, mpsDaemonset=DAEMON)
+    assert failed(result) == {}
+    assert names(cluster) == [f"mps-daemonset-{number}" for number in (1, 2, 4)]
+    assert statuses(result)["comparison-daemon-released"] == "passed"
+    assert "dra-workshop/release" in daemon.metadata.annotations
+
+
 def test_a_whole_comparison_has_every_interval_and_fits_what_may_be_printed(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = {way.name: 50.123456 for way in WAYS}
     monkeypatch.setattr(sys.modules[__name__], "RATES", every)
-    daemon = {"pipeDirectory": "/mps", "volumeClaim": "mps-pipe"}
-    result = run(sweep="full", mpsDaemonset=daemon, withShares=True)
+    result = run(sweep="full", mpsDaemonset=DAEMON, withShares=True)
     assert failed(result) == {}
     assert {f"time-{each}-3" for each in ("default", "short", "medium", "long")} <= {
         *names(cluster)
