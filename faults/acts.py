@@ -10,7 +10,7 @@ import psutil
 from checks import gpu_holders
 from checks.pod_scenario import has_device
 from checks.result import CheckFailed, CheckSkipped, require
-from faults.model import Client
+from faults.model import Client, NeverSeen
 from faults.objects import PREFIX
 from faults.scene import STEADY_SECONDS, Scene
 from kube.errors import KubeError
@@ -61,7 +61,7 @@ def granted(scene: Scene, name: str, mib: int, processes: int) -> str:
     """That every process of the client has got the memory, and works with it."""
     said = scene.events(name)
     if errors := [each["error"] for each in said if each["event"] == "error"]:
-        raise CheckFailed(f"{name}: {errors[0]}")
+        raise NeverSeen(f"{name}: {errors[0]}")
     has = {e["process"]: e["total_mib"] for e in said if e["event"] == "allocated"}
     working = {each["process"] for each in said if each["event"] == "working"}
     done = len(working) == processes and sorted(has.values()) == [mib] * processes

@@ -78,7 +78,9 @@ class Cluster(MpsCluster):
         if found.status.phase != "Running":
             raise KubeError("the container waits")
         name = pod.removeprefix("fault-")
-        said = [{"event": "crashing", "at": self.now}] if name in self.crashing else []
+        said: list[dict[str, Any]] = [{"event": "began", "at": self.now}]
+        if name in self.crashing:
+            said.append({"event": "crashing", "at": self.now})
         said.append({"event": "holding", "at": self.now})
         if name in self.errors:
             said.append({"event": "error", "at": self.now, "error": self.errors[name]})
@@ -254,6 +256,14 @@ def test_a_crash_takes_a_neighbour_of_mps_along(cluster: Cluster) -> None:
     assert result["status"] == "passed"
     assert {each["basis"] for each in found.values()} == {"real"}
     assert result["clients"]["fault-crasher"]["exit_code"] == 3
+
+
+def test_memory_that_is_refused_is_not_waited_for(cluster: Cluster) -> None:
+    cluster.crashing["taker"] = "CUDA_ERROR_OUT_OF_MEMORY"
+    found = findings(tried(cluster, FAULTS["two-processes"], GPU))
+    assert found["granted"]["status"] == "failed"
+    assert found["granted"]["found"] == "taker: CUDA_ERROR_OUT_OF_MEMORY"
+    assert found["granted"]["seconds"] < 1
 
 
 def test_a_crash_that_takes_along_who_should_be_spared_is_a_failure(cluster: Cluster) -> None:
