@@ -123,7 +123,9 @@ def watch(driver: cuda_driver.Driver, options: argparse.Namespace) -> None:
 
 def say(event: str, options: argparse.Namespace, **more: Any) -> None:
     line = {"event": event, "at": time.time(), "process": options.process, **more}
-    print(json.dumps(line), flush=True)  # noqa: T201
+    # In one write: several processes have one log, and lines of theirs must not mix.
+    sys.stdout.write(f"{json.dumps(line)}\n")
+    sys.stdout.flush()
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
