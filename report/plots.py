@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 NEEDED = ("way", "clients", "gain", "cv", "p99_us")
 SIZE = 9.0, 4.0
 """Inches."""
+MARKERS = "os^vD"
+"""Open ones: ways that do the same lie upon each other."""
 Row = Mapping[str, Any]
 
 
@@ -65,12 +68,13 @@ def comparison(name: str, table: Mapping[str, Any], lines: Mapping[str, list[Row
     """What all clients do together, and how long one launch takes, by the number of clients."""
     figure = Figure(figsize=SIZE, layout="constrained")
     together, launches = figure.subplots(1, 2)
-    for way, rows in lines.items():
+    for (way, rows), marker in zip(lines.items(), cycle(MARKERS)):
         clients = [row["clients"] for row in rows]
         gains = [row["gain"] for row in rows]
         noise = [row["gain"] * row["cv"] for row in rows]
-        together.errorbar(clients, gains, noise, marker="o", capsize=3, label=way)
-        launches.plot(clients, [row["p99_us"] for row in rows], marker="o", label=way)
+        how: dict[str, Any] = {"marker": marker, "fillstyle": "none", "label": way}
+        together.errorbar(clients, gains, noise, capsize=3, **how)
+        launches.plot(clients, [row["p99_us"] for row in rows], **how)
     together.axhline(1, color="grey", linewidth=0.8, linestyle=":")
     together.set_title("rate of all clients, by that of one alone")
     launches.set_title("99th percentile of a launch, µs")
