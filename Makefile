@@ -59,7 +59,7 @@ preview-diff: setup ## what a change since BASE does to all stacks, or to STACK;
 verify: setup ## run every check of a stack again
 	@$(RUN) up --stack '$(STACK)' --verify
 
-break: setup ## break something of a lab that is up, see what brings it back; FAULT=name, none: a list
+break: setup ## break something in a running lab, time what brings it back; FAULT=name, without: a list
 	@$(VENV) -m faults --stack '$(STACK)' --fault "$$FAULT"
 
 results: setup ## what the last update of a stack found; JSON=1 for JSON

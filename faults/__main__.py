@@ -96,7 +96,10 @@ def read_parameters(stack: str) -> dict[str, Any]:
         if resource["urn"].endswith(CHECK) and "stdin" in resource.get("inputs", {}):
             found: dict[str, Any] = json.loads(resource["inputs"]["stdin"])["parameters"]
             return found
-    raise LabError(f"stack {stack} has no module 4, whose pods and claims faults are tried with")
+    raise LabError(
+        f"stack {stack} has no check mps-sharing, whose pods and claims faults are tried with",
+        "bring up a stack with module 4, with mps=driver or mps=both",
+    )
 
 
 def verify_again(stack: str) -> bool:

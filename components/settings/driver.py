@@ -144,11 +144,11 @@ class DriverSettings:
         parse=_install,
     )
     consumable_shares: str = setting(
-        meaning="Lets several claims have parts of one GPU at a time. memory: as much of its "
-        "memory as each asks for; a claim that does not ask takes it all. A number, 1 to "
-        f"{MOST_SHARES}: so many claims, or fewer that ask for several shares. unlimited: any "
-        "number of claims. Nothing limits what their pods really use. Empty: a GPU has one claim. "
-        f"It takes driver {SHARES_DRIVER} and Kubernetes {SHARES_KUBERNETES}, and excludes MPS.",
+        meaning="Lets several claims share one GPU. memory: each takes the memory that it asks "
+        f"for; one that does not ask takes all. A number, 1 to {MOST_SHARES}: the GPU has so many "
+        "shares; a claim takes one unless it asks for more. unlimited: any number of claims. The "
+        "scheduler counts; nothing limits what pods use. Empty: one claim for each GPU. Needs "
+        f"driver {SHARES_DRIVER} and Kubernetes {SHARES_KUBERNETES} or later; excludes MPS.",
         parse=_consumable_shares,
     )
     webhook: bool = setting(

@@ -41,9 +41,10 @@ def _memory_limit(value: str, _: Any) -> str:
 class MpsSettings:
     mps: str = setting(
         default="driver",
-        meaning="Who runs module 4's MPS daemon. driver: NVIDIA's DRA driver, one for each claim. "
-        "daemonset: the lab, as a DaemonSet whose clients have an ordinary claim. both: one after "
-        "the other.",
+        meaning="Who runs the MPS daemon in module 4. driver: NVIDIA's DRA driver, one for each "
+        "claim. daemonset: the lab, as a DaemonSet whose clients have an ordinary claim. both: one "
+        "after the other. With daemonset or both module 5's comparison measures the lab's daemon "
+        "too.",
         parse=partial(one_of, WAYS),
     )
     mps_percentages: tuple[int, ...] = setting(
@@ -71,9 +72,9 @@ class MpsSettings:
     )
     sweep: str = setting(
         default="",
-        meaning="Whether module 5 compares the ways to share a GPU, which takes one: quick (alone, "
-        "2 and 4 clients, 3 repeats), full (also 3 clients, 5 repeats, every interval of time "
-        "slices) or empty for no comparison.",
+        meaning="Whether module 5 compares the ways to share a GPU. quick: 1, 2 and 4 clients, 3 "
+        "repeats. full: also 3 clients, 5 repeats and every interval of time slices. Empty: no "
+        "comparison. Figures take a real GPU.",
         parse=partial(one_of, ("", "quick", "full")),
     )
     sweep_minutes: int = setting(

@@ -68,7 +68,7 @@ def cluster(workstation: Inside) -> Iterator[Inside]:
         pytest.skip(why)
     workstation.stack(STACK)
     configuration = (
-        "cluster=kind gpus=mocked modules=3,4 featureGates=DRAResourcePoolStatus=true "
+        "cluster=kind gpus=mocked mps=both modules=3,4 featureGates=DRAResourcePoolStatus=true "
         "runtimeConfig=resource.k8s.io/v1beta2=true"
     )
     made = workstation.operate("up", "--stack", STACK, "--set", configuration)

@@ -67,7 +67,7 @@ def test_a_stack_without_module_4_has_no_clients(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LabError, match="stack module3 has no module 4"):
+    with pytest.raises(LabError, match="stack module3 has no check mps-sharing"):
         program.read_parameters("module3")
 
 
