@@ -1,16 +1,16 @@
 """Who holds the GPU that a module is about to use, and the gate that waits until nobody does.
 
 Parameters of the gate: kubeconfig, driver, uuid (of the GPU), namespace (of the module, whose own
-pods of an earlier run do not count: the update replaces them), others (namespaces of the lab's
-other modules, whose pods are released: a check that was killed left those that still run).
+pods of an earlier run do not count: the update replaces them), pods_in (namespaces of the lab's
+modules, this one too, whose pods are released: a check that was killed left those that still run),
+daemons_in (those of MPS daemons of the lab's own, which have admin access and so are no holders).
 """
 
 import sys
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any
 
+from checks.release import release_daemons, release_pods
 from checks.result import CheckFailed
 from kube import devices, ownership
 from kube.client import Kube
@@ -19,8 +19,6 @@ from machine.errors import LabError
 SECONDS = 60.0
 RUN = "DRA_WORKSHOP_RUN"
 """Variable in every pod that the lab makes for a module, and in no other."""
-RELEASE = "dra-workshop/release"
-START = "dra-workshop/start"
 ENDED = ("Succeeded", "Failed")
 FORBIDDEN = 403
 
@@ -37,8 +35,10 @@ def gate(parameters: dict[str, Any]) -> str:
 
     every = kube.resource.list_resource_claim_for_all_namespaces
     try:
-        for namespace in parameters["others"]:  # also pods that wait: they would get the GPU next
+        for namespace in parameters["pods_in"]:  # also pods that wait: they would get the GPU next
             release_pods(kube, namespace, sorted(_pods_of_ours(kube, namespace)))
+        for namespace in parameters["daemons_in"]:
+            release_daemons(kube, namespace)
         held = holding(kube.get(every).items)
         if held:
             sys.stderr.write(f"waiting {SECONDS:.0f} s at most for {_held(uuid, held)}\n")
@@ -84,14 +84,6 @@ def holders(kube: Kube, claims: Sequence[Any], device: devices.Device, own: str 
         if not users and namespace != own:
             found.append(f"claim {namespace}/{name}")
     return found
-
-
-def release_pods(kube: Kube, namespace: str, names: Iterable[str]) -> None:
-    """Have the pods end, whatever they are at: those that come after must get the GPU."""
-    patch = {"metadata": {"annotations": {RELEASE: "true", START: f"{time.time():.3f}"}}}
-    for name in names:
-        with suppress(LabError):  # a pod that does not exist
-            kube.get(kube.core.patch_namespaced_pod, name, namespace, patch)
 
 
 def _pods_of_ours(kube: Kube, namespace: str) -> set[str]:

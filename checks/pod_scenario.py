@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from checks import gpu_holders
-from checks.gpu_holders import ENDED, RELEASE, START
+from checks.gpu_holders import ENDED
+from checks.release import LOOK_AGAIN, LOOK_AGAIN_SECONDS, RELEASE, START, release_pods
 from checks.result import CheckFailed, require
 from checks.steps import Scenario, Step, verify
 from kube import devices
@@ -25,12 +26,10 @@ RETRIED = "FailedPrepareDynamicResources"
 """The kubelet's event for a claim whose preparation failed and is tried again."""
 SECONDS = 60.0
 LOOK_SECONDS = 0.5
-TELL_SECONDS, TELLS = 3.0, 5
-"""How long a pod has to see that its annotations changed, and how often they change for that. After
-a restart of its node a kubelet showed a change only when it next looked at the pod by itself, more
-than a minute later; the change after it, at once."""
-TOLD = "dra-workshop/told"
-"""Changes only so that the kubelet looks."""
+TELLS = 5
+"""How often annotations change until a pod has seen it. After a restart of its node a kubelet
+showed a change only when it next looked at the pod by itself, more than a minute later; the change
+after it, at once."""
 WAITING = "waiting for dra-workshop/start"
 """Ends the log of a program that has not seen when to start (workloads/gpu_benchmark.py)."""
 TAKEN = "cannot allocate all claims"
@@ -107,10 +106,10 @@ class PodScenario(Scenario):
         waiting = dict(annotations)
         for attempt in range(TELLS):
             for name, wanted in waiting.items():
-                told = {TOLD: str(attempt)} if attempt else {}
-                patch = {"metadata": {"annotations": {**wanted, **told}}}
+                more = {LOOK_AGAIN: str(attempt)} if attempt else {}
+                patch = {"metadata": {"annotations": {**wanted, **more}}}
                 self.kube.get(self.kube.core.patch_namespaced_pod, name, self.namespace, patch)
-            deadline = time.monotonic() + TELL_SECONDS
+            deadline = time.monotonic() + LOOK_AGAIN_SECONDS
             for name in list(waiting):
                 if seen(name, max(deadline - time.monotonic(), 0.0)):
                     del waiting[name]
@@ -120,9 +119,11 @@ class PodScenario(Scenario):
     def start_in(self, ahead: Mapping[str, float]) -> None:
         """Have each pod begin so many seconds from now."""
         now = time.time()
-        self.tell({name: {START: f"{now + after:.3f}"} for name, after in ahead.items()}, self.told)
+        self.tell(
+            {name: {START: f"{now + after:.3f}"} for name, after in ahead.items()}, self.knows_start
+        )
 
-    def told(self, name: str, seconds: float) -> bool:
+    def knows_start(self, name: str, seconds: float) -> bool:
         """Whether the pod knows within that time when to start."""
         deadline = time.monotonic() + seconds
         while True:
@@ -149,12 +150,12 @@ class PodScenario(Scenario):
 
     def end(self, *names: str) -> str:
         """Have the pods end whatever they wait for, and wait until they have ended well."""
-        gpu_holders.release_pods(self.kube, self.namespace, names)
+        release_pods(self.kube, self.namespace, names)
         return self.release(*names)
 
     def release_pods(self) -> None:
         """Have all pods end, whatever they are at: those that come after must get the GPU."""
-        gpu_holders.release_pods(self.kube, self.namespace, self.pods)
+        release_pods(self.kube, self.namespace, self.pods)
 
     # --- claims -----------------------------------------------------------------------------------
 

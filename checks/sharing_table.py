@@ -52,7 +52,7 @@ def rows(cells: Sequence[Mapping[str, Any]], workload: str) -> list[Row]:
 
 
 def figures(cell: Mapping[str, Any], workload: str) -> Row:
-    """total: rate of all clients; each: of one in the middle; p50_us, p99_us: of one launch;
+    """total: rate of all clients; each: the mean of one; p50_us, p99_us: of one launch;
     joules: of the whole GPU for a unit of work. Medians of the repeats; cv: of `total`."""
     clients = [output["workloads"][workload] for output in cell["outputs"]]
     slots = [slot for client in clients for slot in client["slots"]]

@@ -182,8 +182,9 @@ class LabContext:
 
     @property
     def memory_limit(self) -> dict[str, int] | None:
-        """What module 5's clients may use of a GPU, None where no limit is wanted."""
-        if not self.has("5") or not self.settings.mps_memory_mib:
+        """What clients of MPS may use of a GPU, None where no limit is wanted."""
+        limited = self.has("5") or self.runs_mps_daemon
+        if not limited or not self.settings.mps_memory_mib:
             return None
         return {"mib": self.settings.mps_memory_mib, "clients": self.settings.mps_clients}
 

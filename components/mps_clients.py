@@ -10,12 +10,12 @@ MEMORY_LIMIT = "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 
 def granted_sizes(limit_mib: int) -> list[int]:
     """Sizes in MiB that a client must get; CUDA's context counts against its limit too."""
-    return [limit_mib // 4, limit_mib // 2]
+    return [max(limit_mib // 4, 1), max(limit_mib // 2, 1)]
 
 
 def refused_sizes(limit_mib: int) -> list[int]:
     """Sizes in MiB that a client must not get."""
-    return [limit_mib * 1100 // 1024, limit_mib * 2]
+    return [max(limit_mib * 1100 // 1024, limit_mib + 1), limit_mib * 2]
 
 
 def set_sizes(pod: Manifest, sizes: Sequence[int]) -> Manifest:

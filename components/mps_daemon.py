@@ -33,7 +33,7 @@ from components.workload import (
     programs_of,
     set_image,
 )
-from kube.permissions import Permissions, within
+from kube.permissions import Permissions, on, within
 from toolchain.mocked_driver.root import STATE
 
 FOLDER = "mps-daemon"
@@ -52,7 +52,10 @@ def needed(clients: Iterable[str]) -> Permissions:
     """What it takes on a cluster of others. clients: the namespaces that get its pipe directory."""
     local, claim = (of_kind("v1", kind) for kind in VOLUMES)
     claims = [each for namespace in clients for each in within(namespace, claim)]
-    return (*permissions(FOLDER, MPS_NAMESPACE, [RUN]), *local, *claims)
+    # A new run changes the DaemonSet, so that its old pod has ended before there is a new one.
+    changed = (*on("daemonsets", "patch", group="apps"), *on("pods", "list", "watch"))
+    made = permissions(FOLDER, MPS_NAMESPACE, [RUN])
+    return (*made, *within(MPS_NAMESPACE, changed), *local, *claims)
 
 
 class MpsDaemon(pulumi.ComponentResource):

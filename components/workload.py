@@ -140,15 +140,14 @@ class ModuleNamespace:
     def _gpu_free(self, *after: pulumi.Resource) -> pulumi.Resource:
         """A gate that opens when nobody else holds the GPU; it is passed again in each new run."""
         lab = self.lab
-        names = [name for module in lab.modules for name in module.namespaces]
-        names += lab.mps_namespaces
         given = {
             "stack": lab.settings.stack,
             "kubeconfig": lab.cluster.kubeconfig,
             "driver": lab.kind_of_driver.domain,
             "uuid": lab.target,
             "namespace": self.namespace,
-            "others": [name for name in names if name != self.namespace],
+            "pods_in": [name for module in lab.modules for name in module.namespaces],
+            "daemons_in": lab.mps_namespaces,
             "runs": [run.id for run in self.runs.values()],
         }
         return program.run(

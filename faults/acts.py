@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from checks import gpu_holders
+from checks import release
 from checks.pod_scenario import has_device
 from checks.result import CheckFailed, CheckSkipped, require
 from faults.model import Client, NeverSeen
@@ -111,7 +111,7 @@ def release_daemon(scene: Scene, daemon: Daemon) -> None:
     """Have it give the GPU to others, as after its check."""
     if not daemon.of_driver and "daemon" in scene.noted:
         pod = scene.find(daemon.namespace, daemon.prefix)
-        gpu_holders.release_pods(scene.kube, daemon.namespace, [pod.metadata.name])
+        release.release_pods(scene.kube, daemon.namespace, [pod.metadata.name])
 
 
 def kill_daemon(scene: Scene, daemon: Daemon) -> str:

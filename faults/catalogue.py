@@ -41,10 +41,11 @@ def goes_on(*names: str) -> Sight:
     )  # fmt: skip
 
 
-def ends(name: str, title: str = "", expected: str = "an error of CUDA") -> Sight:
+def ends(name: str, title: str = "", expected: str = "CUDA_ERROR") -> Sight:
+    """expected: what is in the error with which the client ends."""
     return Sight(
         id=f"{name}-ends", title=title or f"{name} ends with an error",
-        look=lambda s: s.ended(name), expected=expected, kind="effect", least=GPU,
+        look=lambda s: s.ended(name, expected), expected=expected, kind="effect", least=GPU,
     )  # fmt: skip
 
 
@@ -246,7 +247,7 @@ FAULTS: dict[str, Fault] = {
             [
                 Sight(
                     id="one-ended", title="a pod that does not restart has failed",
-                    look=lambda s: s.ended("one"), needs="node-back", kind="effect",
+                    look=lambda s: s.ended("one", ""), needs="node-back", kind="effect",
                     expected="not at work", within=120,
                 ),
                 Sight(

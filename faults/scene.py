@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from checks.pod_scenario import RETRIED, TOLD, Parameters
+from checks.pod_scenario import RETRIED, Parameters
+from checks.release import LOOK_AGAIN
 from checks.result import CheckFailed, CheckSkipped, require
 from faults.model import Client, Fault, NeverSeen
 from faults.objects import LABEL, PREFIX, Objects
@@ -92,7 +93,7 @@ class Scene(Objects):
     def touch(self, name: str) -> None:
         """Annotate the client's pod, once, so that the kubelet looks at it."""
         if not self.noted.get(f"touched {name}"):
-            patch = {"metadata": {"annotations": {TOLD: "true"}}}
+            patch = {"metadata": {"annotations": {LOOK_AGAIN: "true"}}}
             change = self.kube.core.patch_namespaced_pod
             self.kube.get(change, PREFIX + name, self.namespace, patch)
             self.noted[f"touched {name}"] = True
@@ -143,14 +144,17 @@ class Scene(Objects):
         self.works(name)
         return f"{name}: restarted {restarts} times, at work{self.as_client(name)}"
 
-    def ended(self, name: str) -> str:
-        """How the client ended: its exit code and its error."""
+    def ended(self, name: str, error: str) -> str:
+        """How the client ended: its exit code and its error. NeverSeen if it is another one."""
         state = self.end_of(name)
         if state is None:
             raise CheckFailed(f"{name}: {self.describe(name)}")
         said = self.last(name, "error")
         self.happened = said.get("at", 0.0)
-        return f"{name}: exit code {state.exit_code}, {said.get('error') or state.reason}"
+        text = f"{name}: exit code {state.exit_code}, {said.get('error') or state.reason}"
+        if error not in said.get("error", ""):
+            raise NeverSeen(text)
+        return text
 
     def end_of(self, name: str) -> Any:
         """The state of its container that ended, also one before it was restarted."""

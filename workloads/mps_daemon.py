@@ -79,6 +79,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def reserve(options: argparse.Namespace, ended: threading.Event) -> None:
     """Until the pod is released or ends."""
+    if hold.released(hold.ANNOTATIONS):  # before this container was started again
+        say(f"{options.gpu} is everybody's")
+        ended.wait()
+        return
     pipes = pipe_directory()
     os.chown(pipes, os.getuid(), os.getgid())  # what it is to become is for its owner to say
     pipes.chmod(ONLY_ITS_USER)
@@ -107,6 +111,10 @@ def read_mode(gpu: str) -> str:
 
 def serve(options: argparse.Namespace, ended: threading.Event) -> None:
     """Until the pod is released or ends. DaemonError where the daemon ends by itself."""
+    if hold.released(hold.ANNOTATIONS):
+        say("the daemon has ended")
+        ended.wait()
+        return
     clear(pipe_directory())
     daemon = subprocess.Popen([CONTROL, "-f"])
     while not answers():

@@ -4,13 +4,14 @@ the lab runs as a DaemonSet; one of another user does not get in.
 Parameters: kubeconfig, namespace, daemonNamespace and daemonSet, driverNamespace and plugin (of the
 driver, which runs no daemon here), uuid (the GPU), pods (the clients), otherUser (the pod that is
 not the daemon's user), threads (client → percentage), granted (client → sizes in MiB that it must
-get, all others being refused), clusterOwned, devices.
+get, all others being refused), memoryMib (of every client, 0: no limit), clusterOwned, devices.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from checks import clients, daemonset_pods, pod_scenario
+from checks import clients, pod_scenario, release
 from checks.clients import GRANULARITY, LATE, LEAST_IN_COMMON
 from checks.mps_daemon import EXCLUSIVE_MODE, IN_DRIVER
 from checks.pod_scenario import Output, Parameters, PodCheck, has_device
@@ -19,6 +20,7 @@ from checks.steps import REAL_NODES, Step
 from kube.client import Kube
 from kube.devices import GPU, MOCKED, allocation_results
 from kube.permissions import on
+from machine.errors import LabError
 from machine.gpu_host import DEFAULT_MODE
 
 __all__ = ["CHECK", "IN_DRIVER", "PERMISSIONS", "run"]
@@ -56,7 +58,7 @@ class DaemonSetClients(clients.ClientScenario):
 
     def daemon_pod(self) -> Any:
         name = self.parameters["daemonSet"]
-        pods = daemonset_pods.read(self.kube, self.daemon_namespace, name)
+        pods = release.daemon_pods(self.kube, self.daemon_namespace, name)
         if len(pods) != 1:
             raise CheckFailed(f"{len(pods)} pods of {self.daemon_namespace}/{name}")
         return pods[0]
@@ -79,24 +81,27 @@ class DaemonSetClients(clients.ClientScenario):
         found = pod_scenario.last_json(log)
         if found is None:
             raise CheckFailed("the daemon has not said them")
-        limits = ", ".join(f"{key} {value}" for key, value in found["limits"].items())
-        wanted = float(self.parameters["threads"][self.names[0]])
-        return require(float(found["limits"]["threads"]) == wanted, f"{limits}; of each client")
+        limits, memory = found["limits"], self.parameters["memoryMib"]
+        text = ", ".join(f"{key} {value}" for key, value in limits.items())
+        as_wanted = float(limits["threads"]) == self.parameters["threads"][self.names[0]]
+        as_wanted &= limits.get("memory", "") in memory_as_told(memory)
+        return require(as_wanted, f"{text}; of each client")
 
     def none_of_driver(self) -> str:
         return self.daemons().require_none_of(self.claim(CLAIM, has_device).metadata.uid)
 
-    def release_daemon(self) -> None:
-        daemonset_pods.release(self.kube, self.daemon_namespace, self.parameters["daemonSet"])
+    def release_daemon(self) -> str:
+        name = self.parameters["daemonSet"]
+        return release.release_daemons(self.kube, self.daemon_namespace, name)
 
     def daemon_released(self) -> str:
-        """That the GPU is everybody's once the daemon was told to end."""
-        self.release_daemon()
-        return self.daemons().require_mode(DEFAULT_MODE)
+        """That the daemon ends when its pod is released, and the GPU is everybody's."""
+        return f"{self.release_daemon()}; {self.daemons().require_mode(DEFAULT_MODE)}"
 
     def release_pods(self) -> None:
         super().release_pods()
-        self.release_daemon()
+        with suppress(LabError):  # the gate of who uses the GPU next waits for it
+            self.release_daemon()
 
     # --- the clients ------------------------------------------------------------------------------
 
@@ -159,6 +164,11 @@ class DaemonSetClients(clients.ClientScenario):
         return require(self.devices != GPU or slowest <= START_SECONDS, found)
 
 
+def memory_as_told(mib: int) -> tuple[str, ...]:
+    """How a daemon tells that limit: NVIDIA's in whole GiB where there is one. 0: it tells none."""
+    return (f"{mib}M", f"{mib // 1024}G") if mib else ("",)
+
+
 STEPS: tuple[Step[DaemonSetClients], ...] = (
     Step("daemon-runs", "the lab's MPS daemon runs on the node of the GPU",
          DaemonSetClients.daemon_runs, "Running", real_on=REAL_NODES),
@@ -209,7 +219,8 @@ STEPS: tuple[Step[DaemonSetClients], ...] = (
     Step("clients-free", "when they have ended nothing but the daemon has the GPU",
          lambda s: s.unallocated(CLAIM), "pending", needs="clients-ended"),
     Step("daemon-released", "the daemon ends when its pod is released, and the GPU is everybody's",
-         DaemonSetClients.daemon_released, DEFAULT_MODE, needs="clients-free", least=MOCKED),
+         DaemonSetClients.daemon_released, f"released; {DEFAULT_MODE}", needs="clients-free",
+         least=MOCKED),
 )  # fmt: skip
 CHECK = PodCheck(
     scenario=DaemonSetClients, steps=STEPS, benchmarks={"pod-start": lambda s: s.started}

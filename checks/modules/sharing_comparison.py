@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from checks import cell_pods, clients, daemonset_pods, mps_daemon, pod_scenario, sharing_table
+from checks import cell_pods, clients, mps_daemon, pod_scenario, release, sharing_table
 from checks.cell_pods import CellPods
 from checks.cells import Cell, Cells
 from checks.pod_scenario import LOOK_SECONDS, SECONDS, Output, Parameters, PodCheck, last_json
@@ -54,20 +54,19 @@ class Comparison(clients.ClientScenario):
         """Those of the daemon too, which is at work for one part only."""
         with suppress(LabError):  # of which each cell has told already
             self.made.remove()
-        if self.has_daemon:
-            self.release_daemon()
+            if self.has_daemon:
+                self.release_daemon()
 
     @property
     def has_daemon(self) -> bool:
         return bool(self.parameters["mpsDaemonset"]) and BY_DAEMONSET in self.parts
 
-    def release_daemon(self) -> None:
+    def release_daemon(self) -> str:
         daemon = self.parameters["mpsDaemonset"]
-        daemonset_pods.release(self.kube, daemon["namespace"], daemon["daemonSet"])
+        return release.release_daemons(self.kube, daemon["namespace"], daemon["daemonSet"])
 
     def daemon_released(self) -> str:
-        self.release_daemon()
-        return self.daemons().require_mode(DEFAULT_MODE)
+        return f"{self.release_daemon()}; {self.daemons().require_mode(DEFAULT_MODE)}"
 
     # --- cells ------------------------------------------------------------------------------------
 
@@ -211,7 +210,7 @@ STEPS: tuple[Step[Comparison], ...] = (
         "comparison-daemon-released",
         "the lab's own daemon ends when its pod is released, and the GPU is everybody's",
         Comparison.daemon_released,
-        DEFAULT_MODE,
+        f"released; {DEFAULT_MODE}",
         least=MOCKED,
         when=lambda s: s.has_daemon,
     ),

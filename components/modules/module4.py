@@ -64,6 +64,7 @@ def share_by_daemonset(namespace: ModuleNamespace, *before: Check) -> Check:
     """An ordinary claim, and the lab's own daemon; never both daemons on the GPU at a time."""
     lab, objects = namespace.lab, namespace.objects
     limit = lab.settings.mps_memory_mib
+    tighter = tighter_limit(limit)
     lab.mps_daemon = mps_daemon.MpsDaemon(
         lab, parent=namespace.component, after=[namespace.made, *before]
     )
@@ -82,16 +83,22 @@ def share_by_daemonset(namespace: ModuleNamespace, *before: Check) -> Check:
         pods=list(CLIENTS),
         otherUser=OTHER_USER,
         threads={CLIENTS[0]: THREADS, CLIENTS[1]: TIGHTER_THREADS},
-        granted={CLIENTS[0]: granted_sizes(limit), CLIENTS[1]: granted_sizes(limit // 2)},
+        granted={CLIENTS[0]: granted_sizes(limit), CLIENTS[1]: granted_sizes(tighter)},
+        memoryMib=limit,
         clusterOwned=lab.cluster.owned,
         devices=lab.nodes.devices,
     )
     claim = namespace.claim(objects["ResourceClaim/clients"], "module4-clients-claim", *before)
     pipe = mps_daemon.pipe_volume(namespace)
-    for name, own_limit in (*zip(CLIENTS, (limit, limit // 2), strict=True), (OTHER_USER, limit)):
+    for name, own_limit in (*zip(CLIENTS, (limit, tighter), strict=True), (OTHER_USER, limit)):
         pod = _with_memory(objects[f"Pod/{name}"], own_limit)
         run.start(pod, claim, claim, *pipe, daemon)
     return run.verify()
+
+
+def tighter_limit(limit_mib: int) -> int:
+    """What client-2 asks for: half of it, 0 for none."""
+    return max(limit_mib // 2, 1) if limit_mib else 0
 
 
 def _with_memory(pod: Manifest, limit_mib: int) -> Manifest:

@@ -16,7 +16,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
     """Of these settings together; the first one is what to tell."""
     modules = closure(settings.modules)
     if settings.node == "simulated":
-        limited = any(module.id == "5" for module in modules)
+        ids = {module.id for module in modules}
+        limited = "5" in ids or ("4" in ids and settings.mps != "driver")
         yield from _of_simulated_gpus(settings, limited=limited)
     shared = [module.id for module in modules if "mps" in module.requires]
     if settings.driver != "nvidia" and settings.gpus == "mocked":

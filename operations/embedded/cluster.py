@@ -75,12 +75,10 @@ def create(wanted: Specification) -> dict[str, Any]:
         return common.write_facts(wanted, started, kind="embedded", name=stack, **own)
 
 
-def revive(
-    stack: str, cluster_id: str, start_id: str, webhook_gates: str = webhook.DEFAULT_GATES
-) -> None:
-    """Restart what ended of a whole cluster, and its webhook where that knows other gates, and note
-    the id of this start. Raises LabError with the way out if the cluster, one of its files or ports
-    is lost, or if it does not start."""
+def revive(stack: str, cluster_id: str, start_id: str, webhook_gates: str = "") -> None:
+    """Restart what ended of a whole cluster, and its webhook where that knows other gates ("": it
+    keeps its own), and note the id of this start. Raises LabError with the way out if the cluster,
+    one of its files or ports is lost, or if it does not start."""
     common.require_not_being_removed(stack)
     folder = RUN / stack
     facts = identity.facts(stack)
@@ -99,7 +97,7 @@ def revive(
     make_folder(stack)
     if not (folder / KUBECONFIG).exists():
         shutil.copy2(kept / "kubeconfig.yaml", folder / KUBECONFIG)
-    _tell_webhook(folder, webhook_gates)
+    _tell_webhook(folder, webhook_gates or webhook.gates(folder))
     if len(processes(folder)) < facts["processes"]:
         _restart(stack, folder, facts["ports"])
     write_text(folder / START_ID, start_id)

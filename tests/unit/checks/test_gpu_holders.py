@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from checks import gpu_holders
+from checks import gpu_holders, release
+from checks.release import GAVE_BACK, RELEASE
 from checks.result import CheckFailed
 from components.simulated_gpus import gpu_uuid
 from tests.unit.fake_kube import FORBIDDEN, KUBECONFIG, FakeKube, claim, gpu_slice, pod
 
 UUID = gpu_uuid("node", 0)
 GIVEN = {"kubeconfig": KUBECONFIG, "driver": "gpu.nvidia.com", "uuid": UUID, "namespace": "lab"} | {
-    "others": ["other"]
+    "pods_in": ["other"],
+    "daemons_in": [],
 }
 
 
@@ -74,7 +76,27 @@ def test_pods_that_a_killed_check_left_in_other_modules_are_released(kube: FakeK
     kube.pods[0].metadata.namespace = "other"
     kube.on_patch = lambda _: kube.claims.clear()
     assert gpu_holders.gate(GIVEN) == "free"
-    assert gpu_holders.RELEASE in kube.pods[0].metadata.annotations
+    assert RELEASE in kube.pods[0].metadata.annotations
+
+
+def test_an_mps_daemon_of_the_labs_own_gives_the_gpu_back_first(
+    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim has admin access, and is no holder."""
+    daemon = pod("mps-daemon-x2b7k", "Running", on="node")
+    daemon.metadata.namespace = "dra-mps"
+    kube.pods = [daemon]
+
+    def log(_namespace: str, _pod: str, container: str | None = None) -> str:
+        return GAVE_BACK[container or ""] if daemon.metadata.annotations else "at work"
+
+    monkeypatch.setattr(kube, "log", log)
+    assert gpu_holders.gate(GIVEN | {"daemons_in": ["dra-mps"]}) == "free"
+    assert RELEASE in daemon.metadata.annotations
+    monkeypatch.setattr(kube, "log", lambda *_: "at work")
+    monkeypatch.setattr(release, "SECONDS", 0)
+    with pytest.raises(CheckFailed, match="at work: mps-daemon-x2b7k"):
+        gpu_holders.gate(GIVEN | {"daemons_in": ["dra-mps"]})
 
 
 def test_pods_that_wait_for_the_gpu_are_released_before_they_have_it(kube: FakeKube) -> None:
@@ -83,7 +105,7 @@ def test_pods_that_wait_for_the_gpu_are_released_before_they_have_it(kube: FakeK
     for each in kube.pods:
         each.metadata.namespace = "other"
     assert gpu_holders.gate(GIVEN) == "free"
-    assert gpu_holders.RELEASE in kube.pods[0].metadata.annotations
+    assert RELEASE in kube.pods[0].metadata.annotations
     assert not kube.pods[1].metadata.annotations
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from kubernetes import client
 
-from checks.gpu_holders import RELEASE
+from checks.release import RELEASE
 from checks.result import CheckFailed
 from faults import acts, engine, scene
 from faults.catalogue import FAULTS, mps_daemon
@@ -256,6 +256,12 @@ def test_a_crash_takes_a_neighbour_of_mps_along(cluster: Cluster) -> None:
     assert result["status"] == "passed"
     assert {each["basis"] for each in found.values()} == {"real"}
     assert result["clients"]["fault-crasher"]["exit_code"] == 3
+
+
+def test_a_client_that_ends_with_another_error_is_not_what_was_expected(cluster: Cluster) -> None:
+    cluster.crashing["crasher"] = "CUDA_ERROR_OUT_OF_MEMORY"
+    found = findings(tried(cluster, FAULTS["client-crash-mps"], GPU))
+    assert found["crasher-ends"]["status"] == "failed"
 
 
 def test_memory_that_is_refused_is_not_waited_for(cluster: Cluster) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from checks.release import GAVE_BACK
 from workloads import mps_daemon
 
 GPU = "GPU-d39d2a7e-364c-5c3e-8fc3-d94479a5c039"
@@ -132,6 +133,20 @@ def test_a_released_pod_stays_without_a_daemon(place: Path, start: Start) -> Non
     assert probe("serve").returncode == 0, "it is as it is meant to be"
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(10) == 0
+
+
+def test_a_released_pod_that_is_started_again_touches_nothing(place: Path, start: Start) -> None:
+    """Another daemon may be at work by then."""
+    release(place)
+    (place / "pipe" / "control").touch()
+    for role in ("serve", "reserve"):
+        process = start(role)
+        assert process.stderr is not None
+        assert GAVE_BACK["daemon" if role == "serve" else role] in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert (place / "pipe" / "control").exists()
+    assert not (place / "mode").exists()
 
 
 def test_a_pod_that_ends_leaves_no_daemon(place: Path, start: Start) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from checks import mps_daemon
+from checks import mps_daemon, release
 from checks.modules import mps_daemonset
+from checks.release import GAVE_BACK
 from kube import devices
 from tests.unit.benchmark_said import UUID, log, told
 from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, deployment, event, findings, pod
@@ -40,6 +41,7 @@ PARAMETERS = {
     "pods": CLIENTS,
     "otherUser": OTHER,
     "threads": {"client-1": 50, "client-2": 25},
+    "memoryMib": 1024,
     "granted": {"client-1": [256, 512], "client-2": [128, 256]},
     "clusterOwned": True,
     "devices": devices.GPU,
@@ -88,6 +90,11 @@ class Cluster(MpsCluster):
     def shared(self) -> bool:
         return self.reserved
 
+    def log(self, namespace: str, pod: str, container: str | None = None) -> str:
+        """Its containers say when they have given the GPU back."""
+        said = super().log(namespace, pod, container)
+        return f"{said}\n{GAVE_BACK[container]}" if container and not self.reserved else said
+
     def say(self, name: str, result: dict[str, Any]) -> None:
         self.logs[name] = log(result)
 
@@ -116,7 +123,7 @@ def test_on_a_gpu_everything_passes_and_is_told(cluster: Cluster) -> None:
     assert "client-2: 550 MiB CUDA_ERROR_OUT_OF_MEMORY" in found["client-limits"]
     assert found["other-user"] == f"user 65533: Permission denied; {BUSY}"
     assert found["daemonset-start"] == "all 2 ran after 1.2 s, 0 prepare retries"
-    assert found["daemon-released"] == "Default"
+    assert found["daemon-released"] == "released; Default"
     rows = result["benchmarks"]["pod-start"]["rows"]
     assert [row["pod"] for row in rows] == CLIENTS
 
@@ -193,9 +200,10 @@ def test_a_claim_without_admin_access_fails(cluster: Cluster) -> None:
 
 
 def test_a_gpu_that_stays_reserved_fails(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mps_daemon, "SECONDS", 0)
+    for module in (mps_daemon, release):
+        monkeypatch.setattr(module, "SECONDS", 0)
     cluster.patched = lambda name: None if name == DAEMON else Cluster.patched(cluster, name)  # type: ignore[method-assign]
-    assert failed(run()) == {"daemon-released": "Exclusive_Process"}
+    assert failed(run()) == {"daemon-released": f"at work: {DAEMON}"}
 
 
 def test_the_daemon_is_released_where_the_check_is_not_run(cluster: Cluster) -> None:

@@ -1,0 +1,65 @@
+"""Pods that hold until they are released, and the pods of an MPS daemon, which stay without one."""
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from checks.result import CheckFailed, require
+from kube.client import Kube
+from kube.errors import KubeError
+from machine.errors import LabError
+from machine.waiting import until
+
+RELEASE = "dra-workshop/release"
+START = "dra-workshop/start"
+LOOK_AGAIN = "dra-workshop/look-again"
+"""Changes only so that the kubelet looks at a pod."""
+SECONDS, LOOK_SECONDS = 30.0, 0.5
+LOOK_AGAIN_SECONDS = 3.0
+GAVE_BACK = {"reserve": "is everybody's", "daemon": "the daemon has ended"}
+"""What the containers of the daemon's pod say when they were released (workloads/mps_daemon.py)."""
+
+
+def release_pods(kube: Kube, namespace: str, names: Iterable[str], **more: str) -> None:
+    """Have the pods end, whatever they are at: those that come after must get the GPU."""
+    annotations = {RELEASE: "true", START: f"{time.time():.3f}", **more}
+    for name in names:
+        with suppress(LabError):  # a pod that does not exist
+            patch = {"metadata": {"annotations": annotations}}
+            kube.get(kube.core.patch_namespaced_pod, name, namespace, patch)
+
+
+def daemon_pods(kube: Kube, namespace: str, name: str = "") -> list[Any]:
+    """Those of MPS daemons of the lab's own that are not about to go. name: of the DaemonSet, which
+    is their label `app` too, "" for all."""
+    selection = {"label_selector": f"app={name}"} if name else {}
+    listed = kube.get(kube.core.list_namespaced_pod, namespace=namespace, **selection).items
+    return [pod for pod in listed if not pod.metadata.deletion_timestamp]
+
+
+def release_daemons(kube: Kube, namespace: str, name: str = "") -> str:
+    """Have them give the GPU to others, and wait until they have. CheckFailed with those that have
+    not. Where no container runs there is nothing to wait for."""
+    last_told = 0.0
+
+    def look() -> str:
+        nonlocal last_told
+        pods = [pod.metadata.name for pod in daemon_pods(kube, namespace, name)]
+        at_work = [pod for pod in pods if not _gave_back(kube, namespace, pod)]
+        if at_work and time.monotonic() - last_told > LOOK_AGAIN_SECONDS:
+            last_told = time.monotonic()
+            release_pods(kube, namespace, at_work, **{LOOK_AGAIN: f"{last_told:.3f}"})
+        return require(not at_work, f"at work: {', '.join(at_work)}" if at_work else "released")
+
+    return until(SECONDS, CheckFailed, LOOK_SECONDS)(look)
+
+
+def _gave_back(kube: Kube, namespace: str, pod: str) -> bool:
+    try:
+        return all(
+            kube.log(namespace, pod, container).rstrip().endswith(last)
+            for container, last in GAVE_BACK.items()
+        )
+    except KubeError:
+        return True
