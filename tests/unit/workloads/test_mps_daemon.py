@@ -85,6 +85,7 @@ def start(place: Path) -> Iterator[Start]:
     for process in started:
         with process:
             process.kill()
+    (place / "pipe" / "control").unlink(missing_ok=True)  # by which the control daemon ends too
 
 
 def until(condition: Callable[[], bool]) -> None:
