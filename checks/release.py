@@ -41,11 +41,13 @@ def daemon_pods(kube: Kube, namespace: str, name: str = "") -> list[Any]:
 def release_daemons(kube: Kube, namespace: str, name: str = "") -> str:
     """Have them give the GPU to others, and wait until they have. CheckFailed with those that have
     not. Where no container runs there is nothing to wait for."""
-    last_told = 0.0
+    # Also one that has yet to start: it is not to go to work then.
+    release_pods(kube, namespace, _names(daemon_pods(kube, namespace, name)))
+    last_told = time.monotonic()
 
     def look() -> str:
         nonlocal last_told
-        pods = [pod.metadata.name for pod in daemon_pods(kube, namespace, name)]
+        pods = _names(daemon_pods(kube, namespace, name))
         at_work = [pod for pod in pods if not _gave_back(kube, namespace, pod)]
         if at_work and time.monotonic() - last_told > LOOK_AGAIN_SECONDS:
             last_told = time.monotonic()
@@ -53,6 +55,10 @@ def release_daemons(kube: Kube, namespace: str, name: str = "") -> str:
         return require(not at_work, f"at work: {', '.join(at_work)}" if at_work else "released")
 
     return until(SECONDS, CheckFailed, LOOK_SECONDS)(look)
+
+
+def _names(pods: Iterable[Any]) -> list[str]:
+    return [pod.metadata.name for pod in pods]
 
 
 def _gave_back(kube: Kube, namespace: str, pod: str) -> bool:
