@@ -47,8 +47,8 @@ def release_daemons(kube: Kube, namespace: str, name: str = "") -> str:
 
     def look() -> str:
         nonlocal last_told
-        pods = _names(daemon_pods(kube, namespace, name))
-        at_work = [pod for pod in pods if not _gave_back(kube, namespace, pod)]
+        pods = daemon_pods(kube, namespace, name)
+        at_work = _names(pod for pod in pods if not _gave_back(kube, pod))
         if at_work and time.monotonic() - last_told > LOOK_AGAIN_SECONDS:
             last_told = time.monotonic()
             release_pods(kube, namespace, at_work, **{LOOK_AGAIN: f"{last_told:.3f}"})
@@ -61,11 +61,17 @@ def _names(pods: Iterable[Any]) -> list[str]:
     return [pod.metadata.name for pod in pods]
 
 
-def _gave_back(kube: Kube, namespace: str, pod: str) -> bool:
+def _gave_back(kube: Kube, pod: Any) -> bool:
+    """Whether each container that runs has said so. After a restart of the node none may run: the
+    pod's CDI specification is gone."""
+    status, named = pod.status, pod.metadata
+    found = [*(status.init_container_statuses or []), *(status.container_statuses or [])]
+    running = [each.name for each in found if each.state and each.state.running]
     try:
         return all(
-            kube.log(namespace, pod, container).rstrip().endswith(last)
+            kube.log(named.namespace, named.name, container).rstrip().endswith(last)
             for container, last in GAVE_BACK.items()
+            if container in running
         )
-    except KubeError:
+    except KubeError:  # it has just ended, or its node runs no programs
         return True

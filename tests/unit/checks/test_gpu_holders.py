@@ -11,7 +11,15 @@ from checks import gpu_holders, release
 from checks.release import GAVE_BACK, RELEASE
 from checks.result import CheckFailed
 from components.simulated_gpus import gpu_uuid
-from tests.unit.fake_kube import FORBIDDEN, KUBECONFIG, FakeKube, claim, gpu_slice, pod
+from tests.unit.fake_kube import (
+    FORBIDDEN,
+    KUBECONFIG,
+    FakeKube,
+    claim,
+    gpu_slice,
+    pod,
+    running,
+)
 
 UUID = gpu_uuid("node", 0)
 GIVEN = {"kubeconfig": KUBECONFIG, "driver": "gpu.nvidia.com", "uuid": UUID, "namespace": "lab"} | {
@@ -85,6 +93,7 @@ def test_an_mps_daemon_of_the_labs_own_gives_the_gpu_back_first(
     """Its claim has admin access, and is no holder."""
     daemon = pod("mps-daemon-x2b7k", "Running", on="node")
     daemon.metadata.namespace = "dra-mps"
+    daemon.status.container_statuses = [running("daemon")]
     kube.pods = [daemon]
 
     def log(_namespace: str, _pod: str, container: str | None = None) -> str:
@@ -97,6 +106,8 @@ def test_an_mps_daemon_of_the_labs_own_gives_the_gpu_back_first(
     monkeypatch.setattr(release, "SECONDS", 0)
     with pytest.raises(CheckFailed, match="at work: mps-daemon-x2b7k"):
         gpu_holders.gate(GIVEN | {"daemons_in": ["dra-mps"]})
+    daemon.status.container_statuses[0].state.running = None
+    assert gpu_holders.gate(GIVEN | {"daemons_in": ["dra-mps"]}) == "free"
 
 
 def test_pods_that_wait_for_the_gpu_are_released_before_they_have_it(kube: FakeKube) -> None:

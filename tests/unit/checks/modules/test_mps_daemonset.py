@@ -13,7 +13,16 @@ from checks.modules import mps_daemonset
 from checks.release import GAVE_BACK
 from kube import devices
 from tests.unit.benchmark_said import UUID, log, told
-from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, deployment, event, findings, pod
+from tests.unit.fake_kube import (
+    KUBECONFIG,
+    NAMESPACE,
+    claim,
+    deployment,
+    event,
+    findings,
+    pod,
+    running,
+)
 from tests.unit.stage import (
     NODE,
     PLUGIN,
@@ -69,6 +78,7 @@ class Cluster(MpsCluster):
         names = [*CLIENTS, OTHER]
         daemon, admin = pod(DAEMON, "Running", on=NODE), claim("gpu", (NODE, "gpu-0"))
         daemon.metadata.labels = {"app": "mps-daemon"}
+        daemon.status.container_statuses = [running("reserve"), running("daemon")]
         daemon.metadata.namespace = admin.metadata.namespace = DAEMONS
         (result,) = admin.status.allocation.devices.results
         result.admin_access = True

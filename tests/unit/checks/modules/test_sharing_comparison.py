@@ -19,7 +19,7 @@ from checks.sharing_ways import WAYS
 from kube import devices
 from results import output
 from tests.unit.benchmark_said import BEGAN, UUID, log, told
-from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, findings, pod, statuses
+from tests.unit.fake_kube import KUBECONFIG, NAMESPACE, claim, findings, pod, running, statuses
 from tests.unit.stage import NODE, PLUGIN, PLUGIN_POD, MpsCluster, failed, slices
 
 CLAIM, POD = yaml.safe_load_all(Path("manifests/module5/40-sharing.yaml").read_text())
@@ -253,6 +253,7 @@ def test_the_labs_own_daemon_is_at_work_for_its_part_only(
     cluster.made.clear()
     daemon = pod("mps-comparison-x2b7k", "Running", on=NODE)
     daemon.metadata.labels = {"app": "mps-comparison"}
+    daemon.status.container_statuses = [running("daemon")]
     cluster.driver_pods.append(daemon)
     cluster.pods.append(daemon)
     result = run(parts=["daemonset"], last=False, mpsDaemonset=DAEMON)
