@@ -36,6 +36,8 @@ REMOVE_DAEMON = (
     "node unmount and remove the folder and run nvidia-smi -c DEFAULT; make destroy does it all on "
     "a host node and on kind"
 )
+PIPE = "control"
+"""In the pipe directory of every MPS daemon."""
 LATE = "a first pod after a pause may be slower; look at the events of the pods"
 
 
@@ -190,6 +192,25 @@ def in_common(outputs: Mapping[str, Output]) -> float:
     shortest = min(end - start for start, end in windows)
     common = min(end for _, end in windows) - max(start for start, _ in windows)
     return max(common, 0.0) / shortest
+
+
+def work_done(outputs: Mapping[str, Output]) -> str:
+    """That each measured something, without an error."""
+    require_no_error(outputs)
+    rates = {name: each["measures"]["fma"]["tflops"] for name, each in outputs.items()}
+    text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
+    return require(all(rate > 0 for rate in rates.values()), text)
+
+
+def pipe_directory(outputs: Mapping[str, Output]) -> str:
+    """That each was told where the MPS daemon is, and finds its pipe there."""
+    found = {name: output["mps"] for name, output in outputs.items()}
+    for name, mps in found.items():
+        if not mps["pipe_directory_set"]:
+            raise CheckFailed(f"{name}: it is not set")
+        if PIPE not in mps["pipes"]:
+            raise CheckFailed(f"{name}: no {PIPE} in {mps['pipe_directory']}")
+    return ", ".join({mps["pipe_directory"] for mps in found.values()})
 
 
 def row(name: str, output: Output, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from checks import clients, pod_scenario, release
-from checks.clients import GRANULARITY, LATE, LEAST_IN_COMMON
+from checks.clients import GRANULARITY, LATE, LEAST_IN_COMMON, PIPE
 from checks.mps_daemon import EXCLUSIVE_MODE, IN_DRIVER
 from checks.pod_scenario import Output, Parameters, PodCheck, has_device
 from checks.result import CheckFailed, require
@@ -35,7 +35,6 @@ IN_DAEMON = (
 CLAIM, DAEMON_CLAIM = "clients", "gpu"
 DAEMON = "daemon"
 """The container of the pod."""
-PIPE = "control"
 GRANTED = "granted"
 START_SECONDS = 2.0
 """A client's start, on a warm node: it waits for no daemon of its own."""
@@ -106,12 +105,7 @@ class DaemonSetClients(clients.ClientScenario):
     # --- the clients ------------------------------------------------------------------------------
 
     def work_done(self) -> str:
-        """That each client measured something."""
-        outputs = self.printed()
-        clients.require_no_error(outputs)
-        rates = {name: each["measures"]["fma"]["tflops"] for name, each in outputs.items()}
-        text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
-        return require(all(rate > 0 for rate in rates.values()), text)
+        return clients.work_done(self.printed())
 
     def printed(self) -> dict[str, Output]:
         self.begin(self.names)
@@ -120,13 +114,7 @@ class DaemonSetClients(clients.ClientScenario):
         return self.outputs
 
     def pipe_directory(self) -> str:
-        found = {name: output["mps"] for name, output in self.printed().items()}
-        for name, mps in found.items():
-            if not mps["pipe_directory_set"]:
-                raise CheckFailed(f"{name}: it is not set")
-            if PIPE not in mps["pipes"]:
-                raise CheckFailed(f"{name}: no {PIPE} in {mps['pipe_directory']}")
-        return ", ".join({mps["pipe_directory"] for mps in found.values()})
+        return clients.pipe_directory(self.printed())
 
     def refused_user(self) -> str:
         """That a pod of another user finds no daemon, and on a GPU that it then has no GPU."""

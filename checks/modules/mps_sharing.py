@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from checks import clients, mps_daemon, pod_scenario, wrong_configs
-from checks.clients import LATE, LEAD_SECONDS, LEAST_IN_COMMON
+from checks.clients import LATE, LEAD_SECONDS, LEAST_IN_COMMON, PIPE
 from checks.gpu_holders import ENDED
 from checks.mps_daemon import EXCLUSIVE_MODE, IN_DRIVER_ROOT
 from checks.pod_scenario import TAKEN, Output, Parameters, PodCheck, has_device, last_json
@@ -31,8 +31,6 @@ SHARED, OWN = "shared", "own"
 WORK_SECONDS = 90.0
 """The most that pods may take from their start until they have measured."""
 LOOK_SECONDS = 0.2
-PIPE = "control"
-"""In the pipe directory of every daemon."""
 MEASURING = "measuring "
 """In the log of a benchmark from the moment at which it works."""
 LIST_CLIENTS = f"""{IN_DRIVER_ROOT}
@@ -134,22 +132,10 @@ class Sharing(clients.ClientScenario):
         return found
 
     def work_done(self) -> str:
-        """That each pod measured something."""
-        clients.require_no_error(self.printed())
-        rates = {name: each["measures"]["fma"]["tflops"] for name, each in self.outputs.items()}
-        text = ", ".join(f"{name}: {rate:.2f} TFLOPS" for name, rate in rates.items())
-        return require(all(rate > 0 for rate in rates.values()), text)
+        return clients.work_done(self.printed())
 
     def pipe_directory(self) -> str:
-        """That each was told where the daemon is, and finds its pipe there."""
-        outputs = self.outputs or self.printed()
-        found = {name: output["mps"] for name, output in outputs.items()}
-        for name, mps in found.items():
-            if not mps["pipe_directory_set"]:
-                raise CheckFailed(f"{name}: it is not set")
-            if PIPE not in mps["pipes"]:
-                raise CheckFailed(f"{name}: no {PIPE} in {mps['pipe_directory']}")
-        return ", ".join({mps["pipe_directory"] for mps in found.values()})
+        return clients.pipe_directory(self.outputs or self.printed())
 
     def shared_memory(self) -> str:
         found = {name: output["mps"]["shared_memory"] for name, output in self.outputs.items()}
