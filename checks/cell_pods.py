@@ -4,15 +4,14 @@ All have the label dra-workshop/made-by. What a check that was killed left is fo
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from checks.gpu_holders import RUN
-from checks.result import CheckFailed
+from checks.removal import remove_labelled
 from kube.client import Kube
-from kube.errors import KubeError
 from kube.permissions import DRA, on
 
 PERMISSIONS = (
@@ -21,7 +20,6 @@ PERMISSIONS = (
 )
 """In the namespace."""
 MADE_BY = "dra-workshop/made-by"
-SECONDS = 60.0
 Manifest = dict[str, Any]
 
 
@@ -74,21 +72,12 @@ class CellPods:
     def remove(self) -> None:
         """All that there is, pods first, and wait until it is gone: only then is the GPU free."""
         core, resource = self.kube.core, self.kube.resource
-        self._remove("pods", core.list_namespaced_pod, core.delete_namespaced_pod)
-        self._remove(
-            "claims",
-            resource.list_namespaced_resource_claim,
-            resource.delete_namespaced_resource_claim,
-        )
-
-    def _remove(self, what: str, lister: Callable[..., Any], delete: Callable[..., Any]) -> None:
-        selection = {"namespace": self.namespace, "label_selector": f"{MADE_BY}={self.owner}"}
-        for item in self.kube.get(lister, **selection).items:
-            with suppress(KubeError):  # gone by itself
-                self.kube.get(delete, item.metadata.name, self.namespace)
-        remaining = self.kube.wait(
-            lister, lambda found: not found, SECONDS, what=f"the end of {what}", **selection
-        )
-        if remaining:
-            names = ", ".join(item.metadata.name for item in remaining)
-            raise CheckFailed(f"{what} are not gone after {SECONDS:.0f} s: {names}")
+        for lister, delete in (
+            (core.list_namespaced_pod, core.delete_namespaced_pod),
+            (
+                resource.list_namespaced_resource_claim,
+                resource.delete_namespaced_resource_claim,
+            ),
+        ):
+            label = f"{MADE_BY}={self.owner}"
+            remove_labelled(self.kube, self.namespace, label, lister, delete)

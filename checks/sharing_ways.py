@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kube.devices import DRIVER
+from kube.devices import gpu_config
 
-API_VERSION = "resource.nvidia.com/v1beta1"
 PIPE_VARIABLE, PIPE_VOLUME = "CUDA_MPS_PIPE_DIRECTORY", "mps-pipe"
 AS_CONFIGURED, BY_DAEMONSET, WITH_SHARES = "configured", "daemonset", "shares"
 Parameters = Mapping[str, Any]
@@ -70,14 +69,8 @@ class Way:
         """The claim by which a GPU is shared this way."""
         made = copy.deepcopy(model)
         if self.sharing:
-            parameters = {
-                "apiVersion": API_VERSION,
-                "kind": "GpuConfig",
-                "sharing": dict(self.sharing),
-            }
             requests = [each["name"] for each in made["spec"]["devices"]["requests"]]
-            opaque = {"driver": DRIVER, "parameters": parameters}
-            made["spec"]["devices"]["config"] = [{"requests": requests, "opaque": opaque}]
+            made["spec"]["devices"]["config"] = [gpu_config(self.sharing, requests)]
         return made
 
     def pod(self, model: Manifest, parameters: Parameters) -> Manifest:

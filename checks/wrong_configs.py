@@ -20,7 +20,6 @@ PERMISSIONS = on("resourceclaims", "create", group=DRA)
 """Of a dry run. What is really made is made on clusters of the lab's own only."""
 NAME = "wrong-config"
 """Of the claim and the pod."""
-API_VERSION = "resource.nvidia.com/v1beta1"
 DENIED = f'admission webhook "{devices.DRIVER}" denied the request: '
 FAILED = "prepare devices failed: "
 """After these come NVIDIA's words."""
@@ -90,9 +89,7 @@ class WrongConfigs:
             field_selector=f"metadata.name={model}",
         )
         wrong = self._copy(found.items[0])
-        parameters = {"apiVersion": API_VERSION, "kind": "GpuConfig", "sharing": dict(sharing)}
-        opaque = {"driver": devices.DRIVER, "parameters": parameters}
-        wrong["spec"]["devices"]["config"] = [{"opaque": opaque}]
+        wrong["spec"]["devices"]["config"] = [devices.gpu_config(sharing)]
         return wrong
 
     def _at_admission(self, claim: dict[str, Any]) -> str:

@@ -1,18 +1,15 @@
 """What faults make in the namespace of module 4, after the module's own claims and pods."""
 
 import copy
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from checks import removal
 from checks.clients import ClientScenario
 from checks.pod_scenario import Parameters
-from checks.result import CheckFailed
-from checks.wrong_configs import API_VERSION
 from faults.model import Claim, Client, Fault
 from kube import devices
 from kube.client import Kube
-from kube.errors import KubeError
 
 LABEL = "dra-workshop/fault"
 """On all of it; its value is the fault's name."""
@@ -26,7 +23,6 @@ OF_LAB = "DRA_WORKSHOP_"
 """Variables that mark the pods of the lab itself begin so."""
 MOST_SECONDS = 600
 """A client ends by then, should this program be killed: others want the GPU."""
-GONE_SECONDS = 60.0
 
 
 class Objects(ClientScenario):
@@ -84,14 +80,7 @@ class Objects(ClientScenario):
         self._remove(core.list_namespaced_pod, core.delete_namespaced_pod)
 
     def _remove(self, lister: Any, delete: Any) -> None:
-        selection = {"namespace": self.namespace, "label_selector": LABEL}
-        for item in self.kube.get(lister, **selection).items:
-            with suppress(KubeError):  # it has gone
-                self.kube.get(delete, item.metadata.name, self.namespace)
-        left = self.kube.wait(lister, lambda items: not items, GONE_SECONDS, **selection)
-        if left:
-            names = ", ".join(item.metadata.name for item in left)
-            raise CheckFailed(f"after {GONE_SECONDS:.0f} s still there: {names}")
+        removal.remove_labelled(self.kube, self.namespace, LABEL, lister, delete)
 
     def _make_programs(self) -> None:
         data = {f"{name}.py": (WORKLOADS / f"{name}.py").read_text() for name in PROGRAMS}
@@ -112,11 +101,7 @@ class Objects(ClientScenario):
                 cel = selector["cel"]
                 cel["expression"] = cel["expression"].replace(" == ", " != ")
         if wanted.sharing is not None:
-            parameters = {
-                "apiVersion": API_VERSION, "kind": "GpuConfig", "sharing": dict(wanted.sharing)
-            }  # fmt: skip
-            opaque = {"driver": devices.DRIVER, "parameters": parameters}
-            spec["devices"]["config"] = [{"requests": ["gpu"], "opaque": opaque}]
+            spec["devices"]["config"] = [devices.gpu_config(wanted.sharing, ["gpu"])]
         body = {"metadata": self._metadata(name), "spec": spec}
         self.kube.get(self.kube.resource.create_namespaced_resource_claim, self.namespace, body)
 

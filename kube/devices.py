@@ -1,5 +1,6 @@
 """What the driver publishes: the devices in its ResourceSlices, as plain values."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:  # the graph has facts from here, and loads no client
     from kube.client import Kube
 
 DRIVER = "gpu.nvidia.com"
+CONFIG_VERSION = "resource.nvidia.com/v1beta1"
+"""Of the opaque parameters that NVIDIA's driver reads."""
 GPU, MOCKED, MOCK, SIMULATED = "gpu", "mocked", "mock", "simulated"
 """What devices are: GPUs; mocked GPUs, which NVIDIA's driver takes for real ones; inventions of the
 example driver on real nodes; simulated, as their nodes are."""
@@ -144,6 +147,14 @@ def allocation_results(claim: Any) -> list[Any]:
     """What the scheduler has allocated to the claim (the API's DeviceRequestAllocationResult)."""
     allocation = claim.status.allocation if claim.status else None
     return (allocation.devices.results if allocation and allocation.devices else None) or []
+
+
+def gpu_config(sharing: Mapping[str, Any], requests: Sequence[str] = ()) -> dict[str, Any]:
+    """An entry of a claim's `config` by which NVIDIA's driver shares its GPU. requests: of the
+    claim that it is for, none for all."""
+    parameters = {"apiVersion": CONFIG_VERSION, "kind": "GpuConfig", "sharing": dict(sharing)}
+    opaque = {"driver": DRIVER, "parameters": parameters}
+    return {"requests": [*requests], "opaque": opaque} if requests else {"opaque": opaque}
 
 
 def counted(number: int, noun: str) -> str:
